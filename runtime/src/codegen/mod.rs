@@ -1,0 +1,4 @@
+//! Machine code for kernels.
+
+mod math;
+pub(crate) mod strip;

@@ -1,0 +1,284 @@
+//! Straight-line vector code over a run of elements: the body of every loop kernel.
+//!
+//! A strip says what happens to the elements of one place; the emitters decide how many places
+//! are computed at once. Its instructions are few and plain, so that an emitter is small: functions
+//! such as `exp` are expanded into them (see `math`).
+
+use crate::ops::reduce::Reduce;
+
+/// The result of an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Reg(pub(crate) u32);
+
+impl Reg {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What the lanes of a register hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    /// Single-precision numbers.
+    Float,
+    /// 32-bit integers, or the bits of numbers.
+    Int,
+    /// All bits set or none, as comparisons give them.
+    Mask,
+}
+
+/// How an operand is read or written along the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Walk {
+    /// Element `i` of the run is element `i` of the operand.
+    Contiguous,
+    /// Every element of the run is the same element of the operand.
+    Fixed,
+    /// Element `i` of the run is element `i * stride` of the operand.
+    Strided(isize),
+}
+
+/// Instructions of one argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Op1 {
+    Neg,
+    Abs,
+    Sqrt,
+    /// To the nearest whole number, ties to even.
+    Nearest,
+    Floor,
+    /// Number to integer, cut; out of range gives the nearest integer, NaN gives zero.
+    ToInt,
+    /// Integer to number.
+    ToFloat,
+    /// The bits of a number as an integer, and back.
+    Bits,
+    FromBits,
+    /// Shifts by a constant; to the right with the sign.
+    Shl(u8),
+    Shr(u8),
+    /// One where a mask holds, else zero, as a number.
+    MaskToFloat,
+}
+
+/// Instructions of two arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Op2 {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    IAdd,
+    ISub,
+    IMul,
+    IMin,
+    IMax,
+    And,
+    Or,
+    Xor,
+    Lt,
+    Le,
+    Eq,
+    ILt,
+    ILe,
+    IEq,
+}
+
+/// An instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Inst {
+    /// The same 32 bits in all lanes.
+    Const(u32, Kind),
+    /// Elements of an operand.
+    Load(usize, Walk, Kind),
+    /// A scalar of the row, by number.
+    Scalar(usize),
+    /// The place in the run: 0, 1, 2, …
+    Place,
+    One(Op1, Reg),
+    Two(Op2, Reg, Reg),
+    /// `a * b + c`, rounded once where the machine can.
+    Fma(Reg, Reg, Reg),
+    /// Lanes of the second where the mask holds, else of the third.
+    Select(Reg, Reg, Reg),
+}
+
+/// What a strip leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Effect {
+    /// Writes elements of an operand.
+    Store(usize, Walk, Reg),
+    /// Combines elements of an operand with the register, and writes them back.
+    Accumulate(usize, Walk, Reduce, Reg),
+    /// Combines the whole run into a scalar of the row.
+    Fold(usize, Reduce, Reg),
+    /// Makes a register the scalar of the row; only in strips of a single place.
+    Define(usize, Reg),
+}
+
+/// Straight-line code for one place of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Strip {
+    insts: Vec<Inst>,
+    kinds: Vec<Kind>,
+    effects: Vec<Effect>,
+}
+
+impl Strip {
+    pub(crate) fn insts(&self) -> &[Inst] {
+        &self.insts
+    }
+
+    pub(crate) fn effects(&self) -> &[Effect] {
+        &self.effects
+    }
+
+    pub(crate) fn kind(&self, r: Reg) -> Kind {
+        self.kinds[r.index()]
+    }
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Appends an instruction, or finds the one that computes the same.
+    pub(crate) fn push(&mut self, inst: Inst, kind: Kind) -> Reg {
+        // A load is not repeated either: within a place nothing is read after it was written.
+        let at = self.insts.iter().position(|i| *i == inst).unwrap_or_else(|| {
+            self.insts.push(inst);
+            self.kinds.push(kind);
+            self.insts.len() - 1
+        });
+        Reg(at as u32)
+    }
+
+    fn one(&mut self, op: Op1, x: Reg, kind: Kind) -> Reg {
+        self.push(Inst::One(op, x), kind)
+    }
+
+    fn two(&mut self, op: Op2, a: Reg, b: Reg, kind: Kind) -> Reg {
+        self.push(Inst::Two(op, a, b), kind)
+    }
+
+    pub(crate) fn float(&mut self, x: f32) -> Reg {
+        self.push(Inst::Const(x.to_bits(), Kind::Float), Kind::Float)
+    }
+
+    pub(crate) fn int(&mut self, x: i32) -> Reg {
+        self.push(Inst::Const(x as u32, Kind::Int), Kind::Int)
+    }
+
+    pub(crate) fn mask(&mut self, holds: bool) -> Reg {
+        self.push(Inst::Const(if holds { u32::MAX } else { 0 }, Kind::Mask), Kind::Mask)
+    }
+
+    pub(crate) fn fma(&mut self, a: Reg, b: Reg, c: Reg) -> Reg {
+        self.push(Inst::Fma(a, b, c), Kind::Float)
+    }
+
+    pub(crate) fn select(&mut self, mask: Reg, a: Reg, b: Reg) -> Reg {
+        let kind = self.kind(a);
+        self.push(Inst::Select(mask, a, b), kind)
+    }
+
+    pub(crate) fn neg(&mut self, x: Reg) -> Reg {
+        match self.kind(x) {
+            Kind::Int => {
+                let zero = self.int(0);
+                self.isub(zero, x)
+            }
+            _ => self.one(Op1::Neg, x, Kind::Float),
+        }
+    }
+
+    /// The larger; NaN if either is.
+    pub(crate) fn max(&mut self, a: Reg, b: Reg) -> Reg {
+        self.extreme(b, a, a, b)
+    }
+
+    /// The smaller; NaN if either is.
+    pub(crate) fn min(&mut self, a: Reg, b: Reg) -> Reg {
+        self.extreme(a, b, a, b)
+    }
+
+    /// `a` where `x < y` or `a` is NaN, else `b`.
+    fn extreme(&mut self, x: Reg, y: Reg, a: Reg, b: Reg) -> Reg {
+        let wins = self.lt(x, y);
+        let number = self.two(Op2::Eq, a, a, Kind::Mask);
+        let nan = self.not(number);
+        let takes = self.two(Op2::Or, wins, nan, Kind::Mask);
+        self.select(takes, a, b)
+    }
+
+    pub(crate) fn not(&mut self, mask: Reg) -> Reg {
+        let all = self.mask(true);
+        self.two(Op2::Xor, mask, all, Kind::Mask)
+    }
+
+    pub(crate) fn combine(&mut self, op: Reduce, a: Reg, b: Reg) -> Reg {
+        match op {
+            Reduce::Sum => self.add(a, b),
+            Reduce::Max => self.max(a, b),
+        }
+    }
+}
+
+macro_rules! ones {
+    ($($name:ident $op:expr => $kind:ident;)*) => {
+        impl Strip {
+            $(pub(crate) fn $name(&mut self, x: Reg) -> Reg {
+                self.one($op, x, Kind::$kind)
+            })*
+        }
+    };
+}
+ones! {
+    abs Op1::Abs => Float;
+    sqrt Op1::Sqrt => Float;
+    nearest Op1::Nearest => Float;
+    floor Op1::Floor => Float;
+    to_int Op1::ToInt => Int;
+    to_float Op1::ToFloat => Float;
+    bits Op1::Bits => Int;
+    from_bits Op1::FromBits => Float;
+    mask_to_float Op1::MaskToFloat => Float;
+}
+
+macro_rules! twos {
+    ($($name:ident $op:ident => $kind:ident;)*) => {
+        impl Strip {
+            $(pub(crate) fn $name(&mut self, a: Reg, b: Reg) -> Reg {
+                self.two(Op2::$op, a, b, Kind::$kind)
+            })*
+        }
+    };
+}
+twos! {
+    add Add => Float;
+    sub Sub => Float;
+    mul Mul => Float;
+    div Div => Float;
+    iadd IAdd => Int;
+    isub ISub => Int;
+    imul IMul => Int;
+    imin IMin => Int;
+    imax IMax => Int;
+    iand And => Int;
+    ixor Xor => Int;
+    lt Lt => Mask;
+    le Le => Mask;
+    eq Eq => Mask;
+    ilt ILt => Mask;
+    ile ILe => Mask;
+    ieq IEq => Mask;
+}
+
+impl Strip {
+    pub(crate) fn shl(&mut self, x: Reg, by: u8) -> Reg {
+        self.one(Op1::Shl(by), x, Kind::Int)
+    }
+
+    pub(crate) fn shr(&mut self, x: Reg, by: u8) -> Reg {
+        self.one(Op1::Shr(by), x, Kind::Int)
+    }
+}

@@ -1,0 +1,143 @@
+//! What can go wrong, in the names a user knows.
+
+use std::path::PathBuf;
+
+/// Everything that the library refuses at run time.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Sizes that do not fit each other or the signature of a function.
+    #[error("{function}: {message}")]
+    Shape {
+        /// The network function, such as `Gpt::loss`.
+        function: String,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// A number of inputs other than the function has.
+    #[error("{function} takes {expected} inputs ({names}), {found} were given")]
+    InputCount {
+        /// The network function.
+        function: &'static str,
+        /// How many inputs it has.
+        expected: usize,
+        /// Their names.
+        names: String,
+        /// How many were given.
+        found: usize,
+    },
+    /// An index that names no row of the table, or no class.
+    #[error("{function}: `{input}` holds {value} at position {position}, expected 0 to {}", .rows - 1)]
+    IndexRange {
+        /// The network function.
+        function: &'static str,
+        /// The name of the input.
+        input: String,
+        /// The place of the value in the input, counted in elements.
+        position: usize,
+        /// The value.
+        value: i32,
+        /// The number of rows or classes.
+        rows: usize,
+    },
+    /// A parameter whose gradient does not exist.
+    #[error("{function}: {message}")]
+    Gradient {
+        /// The network function that was to be a loss.
+        function: &'static str,
+        /// Which parameter, and why.
+        message: String,
+    },
+    /// A loss that is not a single number.
+    #[error("{function} gives {found}, a loss is a single number")]
+    NotALoss {
+        /// The network function.
+        function: &'static str,
+        /// The shapes of its results.
+        found: String,
+    },
+    /// A tensor whose data does not fill its shape.
+    #[error("a tensor of shape {shape:?} has {expected} elements, {found} were given")]
+    Elements {
+        /// The shape.
+        shape: Vec<usize>,
+        /// The product of its sizes.
+        expected: usize,
+        /// The number of elements given.
+        found: usize,
+    },
+    /// A parameter name that the model does not have.
+    #[error("no parameter `{name}`; the model has {known}")]
+    UnknownParam {
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A parameter of another shape than the model's.
+    #[error("parameter `{name}` is {expected:?} in the model, {found} was given")]
+    ParamShape {
+        /// The name.
+        name: String,
+        /// The model's shape.
+        expected: Vec<usize>,
+        /// What was given instead.
+        found: String,
+    },
+    /// A model that a step or trainer was not made for.
+    #[error("this step was made for a {expected} of {parameters} parameters, the model given has another layout")]
+    OtherModel {
+        /// The name of the network.
+        expected: &'static str,
+        /// How many numbers its parameters have.
+        parameters: usize,
+    },
+    /// A setting outside its range.
+    #[error("{setting}: expected {expected}, found {found}")]
+    Setting {
+        /// The name of the setting.
+        setting: &'static str,
+        /// What is allowed.
+        expected: &'static str,
+        /// What was given.
+        found: String,
+    },
+    /// A loss that stopped being a number.
+    #[error("the loss became {loss} at step {step} (epoch {epoch}); the step before it was the last one kept")]
+    NotFinite {
+        /// The loss.
+        loss: f32,
+        /// The number of the step, from one.
+        step: u64,
+        /// The number of the epoch, from one.
+        epoch: u64,
+    },
+    /// Data that cannot be used.
+    #[error("{source_name}: {message}")]
+    Data {
+        /// The file or input.
+        source_name: String,
+        /// What is wrong with it and what was expected.
+        message: String,
+    },
+    /// A file that cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        error: std::io::Error,
+    },
+    /// A graph that could not be turned into machine code: a mistake of the library.
+    #[error("cannot compile {what}: {message}")]
+    Compile {
+        /// The kernel or function.
+        what: String,
+        /// What the code generator said.
+        message: String,
+    },
+}
+
+/// The result of a fallible operation of the library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

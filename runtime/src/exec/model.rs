@@ -1,0 +1,228 @@
+//! A network with the numbers of its parameters.
+
+use std::sync::Mutex;
+
+use super::staged::{self, Signature};
+use super::{Buffer, Place, Program};
+use crate::check::Message;
+use crate::error::{Error, Result};
+use crate::graph::Op;
+use crate::network::{Forward, Function, Network};
+use crate::tensor::{Input, Inputs, Tensor};
+
+/// A network with its parameters: what `Gpt::init(seed)` gives.
+///
+/// All parameters are in one array, each named by the path of its field (`blocks.0.up.weight`).
+///
+/// ```
+/// use downhill::prelude::*;
+///
+/// #[network(sequential)]
+/// struct Net {
+///     hidden: Linear<4, 8>,
+///     act: Tanh,
+///     out: Linear<8, 2>,
+/// }
+///
+/// let model = Net::init(0);
+/// assert_eq!(model.params().map(|p| p.name).collect::<Vec<_>>(), ["hidden.weight", "hidden.bias", "out.weight", "out.bias"]);
+/// let y = model.forward(&Tensor::new([3, 4], vec![0.5; 12])?)?;
+/// assert_eq!(y.shape(), [3, 2]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+pub struct Model<N: Network> {
+    net: N,
+    params: Buffer,
+    entries: Vec<Entry>,
+    compiled: Mutex<Vec<Compiled>>,
+}
+
+/// Where a parameter is in the array.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+    pub(super) offset: usize,
+}
+
+impl Entry {
+    pub(super) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// The name and shape of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParamInfo<'a> {
+    /// The path of its field, such as `blocks.0.up.weight`.
+    pub name: &'a str,
+    /// The sizes, outermost first.
+    pub shape: &'a [usize],
+}
+
+/// A function compiled for the shapes of its inputs.
+struct Compiled {
+    function: &'static str,
+    signature: Signature,
+    bounds: Vec<Option<usize>>,
+    program: Program,
+    outputs: Vec<(Vec<usize>, Buffer)>,
+}
+
+impl<N: Network> Model<N> {
+    /// A network with parameters initialised from `seed`; `Gpt::init(seed)` is the short form.
+    ///
+    /// The numbers of a parameter depend on the seed and on its place alone.
+    pub fn new(mut net: N, seed: u64) -> Model<N> {
+        net.number(0);
+        let mut entries = Vec::new();
+        let mut offset = 0;
+        while let Some((param, name)) = net.param(entries.len(), Message::new()) {
+            entries.push(Entry { name: name.get().to_owned(), shape: param.sizes().to_vec(), offset });
+            offset += param.sizes().iter().product::<usize>().next_multiple_of(Buffer::LINE);
+        }
+        let mut params = Buffer::zeros(offset);
+        for (id, entry) in entries.iter().enumerate() {
+            if let Some((param, _)) = net.param(id, Message::new()) {
+                param.init().fill(&mut params[entry.offset..entry.offset + entry.len()], seed, id);
+            }
+        }
+        Model { net, params, entries, compiled: Mutex::default() }
+    }
+
+    /// The network without its numbers.
+    pub fn net(&self) -> &N {
+        &self.net
+    }
+
+    /// The names and shapes of all parameters, in the order of their fields.
+    pub fn params(&self) -> impl Iterator<Item = ParamInfo<'_>> {
+        self.entries.iter().map(|e| ParamInfo { name: &e.name, shape: &e.shape })
+    }
+
+    /// How many numbers the parameters have together.
+    pub fn param_count(&self) -> usize {
+        self.entries.iter().map(Entry::len).sum()
+    }
+
+    /// A copy of a parameter.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that name.
+    pub fn get(&self, name: &str) -> Result<Tensor> {
+        let entry = self.entry(name)?;
+        Tensor::new(entry.shape.clone(), &self.params[entry.offset..entry.offset + entry.len()])
+    }
+
+    /// Sets a parameter.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that name, or its shape is another.
+    pub fn set(&mut self, name: &str, value: &Tensor) -> Result<()> {
+        let entry = self.entry(name)?;
+        if entry.shape != value.shape() {
+            return Err(Error::ParamShape {
+                name: name.into(),
+                expected: entry.shape.clone(),
+                found: format!("{:?}", value.shape()),
+            });
+        }
+        let range = entry.offset..entry.offset + entry.len();
+        self.params[range].copy_from_slice(value.data());
+        Ok(())
+    }
+
+    /// Computes `forward` of the inputs.
+    ///
+    /// It is compiled for the shapes of the inputs at the first call with them, and kept.
+    ///
+    /// # Errors
+    ///
+    /// When the inputs do not fit the signature; nothing is computed then.
+    pub fn forward(&self, inputs: impl Inputs) -> Result<Tensor>
+    where
+        N: Forward,
+    {
+        let results = self.call(N::FORWARD, inputs)?;
+        let found = results.len();
+        results.into_iter().next().ok_or(Error::Elements { shape: vec![], expected: 1, found })
+    }
+
+    /// Computes a function of the network: `model.call(Gpt::loss, (&tokens, &targets))`. Whole
+    /// numbers and truth values come back as numbers.
+    ///
+    /// # Errors
+    ///
+    /// When the inputs do not fit the signature; nothing is computed then.
+    pub fn call(&self, function: Function<N>, inputs: impl Inputs) -> Result<Vec<Tensor>> {
+        let mut compiled = self.compiled.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let found = compiled.iter().position(|c| c.function == function.name && c.signature.fits(&inputs));
+        let i = match found {
+            Some(i) => i,
+            None => {
+                compiled.push(self.compile(&function, &inputs)?);
+                compiled.len() - 1
+            }
+        };
+        let c = &mut compiled[i];
+        staged::check_bounds(&function, &inputs, &c.bounds)?;
+        let mut slots = vec![self.params.as_ptr().cast_mut()];
+        slots.extend((0..inputs.count()).map(|i| input_ptr(inputs.input(i))));
+        slots.extend(c.outputs.iter_mut().map(|(_, buffer)| buffer.as_mut_ptr()));
+        // SAFETY: parameters and inputs are as the program was compiled for and only read, the
+        // outputs are its own, and the indices were checked.
+        unsafe { c.program.run(&slots) };
+        c.outputs.iter().map(|(shape, data)| Tensor::new(shape.clone(), &data[..])).collect()
+    }
+
+    fn compile(&self, function: &Function<N>, inputs: &impl Inputs) -> Result<Compiled> {
+        let mut staged = staged::stage(&self.net, function, inputs)?;
+        let outputs: Vec<_> = staged
+            .outputs
+            .iter()
+            .map(|&v| (staged.graph[v].shape.clone(), Buffer::zeros(staged.graph[v].len())))
+            .collect();
+        let roots = std::mem::take(&mut staged.outputs);
+        let count = inputs.count();
+        let places = roots.into_iter().enumerate().map(|(i, v)| (v, Place { slot: 1 + count + i, offset: 0 })).collect();
+        let program = Program::compile(function.name, staged.graph, &|op| self.place(op), places)?;
+        Ok(Compiled { function: function.name, signature: Signature::of(inputs), bounds: staged.bounds, program, outputs })
+    }
+
+    /// Where parameters and inputs are: slot zero holds all parameters, the inputs follow.
+    pub(super) fn place(&self, op: &Op) -> Place {
+        match op {
+            Op::Param(id) => Place { slot: 0, offset: self.entries[*id].offset },
+            Op::Input(i) => Place { slot: 1 + i, offset: 0 },
+            _ => unreachable!("only inputs and parameters come from outside"),
+        }
+    }
+
+    pub(super) fn entry(&self, name: &str) -> Result<&Entry> {
+        self.entries.iter().find(|e| e.name == name).ok_or_else(|| Error::UnknownParam {
+            name: name.into(),
+            known: self.entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(super) fn params_mut(&mut self) -> &mut Buffer {
+        &mut self.params
+    }
+
+    pub(super) fn params_len(&self) -> usize {
+        self.params.len()
+    }
+}
+
+pub(super) fn input_ptr(input: Input<'_>) -> *mut f32 {
+    match input {
+        Input::Tensor(_, data) => data.as_ptr().cast_mut(),
+        Input::Index(_, data) => data.as_ptr().cast_mut().cast(),
+    }
+}

@@ -1,0 +1,178 @@
+//! From a network function and the shapes of its inputs to a graph that is known to be sound.
+
+use crate::check::{Check, Message, ParamSet, Type};
+use crate::error::{Error, Result};
+use crate::graph::{Grad, Graph, Op, Stage, Value, Var};
+use crate::network::{Function, Network};
+use crate::shape::{DType, Shape};
+use crate::tensor::{Input, Inputs};
+
+/// The element type and shape of every input: what a compiled function is made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signature(Vec<(DType, Vec<usize>)>);
+
+impl Signature {
+    pub(super) fn of(inputs: &impl Inputs) -> Signature {
+        Signature((0..inputs.count()).map(|i| inputs.input(i)).map(|x| (x.dtype(), x.shape().to_vec())).collect())
+    }
+
+    /// Whether inputs have these shapes; allocates nothing.
+    pub(super) fn fits(&self, inputs: &impl Inputs) -> bool {
+        self.0.len() == inputs.count()
+            && self.0.iter().enumerate().all(|(i, (dtype, shape))| {
+                let x = inputs.input(i);
+                x.dtype() == *dtype && x.shape() == shape.as_slice()
+            })
+    }
+}
+
+/// A staged function.
+pub(super) struct Staged {
+    pub(super) graph: Graph,
+    pub(super) outputs: Vec<Var>,
+    /// The gradient of every parameter of a loss.
+    pub(super) grads: Vec<Grad>,
+    /// The number of rows that the entries of each index input may name.
+    pub(super) bounds: Vec<Option<usize>>,
+}
+
+/// Stages a function without its gradient.
+pub(super) fn stage<N: Network>(net: &N, f: &Function<N>, inputs: &impl Inputs) -> Result<Staged> {
+    let (mut g, values, _) = checked(net, f, inputs)?;
+    let results = (f.stage)(net, &mut g, &values);
+    let outputs = tensors(&mut g, f, results)?;
+    finish(g, f, outputs, inputs.count())
+}
+
+/// Stages a loss and the gradients of all parameters.
+pub(super) fn stage_loss<N: Network>(net: &N, f: &Function<N>, inputs: &impl Inputs) -> Result<Staged> {
+    let (mut g, values, types) = checked(net, f, inputs)?;
+    check_gradients(net, f, &types)?;
+    let results = (f.stage)(net, &mut g, &values);
+    let outputs = tensors(&mut g, f, results)?;
+    let [loss] = outputs[..] else {
+        return Err(not_a_loss(&g, f, &outputs));
+    };
+    if g[loss].len() != 1 || g[loss].dtype != DType::F32 {
+        return Err(not_a_loss(&g, f, &outputs));
+    }
+    let shape = g[loss].shape.clone();
+    let one = g.fill(1.0, &shape);
+    (f.grad)(net, &mut g, &values, &[Some(one)]);
+    finish(g, f, outputs, inputs.count())
+}
+
+
+fn not_a_loss<N>(g: &Stage, f: &Function<N>, outputs: &[Var]) -> Error {
+    let found: Vec<String> = outputs.iter().map(|&v| format!("{:?}", g[v].shape)).collect();
+    Error::NotALoss { function: f.name, found: found.join(", ") }
+}
+
+/// Runs the shape rules on the inputs and, where they fit, makes nodes of them.
+fn checked<N>(net: &N, f: &Function<N>, inputs: &impl Inputs) -> Result<(Stage, Vec<Value>, Vec<Type>)> {
+    if inputs.count() != f.inputs.len() {
+        return Err(Error::InputCount {
+            function: f.name,
+            expected: f.inputs.len(),
+            names: f.inputs.join(", "),
+            found: inputs.count(),
+        });
+    }
+    let types: Vec<Type> =
+        (0..inputs.count()).map(|i| inputs.input(i)).map(|x| Type::tensor(x.dtype(), Shape::sizes(x.shape()))).collect();
+    let mut cx = Check::record();
+    let results = (f.shape)(net, &mut cx, &types);
+    if let Some(message) = cx.first() {
+        return Err(Error::Shape { function: f.name.into(), message: message.into() });
+    }
+    let mut g = Stage::new();
+    let values = (0..inputs.count())
+        .map(|i| inputs.input(i))
+        .enumerate()
+        .map(|(i, x)| Value::Var(g.input(i, x.shape(), x.dtype())))
+        .collect();
+    Ok((g, values, results))
+}
+
+/// Every parameter must be reached by the gradient of the loss, unless that was cut on purpose.
+fn check_gradients<N: Network>(net: &N, f: &Function<N>, results: &[Type]) -> Result<()> {
+    let mut cx = Check::record();
+    let mut id = 0;
+    while let Some((_, name)) = net.param(id, Message::new()) {
+        if id < ParamSet::CAPACITY {
+            results.iter().for_each(|&ty| crate::check::parameter(&mut cx, ty, id, name));
+        }
+        id += 1;
+    }
+    match cx.first() {
+        Some(message) => Err(Error::Gradient { function: f.name, message: message.into() }),
+        None => Ok(()),
+    }
+}
+
+fn tensors<N>(g: &mut Stage, f: &Function<N>, values: Vec<Value>) -> Result<Vec<Var>> {
+    let refused = |g: &Stage| Error::Shape {
+        function: f.name.into(),
+        message: g.error().unwrap_or("a result is not a tensor").into(),
+    };
+    values.into_iter().map(|value| g.operand(value).ok_or_else(|| refused(g))).collect()
+}
+
+fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, inputs: usize) -> Result<Staged> {
+    if let Some(message) = g.error() {
+        return Err(Error::Shape { function: f.name.into(), message: message.into() });
+    }
+    let (graph, grads) = g.finish();
+    let roots = outputs.iter().copied().chain(grads.iter().flatten().copied());
+    let bounds = index_bounds(&graph, roots, inputs)
+        .map_err(|message| Error::Shape { function: f.name.into(), message })?;
+    Ok(Staged { graph, outputs, grads, bounds })
+}
+
+/// For each input, the number of rows that its entries may name. An index that is computed must be
+/// below its bound for every input, which is known for `iota` alone.
+fn index_bounds(graph: &Graph, roots: impl Iterator<Item = Var>, inputs: usize) -> Result<Vec<Option<usize>>, String> {
+    let live = graph.live(roots);
+    let mut bounds: Vec<Option<usize>> = vec![None; inputs];
+    for (v, node) in graph.vars().filter(|(v, _)| live[v.index()]) {
+        let (index, rows) = match &node.op {
+            Op::Gather => (node.args[1], graph[node.args[0]].shape[0]),
+            Op::ScatterAdd => (node.args[0], node.shape[0]),
+            Op::Within(rows) => (node.args[0], *rows),
+            _ => continue,
+        };
+        let mut source = index;
+        while let Op::Reshape | Op::Broadcast | Op::Transpose(_) | Op::Slice(_) = graph[source].op {
+            source = graph[source].args[0];
+        }
+        match &graph[source].op {
+            Op::Input(slot) => bounds[*slot] = Some(bounds[*slot].map_or(rows, |bound| bound.min(rows))),
+            Op::Iota if graph[source].len() <= rows => {}
+            Op::Iota => return Err(format!("index {} is out of range for {rows} rows", graph[source].len() - 1)),
+            Op::Within(bound) if *bound <= rows => {}
+            Op::Const(entry) if (*entry as usize) < rows => {}
+            _ => return Err(format!("an index into {rows} rows is computed, so its range is not known ({v:?})")),
+        }
+    }
+    Ok(bounds)
+}
+
+/// Refuses entries of index inputs that name no row.
+pub(super) fn check_bounds<N>(f: &Function<N>, inputs: &impl Inputs, bounds: &[Option<usize>]) -> Result<()> {
+    for (i, bound) in bounds.iter().enumerate() {
+        let (Some(rows), Input::Index(_, entries)) = (*bound, inputs.input(i)) else { continue };
+        // One pass without a branch for each entry; the culprit is looked for only if there is one.
+        let worst = entries.iter().fold(0, |worst, &entry| worst.max(entry as u32));
+        if worst as usize >= rows && !entries.is_empty() {
+            let position = entries.iter().position(|&entry| entry as u32 as usize >= rows).unwrap_or(0);
+            return Err(Error::IndexRange {
+                function: f.name,
+                input: f.inputs[i].into(),
+                position,
+                value: entries[position],
+                rows,
+            });
+        }
+    }
+    Ok(())
+}

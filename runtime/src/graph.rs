@@ -1,0 +1,536 @@
+//! The graph that network functions are staged into, for sizes that are known.
+//!
+//! Nodes are hash-consed: the same operation on the same values is the same node. That is common
+//! subexpression elimination, and it is also what lets a backward function stage the forward
+//! values again where it needs them, in place of a tape. Algebra is simplified as nodes are made
+//! (see `simplify`), so no later pass has to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::check::{Check, TensorType, Type};
+use crate::ops::elementwise::{Binary, Compare, Unary};
+use crate::ops::reduce::Reduce;
+use crate::shape::{DType, Dim, MAX_RANK, Shape};
+use crate::simplify::simplify;
+
+/// A node of the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var(pub(crate) u32);
+
+impl Var {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The gradient of a value; `None` is zero.
+pub type Grad = Option<Var>;
+
+/// An argument of a network function while it is staged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// A tensor.
+    Var(Var),
+    /// A size or an axis.
+    Int(isize),
+    /// A number.
+    Number(f64),
+    /// A truth value.
+    Bool(bool),
+    /// A list of sizes or axes.
+    Ints {
+        /// The numbers; those from `len` on do not count.
+        list: [isize; MAX_RANK],
+        /// How many there are.
+        len: usize,
+    },
+    /// The result of an operation that was refused; see [`Stage::error`].
+    Unknown,
+}
+
+macro_rules! value_from {
+    ($($ty:ty => |$x:ident| $value:expr),* $(,)?) => {$(
+        impl From<$ty> for Value {
+            fn from($x: $ty) -> Value {
+                $value
+            }
+        }
+    )*};
+}
+value_from! {
+    Var => |x| Value::Var(x),
+    isize => |x| Value::Int(x),
+    usize => |x| Value::Int(x as isize),
+    i32 => |x| Value::Int(x as isize),
+    f32 => |x| Value::Number(x as f64),
+    f64 => |x| Value::Number(x),
+    bool => |x| Value::Bool(x),
+}
+
+macro_rules! value_from_list {
+    ($($ty:ty),*) => {$(
+        impl<const N: usize> From<[$ty; N]> for Value {
+            fn from(numbers: [$ty; N]) -> Value {
+                const { assert!(N <= MAX_RANK, "a tensor has at most 8 axes") };
+                let mut list = [0; MAX_RANK];
+                for (to, from) in list.iter_mut().zip(numbers) {
+                    *to = from as isize;
+                }
+                Value::Ints { list, len: N }
+            }
+        }
+    )*};
+}
+value_from_list!(isize, usize, i32);
+
+/// What a node computes. Sizes are in the node's own shape; broadcasting is explicit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// An input of the function, by number.
+    Input(usize),
+    /// A parameter of the model, by number.
+    Param(usize),
+    /// Every element the same: the bits of a number, or a whole number, or a truth value.
+    Const(u32),
+    /// Elements known beforehand, as bits.
+    Data(Arc<[u32]>),
+    /// 0, 1, 2, … along the only axis.
+    Iota,
+    /// A function of one element.
+    Unary(Unary),
+    /// A function of two elements of the same place.
+    Binary(Binary),
+    /// A comparison of two elements of the same place.
+    Compare(Compare),
+    /// The second argument where the first holds, else the third.
+    Select,
+    /// The same elements as another type.
+    Cast,
+    /// The same whole numbers, which are promised to be below this one.
+    Within(usize),
+    /// A reduction over the axes whose bit is set; they stay with size one.
+    Reduce(Reduce, u8),
+    /// Axes of size one repeated.
+    Broadcast,
+    /// The same elements in the same order under another shape.
+    Reshape,
+    /// Axis `i` of the result is axis `[i]` of the argument.
+    Transpose(Vec<usize>),
+    /// Every axis from its start on, in steps that may be negative.
+    Slice(Vec<(usize, isize)>),
+    /// The argument placed at these offsets into zeros.
+    Pad(Vec<usize>),
+    /// The arguments one behind the other along an axis.
+    Concat(usize),
+    /// Matrix products over equal outer axes; a flag says that the argument is transposed.
+    MatMul(bool, bool),
+    /// The rows of the first argument that the second names.
+    Gather,
+    /// Zeros to whose rows, named by the first argument, those of the second are added.
+    ScatterAdd,
+}
+
+/// A node: an operation, its arguments, and what comes out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Node {
+    /// What is computed.
+    pub op: Op,
+    /// Of what.
+    pub args: Vec<Var>,
+    /// The sizes of the result, outermost first.
+    pub shape: Vec<usize>,
+    /// The type of its elements.
+    pub dtype: DType,
+}
+
+impl Node {
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Nodes in an order in which arguments come before their users.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+}
+
+impl Graph {
+    /// All nodes.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Every node with its name, arguments first.
+    pub fn vars(&self) -> impl Iterator<Item = (Var, &Node)> {
+        self.nodes.iter().enumerate().map(|(i, node)| (Var(i as u32), node))
+    }
+
+    /// Marks the nodes that `roots` depend on.
+    pub fn live(&self, roots: impl IntoIterator<Item = Var>) -> Vec<bool> {
+        let mut live = vec![false; self.nodes.len()];
+        let mut stack: Vec<Var> = roots.into_iter().collect();
+        while let Some(v) = stack.pop() {
+            if !std::mem::replace(&mut live[v.index()], true) {
+                stack.extend(&self[v].args);
+            }
+        }
+        live
+    }
+}
+
+impl std::ops::Index<Var> for Graph {
+    type Output = Node;
+
+    fn index(&self, v: Var) -> &Node {
+        &self.nodes[v.index()]
+    }
+}
+
+/// A graph under construction, with the gradients that have reached its parameters.
+#[derive(Default)]
+pub struct Stage {
+    graph: Graph,
+    memo: HashMap<Node, Var>,
+    grads: Vec<Grad>,
+    error: Option<String>,
+}
+
+impl Stage {
+    /// An empty graph.
+    pub fn new() -> Stage {
+        Stage::default()
+    }
+
+    /// The graph so far.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The graph and the gradient of every parameter, by number.
+    pub fn finish(self) -> (Graph, Vec<Grad>) {
+        (self.graph, self.grads)
+    }
+
+    /// The first shape error of an operation that was staged by hand.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// An input, by number.
+    pub fn input(&mut self, slot: usize, shape: &[usize], dtype: DType) -> Var {
+        self.push(Op::Input(slot), vec![], shape.to_vec(), dtype)
+    }
+
+    /// A parameter, by number.
+    pub fn param(&mut self, id: usize, sizes: &[usize]) -> Var {
+        self.push(Op::Param(id), vec![], sizes.to_vec(), DType::F32)
+    }
+
+    /// Reads a field of a network.
+    pub fn field(&mut self, field: &impl crate::network::Field) -> Value {
+        field.value(self)
+    }
+
+    /// Adds to the gradient of a field.
+    pub fn accumulate(&mut self, field: &impl crate::network::Field, d: Grad) {
+        field.accumulate(self, d);
+    }
+
+    pub(crate) fn add_param_grad(&mut self, id: usize, d: Grad) {
+        if self.grads.len() <= id {
+            self.grads.resize(id + 1, None);
+        }
+        self.grads[id] = self.add(self.grads[id], d);
+    }
+
+    /// The sum of two gradients.
+    pub fn add(&mut self, a: Grad, b: Grad) -> Grad {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(self.binary(Binary::Add, a, b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The size of a tensor's axis, counted from the end when negative.
+    pub fn dim(&self, x: Value, axis: isize) -> usize {
+        let Value::Var(x) = x else { return 1 };
+        let shape = &self[x].shape;
+        let axis = if axis < 0 { axis + shape.len() as isize } else { axis };
+        usize::try_from(axis).ok().and_then(|axis| shape.get(axis).copied()).unwrap_or(1)
+    }
+
+    /// What shape rules know of a value.
+    pub fn ty(&self, value: Value) -> Type {
+        match value {
+            Value::Var(v) => Type::tensor(self[v].dtype, Shape::sizes(&self[v].shape)),
+            Value::Int(n) => Type::Dim(Dim::int(n)),
+            Value::Number(_) => Type::Number,
+            Value::Bool(b) => Type::Bool(b),
+            Value::Ints { list, len } => {
+                let mut dims = [Dim::int(0); MAX_RANK];
+                for (dim, n) in dims.iter_mut().zip(list) {
+                    *dim = Dim::int(n);
+                }
+                Type::dims(&dims[..len])
+            }
+            Value::Unknown => Type::Unknown,
+        }
+    }
+
+    /// Runs a shape rule; a result that is refused is `None`, and the error is kept.
+    pub(crate) fn checked(&mut self, rule: impl FnOnce(&mut Check) -> Type) -> Option<TensorType> {
+        let mut cx = Check::record();
+        let ty = rule(&mut cx);
+        if self.error.is_none() {
+            self.error = cx.first().map(str::to_owned);
+        }
+        match ty {
+            Type::Tensor(t) if cx.errors() == 0 => Some(t),
+            _ => None,
+        }
+    }
+
+    /// A value as a tensor: a number is one without axes.
+    pub(crate) fn operand(&mut self, value: Value) -> Option<Var> {
+        match value {
+            Value::Var(v) => Some(v),
+            Value::Number(x) => Some(self.number(x)),
+            Value::Int(n) => Some(self.number(n as f64)),
+            _ => None,
+        }
+    }
+
+    /// A number as a tensor without axes.
+    pub fn number(&mut self, x: f64) -> Var {
+        self.fill(x as f32, &[])
+    }
+
+    /// A tensor whose elements are all `x`.
+    pub fn fill(&mut self, x: f32, shape: &[usize]) -> Var {
+        self.push(Op::Const(x.to_bits()), vec![], shape.to_vec(), DType::F32)
+    }
+
+    /// A tensor whose elements are known beforehand.
+    pub fn constant(&mut self, x: &crate::Tensor) -> Value {
+        let data = x.data().iter().map(|x| x.to_bits()).collect();
+        Value::Var(self.push(Op::Data(data), vec![], x.shape().to_vec(), DType::F32))
+    }
+
+    /// A value that depends on no input and no parameter, by the f64 reference.
+    ///
+    /// # Errors
+    ///
+    /// Where an operation on the way to it was refused, or an index is out of range.
+    pub fn value(&self, x: Value) -> Result<crate::Tensor, crate::Error> {
+        let shape_error = |message: &str| crate::Error::Shape { function: "value".into(), message: message.into() };
+        let v = match x {
+            Value::Var(v) => v,
+            Value::Number(x) => return crate::Tensor::new([], [x as f32]),
+            _ => return Err(shape_error(self.error().unwrap_or("not a tensor"))),
+        };
+        let source = |_: &Op| vec![];
+        let live = self.graph.live([v]);
+        if self.graph.vars().any(|(v, node)| live[v.index()] && matches!(node.op, Op::Input(_) | Op::Param(_))) {
+            return Err(shape_error("the value depends on an input or a parameter"));
+        }
+        let mut values = crate::reference::evaluate(&self.graph, &[v], &source).map_err(|e| shape_error(&e.to_string()))?;
+        let data: Vec<f32> = values.remove(0).into_iter().map(|x| x as f32).collect();
+        crate::Tensor::new(self[v].shape.clone(), data)
+    }
+
+    /// 0, 1, …, n - 1.
+    pub fn iota(&mut self, n: usize) -> Var {
+        self.push(Op::Iota, vec![], vec![n], DType::I32)
+    }
+
+    /// `op` of every element.
+    pub fn unary(&mut self, op: Unary, x: Var) -> Var {
+        let (shape, dtype) = (self[x].shape.clone(), self[x].dtype);
+        self.push(Op::Unary(op), vec![x], shape, dtype)
+    }
+
+    /// `op` of the elements of two tensors, broadcast against each other.
+    pub fn binary(&mut self, op: Binary, a: Var, b: Var) -> Var {
+        let (a, b) = self.align(a, b);
+        let (shape, dtype) = (self[a].shape.clone(), self[a].dtype);
+        self.push(Op::Binary(op), vec![a, b], shape, dtype)
+    }
+
+    /// Compares the elements of two tensors, broadcast against each other.
+    pub fn compare(&mut self, op: Compare, a: Var, b: Var) -> Var {
+        let (a, b) = self.align(a, b);
+        let shape = self[a].shape.clone();
+        self.push(Op::Compare(op), vec![a, b], shape, DType::Bool)
+    }
+
+    /// Elements of `a` where `mask` holds, else of `b`, all broadcast against each other.
+    pub fn select(&mut self, mask: Var, a: Var, b: Var) -> Var {
+        let (a, b) = self.align(a, b);
+        let (mask, a) = self.broadcast_both(mask, a);
+        let (a, b) = self.broadcast_both(a, b);
+        let (shape, dtype) = (self[a].shape.clone(), self[a].dtype);
+        self.push(Op::Select, vec![mask, a, b], shape, dtype)
+    }
+
+    /// The same elements as another type: whole numbers are cut, truth values are zero and one.
+    pub fn cast(&mut self, x: Var, dtype: DType) -> Var {
+        let shape = self[x].shape.clone();
+        self.push(Op::Cast, vec![x], shape, dtype)
+    }
+
+    /// The same whole numbers, with the promise that they are at least 0 and below `rows`: an input
+    /// that breaks it is refused before anything runs.
+    pub fn within(&mut self, index: Var, rows: usize) -> Var {
+        let shape = self[index].shape.clone();
+        self.push(Op::Within(rows), vec![index], shape, DType::I32)
+    }
+
+    /// A reduction over the axes whose bit is set; they stay with size one.
+    pub fn reduce(&mut self, op: Reduce, x: Var, axes: u8) -> Var {
+        let mut shape = self[x].shape.clone();
+        for (axis, size) in shape.iter_mut().enumerate() {
+            if axes >> axis & 1 == 1 {
+                *size = 1;
+            }
+        }
+        let dtype = self[x].dtype;
+        self.push(Op::Reduce(op, axes), vec![x], shape, dtype)
+    }
+
+    /// The same elements under another shape of the same length.
+    pub fn reshape(&mut self, x: Var, shape: &[usize]) -> Var {
+        debug_assert_eq!(self[x].len(), shape.iter().product::<usize>());
+        let dtype = self[x].dtype;
+        self.push(Op::Reshape, vec![x], shape.to_vec(), dtype)
+    }
+
+    /// NumPy's broadcast: aligned at the innermost axis, axes of size one are repeated.
+    pub fn broadcast(&mut self, x: Var, shape: &[usize]) -> Var {
+        let missing = shape.len() - self[x].shape.len();
+        let aligned = [&vec![1; missing][..], &self[x].shape].concat();
+        let x = self.reshape(x, &aligned);
+        let dtype = self[x].dtype;
+        self.push(Op::Broadcast, vec![x], shape.to_vec(), dtype)
+    }
+
+    /// The sum of `d` over the axes along which a tensor of `shape` was broadcast to it.
+    pub fn unbroadcast(&mut self, d: Var, shape: &[usize]) -> Var {
+        let missing = self[d].shape.len() - shape.len();
+        let mut axes = 0;
+        for (axis, &size) in self[d].shape.iter().enumerate() {
+            if size != 1 && (axis < missing || shape[axis - missing] == 1) {
+                axes |= 1 << axis;
+            }
+        }
+        let sum = self.reduce(Reduce::Sum, d, axes);
+        self.reshape(sum, shape)
+    }
+
+    /// Axis `i` of the result is axis `axes[i]` of `x`.
+    pub fn transpose(&mut self, x: Var, axes: &[usize]) -> Var {
+        let shape = axes.iter().map(|&axis| self[x].shape[axis]).collect();
+        let dtype = self[x].dtype;
+        self.push(Op::Transpose(axes.to_vec()), vec![x], shape, dtype)
+    }
+
+    /// From the start of every axis on, in steps, as many elements as `shape` says.
+    pub fn slice(&mut self, x: Var, window: &[(usize, isize)], shape: &[usize]) -> Var {
+        let dtype = self[x].dtype;
+        self.push(Op::Slice(window.to_vec()), vec![x], shape.to_vec(), dtype)
+    }
+
+    /// `x` placed at these offsets into zeros of `shape`.
+    pub fn pad(&mut self, x: Var, before: &[usize], shape: &[usize]) -> Var {
+        let dtype = self[x].dtype;
+        self.push(Op::Pad(before.to_vec()), vec![x], shape.to_vec(), dtype)
+    }
+
+    /// Tensors one behind the other along an axis.
+    pub fn concat(&mut self, xs: &[Var], axis: usize) -> Var {
+        let mut shape = self[xs[0]].shape.clone();
+        shape[axis] = xs.iter().map(|&x| self[x].shape[axis]).sum();
+        let dtype = self[xs[0]].dtype;
+        self.push(Op::Concat(axis), xs.to_vec(), shape, dtype)
+    }
+
+    /// Matrix products over the last two axes; outer axes must be equal.
+    pub fn matmul(&mut self, a: Var, b: Var, transpose_a: bool, transpose_b: bool) -> Var {
+        let (sa, sb) = (&self[a].shape, &self[b].shape);
+        let rank = sa.len();
+        debug_assert_eq!(sa[..rank - 2], sb[..rank - 2]);
+        let mut shape = sa[..rank - 2].to_vec();
+        shape.push(sa[if transpose_a { rank - 1 } else { rank - 2 }]);
+        shape.push(sb[if transpose_b { rank - 2 } else { rank - 1 }]);
+        self.push(Op::MatMul(transpose_a, transpose_b), vec![a, b], shape, DType::F32)
+    }
+
+    /// The rows of `table` that `index` names.
+    pub fn gather(&mut self, table: Var, index: Var) -> Var {
+        let shape = [&self[index].shape[..], &self[table].shape[1..]].concat();
+        let dtype = self[table].dtype;
+        self.push(Op::Gather, vec![table, index], shape, dtype)
+    }
+
+    /// Zeros of `rows` rows to which the rows of `d` are added where `index` says.
+    pub fn scatter_add(&mut self, index: Var, d: Var, rows: usize) -> Var {
+        let rank = self[index].shape.len();
+        let shape = [&[rows][..], &self[d].shape[rank..]].concat();
+        self.push(Op::ScatterAdd, vec![index, d], shape, DType::F32)
+    }
+
+    /// Whole numbers become numbers where the other side is one; then both are broadcast.
+    fn align(&mut self, a: Var, b: Var) -> (Var, Var) {
+        let (da, db) = (self[a].dtype, self[b].dtype);
+        let number = |v: &Stage, x: Var| matches!(v[x].op, Op::Const(_));
+        let (a, b) = match (da, db) {
+            (DType::F32, DType::I32) if number(self, a) => (self.cast(a, DType::I32), b),
+            (DType::I32, DType::F32) if number(self, b) => (a, self.cast(b, DType::I32)),
+            (DType::F32, other) if other != DType::F32 => (a, self.cast(b, DType::F32)),
+            (other, DType::F32) if other != DType::F32 => (self.cast(a, DType::F32), b),
+            _ => (a, b),
+        };
+        self.broadcast_both(a, b)
+    }
+
+    fn broadcast_both(&mut self, a: Var, b: Var) -> (Var, Var) {
+        let (sa, sb) = (&self[a].shape, &self[b].shape);
+        if sa == sb {
+            return (a, b);
+        }
+        let rank = sa.len().max(sb.len());
+        let size = |s: &[usize], axis: usize| (axis + s.len()).checked_sub(rank).map_or(1, |i| s[i]);
+        let shape: Vec<usize> = (0..rank)
+            .map(|axis| match (size(sa, axis), size(sb, axis)) {
+                (1, n) => n,
+                (n, _) => n,
+            })
+            .collect();
+        (self.broadcast(a, &shape), self.broadcast(b, &shape))
+    }
+
+    /// A node, simplified, or the one that computes the same already.
+    pub(crate) fn push(&mut self, op: Op, args: Vec<Var>, shape: Vec<usize>, dtype: DType) -> Var {
+        let node = Node { op, args, shape, dtype };
+        match simplify(self, node) {
+            Ok(v) => v,
+            Err(node) => {
+                let next = Var(self.graph.nodes.len() as u32);
+                *self.memo.entry(node).or_insert_with_key(|node| {
+                    self.graph.nodes.push(node.clone());
+                    next
+                })
+            }
+        }
+    }
+}
+
+impl std::ops::Index<Var> for Stage {
+    type Output = Node;
+
+    fn index(&self, v: Var) -> &Node {
+        &self.graph[v]
+    }
+}

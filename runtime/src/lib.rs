@@ -1,0 +1,34 @@
+//! Neural networks as annotated Rust structs.
+#![warn(missing_docs)]
+
+extern crate self as downhill;
+
+pub mod check;
+mod codegen;
+mod error;
+mod exec;
+pub mod graph;
+pub mod init;
+pub mod network;
+pub mod nn;
+pub mod ops;
+pub mod optim;
+pub mod reference;
+pub mod shape;
+mod simplify;
+mod tensor;
+
+//pub use downhill_macros::network;
+pub use error::{Error, Result};
+pub use exec::{Model, ParamInfo, Step};
+pub use graph::{Grad, Stage, Value};
+pub use tensor::{Index, Input, Inputs, Tensor};
+
+/// Everything that a program with a network of its own needs.
+pub mod prelude {
+    pub use crate::graph::{Grad, Stage, Value};
+    pub use crate::nn::*;
+    pub use crate::ops::*;
+    pub use crate::optim::*;
+    pub use crate::{Index, Model, Step, Tensor};
+}

@@ -1,0 +1,194 @@
+//! What `#[network]` implements: parameters, networks and network functions as values.
+
+use crate::check::{Check, Message, ParamSet, TensorType, Type};
+use crate::graph::{Grad, Stage, Value};
+use crate::init::Init;
+use crate::shape::{DType, MAX_RANK, Shape};
+
+/// A parameter of a network: its shape and how it starts. The numbers themselves are in the
+/// [`Model`](crate::Model).
+///
+/// In a `#[network]` struct a parameter is a field with an initialiser:
+///
+/// ```
+/// use downhill::prelude::*;
+///
+/// /// Multiplies every feature by a number of its own.
+/// #[network]
+/// pub struct Scale<const D: usize> {
+///     #[init(ones)]
+///     weight: Param<D>,
+/// }
+///
+/// #[network]
+/// impl<const D: usize> Scale<D> {
+///     pub fn forward(&self, x: Tensor<[N], D>) -> Tensor<[N], D> {
+///         x * self.weight
+///     }
+/// }
+///
+/// let model = Scale::<3>::init(0);
+/// assert_eq!(model.get("weight")?.data(), [1.0, 1.0, 1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Param {
+    id: usize,
+    sizes: [usize; MAX_RANK],
+    rank: usize,
+    init: Init,
+    present: bool,
+}
+
+impl Param {
+    /// A parameter of the given sizes.
+    pub const fn new(dims: &[usize], init: Init) -> Param {
+        assert!(dims.len() <= MAX_RANK, "a parameter has at most 8 axes");
+        let mut sizes = [0; MAX_RANK];
+        let mut i = 0;
+        while i < dims.len() {
+            sizes[i] = dims[i];
+            i += 1;
+        }
+        Param { id: usize::MAX, sizes, rank: dims.len(), init, present: true }
+    }
+
+    /// The same parameter, or its absence, as `Linear` without a bias has one.
+    pub const fn optional(mut self, present: bool) -> Param {
+        self.present = present;
+        self
+    }
+
+    /// Whether the network has this parameter.
+    pub const fn is_some(&self) -> bool {
+        self.present
+    }
+
+    /// Whether the network goes without this parameter.
+    pub const fn is_none(&self) -> bool {
+        !self.present
+    }
+
+    /// The place of this parameter among those of its model.
+    pub const fn id(&self) -> usize {
+        self.id
+    }
+
+    /// The sizes, outermost first.
+    pub fn sizes(&self) -> &[usize] {
+        &self.sizes[..self.rank]
+    }
+
+    /// How the parameter starts.
+    pub const fn init(&self) -> Init {
+        self.init
+    }
+
+    #[doc(hidden)]
+    pub const fn number(&mut self, next: usize) -> usize {
+        self.id = next;
+        if self.present { next + 1 } else { next }
+    }
+
+    #[doc(hidden)]
+    pub const fn param(&self, id: usize, path: Message) -> Option<(Param, Message)> {
+        if self.present && self.id == id { Some((*self, path)) } else { None }
+    }
+
+    pub(crate) const fn ty(&self) -> Type {
+        let shape = Shape::sizes(self.sizes.split_at(self.rank).0);
+        let mut ty = TensorType::new(DType::F32, shape);
+        ty.reach = ParamSet::one(self.id);
+        Type::Tensor(ty)
+    }
+}
+
+/// A field that the body of a network function can read: a parameter or a plain option.
+pub trait Field {
+    /// The field as an argument of network functions.
+    fn value(&self, g: &mut Stage) -> Value;
+
+    /// Adds to the gradient of the field.
+    fn accumulate(&self, _g: &mut Stage, _d: Grad) {}
+}
+
+impl Field for Param {
+    fn value(&self, g: &mut Stage) -> Value {
+        assert!(self.present, "a parameter that the network was built without was read");
+        Value::Var(g.param(self.id, self.sizes()))
+    }
+
+    fn accumulate(&self, g: &mut Stage, d: Grad) {
+        g.add_param_grad(self.id, d);
+    }
+}
+
+macro_rules! option_fields {
+    ($($ty:ty),*) => {$(
+        impl Field for $ty {
+            fn value(&self, _g: &mut Stage) -> Value {
+                Value::from(*self)
+            }
+        }
+    )*};
+}
+option_fields!(f32, f64, usize, isize, bool);
+
+/// A network as a value: its sizes and its parameters in order.
+pub trait Network: Copy + 'static {
+    /// The name of the struct.
+    const NAME: &'static str;
+
+    /// Numbers the parameters in the order of their fields from `next` on; gives the next number.
+    fn number(&mut self, next: usize) -> usize;
+
+    /// Parameter `id` and its dotted path, such as `blocks.0.up.weight`, behind `path`.
+    fn param(&self, id: usize, path: Message) -> Option<(Param, Message)>;
+}
+
+/// A network as a type with its sizes: `Linear<64, 10>` is the notation for `Linear::new(64, 10)`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a network",
+    note = "a field of a `#[network]` struct is a network, an array of networks, a `Param` with `#[init(..)]`, or a plain value with `#[option(..)]`"
+)]
+pub trait Layer {
+    /// The network without sizes in its type.
+    type Net: Network;
+    /// The network of these sizes.
+    const NET: Self::Net;
+}
+
+/// A network with a `forward` function, which `Model::forward` calls.
+#[diagnostic::on_unimplemented(message = "`{Self}` has no function `forward` on tensors")]
+pub trait Forward: Network {
+    /// The function.
+    const FORWARD: Function<Self>;
+}
+
+/// A function of a network as a value: `Gpt::loss` of type `Function<Gpt>`.
+pub struct Function<N: 'static> {
+    /// `Gpt::loss`.
+    pub name: &'static str,
+    /// The names of its parameters.
+    pub inputs: &'static [&'static str],
+    /// Stages the results.
+    pub stage: fn(&N, &mut Stage, &[Value]) -> Vec<Value>,
+    /// Stages the gradients of the parameters, given one for each result.
+    pub grad: fn(&N, &mut Stage, &[Value], &[Grad]),
+    /// Checks the shapes of the inputs and everything behind them; gives those of the results.
+    pub shape: fn(&N, &mut Check, &[Type]) -> Vec<Type>,
+}
+
+impl<N> Clone for Function<N> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<N> Copy for Function<N> {}
+
+impl<N> std::fmt::Debug for Function<N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}({})", self.name, self.inputs.join(", "))
+    }
+}

@@ -1,0 +1,1 @@
+//! Operations, layers and losses that are themselves written with `#[network]`.

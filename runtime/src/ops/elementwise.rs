@@ -1,0 +1,692 @@
+//! Functions of the elements of the same place: arithmetic, comparison and selection, and the
+//! functions of one number.
+
+use super::{admitted, numbers};
+use crate::check::{Check, Message, TensorType, Type};
+use crate::codegen::strip::{Reg, Strip};
+use crate::graph::{Grad, Stage, Value, Var};
+use crate::shape::DType;
+
+/// The rows of functions of one number.
+macro_rules! unary {
+    ($(
+        $(#[doc = $doc:literal])*
+        $variant:ident $name:ident ($x:literal => $y:literal)
+            reference $reference:expr;
+            grad $grad:expr;
+            lower $lower:expr;
+    )*) => {
+        /// A function of one number.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Unary {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl Unary {
+            /// All functions of one number.
+            pub const ALL: &[Unary] = &[$(Unary::$variant),*];
+
+            /// The name of the operation.
+            pub const fn name(self) -> &'static str {
+                match self { $(Unary::$variant => stringify!($name),)* }
+            }
+
+            /// The function in double precision.
+            pub fn reference(self, x: f64) -> f64 {
+                let f: fn(f64) -> f64 = match self { $(Unary::$variant => $reference,)* };
+                f(x)
+            }
+
+            /// The function in vector code.
+            pub(crate) fn lower(self, s: &mut Strip, x: Reg) -> Reg {
+                let f: fn(&mut Strip, Reg) -> Reg = match self { $(Unary::$variant => $lower,)* };
+                f(s, x)
+            }
+        }
+
+        $(
+            $(#[doc = $doc])*
+            ///
+            /// ```
+            /// use downhill::prelude::*;
+            #[doc = concat!("let mut g = Stage::new();\nlet y = ", stringify!($name), "::stage(&mut g, ", $x, ");")]
+            #[doc = concat!("assert!((g.value(y)?.data()[0] - ", $y, ").abs() < 1e-5);")]
+            /// # Ok::<(), downhill::Error>(())
+            /// ```
+            #[allow(non_camel_case_types)]
+            pub enum $name {}
+
+            impl $name {
+                /// Stages the function of every element.
+                pub fn stage(g: &mut Stage, x: impl Into<Value>) -> Value {
+                    let x = x.into();
+                    let ty = g.ty(x);
+                    admitted(g, |cx| Self::shape(cx, ty), &[x], |g, v| g.unary(Unary::$variant, v[0]))
+                }
+
+                /// Stages the gradient of the argument.
+                pub fn grad(g: &mut Stage, x: impl Into<Value>, dout: Grad) -> Grad {
+                    let x = g.operand(x.into())?;
+                    let y = g.unary(Unary::$variant, x);
+                    let rule: fn(&mut Stage, Var, Var, Var) -> Grad = $grad;
+                    rule(g, x, y, dout?)
+                }
+
+                /// The shape rule.
+                #[track_caller]
+                pub const fn shape(cx: &mut Check, x: Type) -> Type {
+                    match numbers(cx, stringify!($name), x) {
+                        Some(x) => Type::Tensor(if Unary::$variant.is_flat() { x.cut() } else { x }),
+                        None => Type::Unknown,
+                    }
+                }
+            }
+        )*
+    };
+}
+
+unary! {
+    /// The negative, −x.
+    Neg neg ("2.0" => "-2.0")
+        reference |x| -x;
+        grad |g, _, _, dy| Some(g.unary(Unary::Neg, dy));
+        lower |s, x| s.neg(x);
+    /// The absolute value |x|; its gradient at zero is zero, as PyTorch has it.
+    Abs abs ("-2.0" => "2.0")
+        reference f64::abs;
+        grad |g, x, _, dy| {
+            let sign = sign_of(g, x);
+            Some(g.binary(Binary::Mul, dy, sign))
+        };
+        lower |s, x| s.abs(x);
+    /// The exponential eˣ.
+    Exp exp ("1.0" => "2.718_281_8")
+        reference f64::exp;
+        grad |g, _, y, dy| Some(g.binary(Binary::Mul, dy, y));
+        lower |s, x| s.exp(x);
+    /// The natural logarithm.
+    Log log ("2.0" => "0.693_147_2")
+        reference f64::ln;
+        grad |g, x, _, dy| Some(g.binary(Binary::Div, dy, x));
+        lower |s, x| s.log(x);
+    /// The square root.
+    Sqrt sqrt ("9.0" => "3.0")
+        reference f64::sqrt;
+        grad |g, _, y, dy| {
+            let half = g.number(0.5);
+            let dy = g.binary(Binary::Mul, dy, half);
+            Some(g.binary(Binary::Div, dy, y))
+        };
+        lower |s, x| s.sqrt(x);
+    /// The hyperbolic tangent.
+    Tanh tanh ("0.5" => "0.462_117_2")
+        reference f64::tanh;
+        grad |g, _, y, dy| {
+            let square = g.binary(Binary::Mul, y, y);
+            let one = g.number(1.0);
+            let slope = g.binary(Binary::Sub, one, square);
+            Some(g.binary(Binary::Mul, dy, slope))
+        };
+        lower |s, x| s.tanh(x);
+    /// The logistic function 1 / (1 + e⁻ˣ).
+    Sigmoid sigmoid ("0.0" => "0.5")
+        reference |x| 1.0 / (1.0 + (-x).exp());
+        grad |g, _, y, dy| {
+            let one = g.number(1.0);
+            let rest = g.binary(Binary::Sub, one, y);
+            let slope = g.binary(Binary::Mul, y, rest);
+            Some(g.binary(Binary::Mul, dy, slope))
+        };
+        lower |s, x| s.sigmoid(x);
+    /// The error function 2/√π ∫₀ˣ e^(−t²) dt.
+    Erf erf ("0.5" => "0.520_499_9")
+        reference crate::reference::erf;
+        grad |g, x, _, dy| {
+            let square = g.binary(Binary::Mul, x, x);
+            let negative = g.unary(Unary::Neg, square);
+            let bell = g.unary(Unary::Exp, negative);
+            let scale = g.number(std::f64::consts::FRAC_2_SQRT_PI);
+            let slope = g.binary(Binary::Mul, bell, scale);
+            Some(g.binary(Binary::Mul, dy, slope))
+        };
+        lower |s, x| s.erf(x);
+    /// The sine of an angle in radians.
+    Sin sin ("0.5" => "0.479_425_5")
+        reference f64::sin;
+        grad |g, x, _, dy| {
+            let slope = g.unary(Unary::Cos, x);
+            Some(g.binary(Binary::Mul, dy, slope))
+        };
+        lower |s, x| s.sin(x);
+    /// The cosine of an angle in radians.
+    Cos cos ("0.5" => "0.877_582_6")
+        reference f64::cos;
+        grad |g, x, _, dy| {
+            let sin = g.unary(Unary::Sin, x);
+            let slope = g.unary(Unary::Neg, sin);
+            Some(g.binary(Binary::Mul, dy, slope))
+        };
+        lower |s, x| s.cos(x);
+    /// The largest whole number that is not above x. It has no gradient.
+    Floor floor ("-1.5" => "-2.0")
+        reference f64::floor;
+        grad |_, _, _, _| None;
+        lower |s, x| s.floor(x);
+}
+
+impl Unary {
+    /// Whether the function is flat wherever it has a slope, so that no gradient passes.
+    const fn is_flat(self) -> bool {
+        matches!(self, Unary::Floor)
+    }
+}
+
+fn sign_of(g: &mut Stage, x: Var) -> Var {
+    let zero = g.number(0.0);
+    let one = g.number(1.0);
+    let minus_one = g.number(-1.0);
+    let above = g.compare(Compare::Lt, zero, x);
+    let below = g.compare(Compare::Lt, x, zero);
+    let rest = g.select(below, minus_one, zero);
+    g.select(above, one, rest)
+}
+
+/// The shape and element type of two operands broadcast against each other.
+#[track_caller]
+const fn broadcast(cx: &mut Check, op: &str, a: Type, b: Type) -> Option<TensorType> {
+    let (Some(ta), Some(tb)) = (a.operand(cx, op), b.operand(cx, op)) else { return None };
+    let dtype = match (ta.dtype, tb.dtype, a, b) {
+        // A literal takes the type of the other side.
+        (DType::F32, DType::I32, Type::Dim(_) | Type::Number, _) | (DType::I32, DType::F32, _, Type::Dim(_) | Type::Number) => DType::I32,
+        (DType::F32, DType::F32, ..) => DType::F32,
+        (DType::I32, DType::I32, ..) => DType::I32,
+        _ => {
+            cx.error(Message::new().str(op).str(": cannot mix ").str(ta.dtype.name()).str(" and ").str(tb.dtype.name()));
+            return None;
+        }
+    };
+    match ta.shape.broadcast(&tb.shape) {
+        Some(shape) => Some(ta.like(dtype, shape).depends(tb)),
+        None => {
+            let message = Message::new().str(op).str(": ").shape(ta.shape).str(" and ").shape(tb.shape);
+            cx.error(message.str(" do not broadcast"));
+            None
+        }
+    }
+}
+
+/// The rows of functions of two numbers.
+macro_rules! binary {
+    ($(
+        $(#[doc = $doc:literal])*
+        $variant:ident $name:ident ($x:literal, $y:literal => $z:literal)
+            reference $reference:expr;
+            grad $grad:expr;
+            lower $lower:expr, $lower_int:expr;
+    )*) => {
+        /// A function of two numbers.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Binary {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl Binary {
+            /// All functions of two numbers.
+            pub const ALL: &[Binary] = &[$(Binary::$variant),*];
+
+            /// The name of the operation.
+            pub const fn name(self) -> &'static str {
+                match self { $(Binary::$variant => stringify!($name),)* }
+            }
+
+            /// The function in double precision.
+            pub fn reference(self, a: f64, b: f64) -> f64 {
+                let f: fn(f64, f64) -> f64 = match self { $(Binary::$variant => $reference,)* };
+                f(a, b)
+            }
+
+            /// The function in vector code, on numbers or whole numbers.
+            pub(crate) fn lower(self, s: &mut Strip, dtype: DType, a: Reg, b: Reg) -> Reg {
+                let (f, i): (fn(&mut Strip, Reg, Reg) -> Reg, fn(&mut Strip, Reg, Reg) -> Reg) = match self {
+                    $(Binary::$variant => ($lower, $lower_int),)*
+                };
+                if dtype == DType::I32 { i(s, a, b) } else { f(s, a, b) }
+            }
+        }
+
+        $(
+            $(#[doc = $doc])*
+            ///
+            /// ```
+            /// use downhill::prelude::*;
+            #[doc = concat!("let mut g = Stage::new();\nlet y = ", stringify!($name), "::stage(&mut g, ", $x, ", ", $y, ");")]
+            #[doc = concat!("assert_eq!(g.value(y)?.data(), [", $z, "]);")]
+            /// # Ok::<(), downhill::Error>(())
+            /// ```
+            #[allow(non_camel_case_types)]
+            pub enum $name {}
+
+            impl $name {
+                /// Stages the function of the elements of both, broadcast against each other.
+                pub fn stage(g: &mut Stage, a: impl Into<Value>, b: impl Into<Value>) -> Value {
+                    let (a, b) = (a.into(), b.into());
+                    let (ta, tb) = (g.ty(a), g.ty(b));
+                    admitted(g, |cx| Self::shape(cx, ta, tb), &[a, b], |g, v| g.binary(Binary::$variant, v[0], v[1]))
+                }
+
+                /// Stages the gradients of both arguments.
+                pub fn grad(g: &mut Stage, a: impl Into<Value>, b: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
+                    let (Some(a), Some(b), Some(dout)) = (g.operand(a.into()), g.operand(b.into()), dout) else {
+                        return (None, None);
+                    };
+                    let rule: fn(&mut Stage, Var, Var, Var) -> (Var, Var) = $grad;
+                    let (da, db) = rule(g, a, b, dout);
+                    (sum_back(g, da, a), sum_back(g, db, b))
+                }
+
+                /// The shape rule.
+                #[track_caller]
+                pub const fn shape(cx: &mut Check, a: Type, b: Type) -> Type {
+                    match broadcast(cx, stringify!($name), a, b) {
+                        Some(ty) => Type::Tensor(ty),
+                        None => Type::Unknown,
+                    }
+                }
+            }
+        )*
+    };
+}
+
+/// The gradient of an operand that was broadcast.
+fn sum_back(g: &mut Stage, d: Var, operand: Var) -> Grad {
+    let shape = g[operand].shape.clone();
+    Some(g.unbroadcast(d, &shape))
+}
+
+/// The gradient of the larger or smaller of two numbers; equal ones share it, as PyTorch does it.
+fn extreme_grad(g: &mut Stage, larger: Var, smaller: Var, dy: Var) -> (Var, Var) {
+    let half = g.number(0.5);
+    let zero = g.number(0.0);
+    let shared = g.binary(Binary::Mul, dy, half);
+    let equal = g.compare(Compare::Eq, larger, smaller);
+    let wins = g.compare(Compare::Lt, smaller, larger);
+    let loses = g.compare(Compare::Lt, larger, smaller);
+    let first = g.select(wins, dy, zero);
+    let second = g.select(loses, dy, zero);
+    (g.select(equal, shared, first), g.select(equal, shared, second))
+}
+
+binary! {
+    /// The sum a + b.
+    Add add ("2.0", "3.0" => "5.0")
+        reference |a, b| a + b;
+        grad |_, _, _, dy| (dy, dy);
+        lower Strip::add, Strip::iadd;
+    /// The difference a − b.
+    Sub sub ("2.0", "3.0" => "-1.0")
+        reference |a, b| a - b;
+        grad |g, _, _, dy| (dy, g.unary(Unary::Neg, dy));
+        lower Strip::sub, Strip::isub;
+    /// The product a · b.
+    Mul mul ("2.0", "3.0" => "6.0")
+        reference |a, b| a * b;
+        grad |g, a, b, dy| (g.binary(Binary::Mul, dy, b), g.binary(Binary::Mul, dy, a));
+        lower Strip::mul, Strip::imul;
+    /// The quotient a / b; on `Index` operands there is none.
+    Div div ("6.0", "3.0" => "2.0")
+        reference |a, b| a / b;
+        grad |g, a, b, dy| {
+            let y = g.binary(Binary::Div, a, b);
+            let da = g.binary(Binary::Div, dy, b);
+            let db = g.binary(Binary::Mul, da, y);
+            (da, g.unary(Unary::Neg, db))
+        };
+        lower Strip::div, Strip::div;
+    /// The larger of both; where they are equal, each gets half of the gradient.
+    Max maximum ("2.0", "3.0" => "3.0")
+        reference |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
+        grad |g, a, b, dy| extreme_grad(g, a, b, dy);
+        lower Strip::max, Strip::imax;
+    /// The smaller of both; where they are equal, each gets half of the gradient.
+    Min minimum ("2.0", "3.0" => "2.0")
+        reference |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) };
+        grad |g, a, b, dy| {
+            let (db, da) = extreme_grad(g, b, a, dy);
+            (da, db)
+        };
+        lower Strip::min, Strip::imin;
+}
+
+/// A comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Compare {
+    /// a < b.
+    Lt,
+    /// a ≤ b.
+    Le,
+    /// a = b.
+    Eq,
+    /// a ≠ b.
+    Ne,
+}
+
+impl Compare {
+    /// All comparisons.
+    pub const ALL: &[Compare] = &[Compare::Lt, Compare::Le, Compare::Eq, Compare::Ne];
+
+    /// The name of the operation.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Compare::Lt => "lt",
+            Compare::Le => "le",
+            Compare::Eq => "eq",
+            Compare::Ne => "ne",
+        }
+    }
+
+    /// The comparison in double precision.
+    pub fn reference(self, a: f64, b: f64) -> bool {
+        match self {
+            Compare::Lt => a < b,
+            Compare::Le => a <= b,
+            Compare::Eq => a == b,
+            Compare::Ne => a != b,
+        }
+    }
+}
+
+/// The comparisons of a network function: which row of [`Compare`], and whether sides are swapped.
+macro_rules! compare {
+    ($($(#[doc = $doc:literal])* $name:ident $variant:ident $a:tt $b:tt ($x:literal, $y:literal => $z:literal);)*) => {$(
+        $(#[doc = $doc])*
+        /// The result is a `Mask`, which has no gradient.
+        ///
+        /// ```
+        /// use downhill::prelude::*;
+        #[doc = concat!("let mut g = Stage::new();\nlet y = ", stringify!($name), "::stage(&mut g, ", $x, ", ", $y, ");")]
+        #[doc = concat!("assert_eq!(g.value(y)?.data(), [", $z, "]);")]
+        /// # Ok::<(), downhill::Error>(())
+        /// ```
+        #[allow(non_camel_case_types)]
+        pub enum $name {}
+
+        impl $name {
+            /// Stages the comparison of the elements of both, broadcast against each other.
+            pub fn stage(g: &mut Stage, a: impl Into<Value>, b: impl Into<Value>) -> Value {
+                let (a, b) = (a.into(), b.into());
+                let (ta, tb) = (g.ty(a), g.ty(b));
+                admitted(g, |cx| Self::shape(cx, ta, tb), &[a, b], |g, v| {
+
+                    g.compare(Compare::$variant, v[$a], v[$b])
+                })
+            }
+
+            /// A comparison has no gradient.
+            pub fn grad(_g: &mut Stage, _a: impl Into<Value>, _b: impl Into<Value>, _dout: Grad) -> (Grad, Grad) {
+                (None, None)
+            }
+
+            /// The shape rule.
+            #[track_caller]
+            pub const fn shape(cx: &mut Check, a: Type, b: Type) -> Type {
+                match broadcast(cx, stringify!($name), a, b) {
+                    Some(ty) => Type::Tensor(ty.like(DType::Bool, ty.shape).cut()),
+                    None => Type::Unknown,
+                }
+            }
+        }
+    )*};
+}
+
+compare! {
+    /// Whether a < b, written `a < b`.
+    lt Lt 0 1 ("2.0", "3.0" => "1.0");
+    /// Whether a ≤ b, written `a <= b`.
+    le Le 0 1 ("2.0", "2.0" => "1.0");
+    /// Whether a > b, written `a > b`.
+    gt Lt 1 0 ("2.0", "3.0" => "0.0");
+    /// Whether a ≥ b, written `a >= b`.
+    ge Le 1 0 ("2.0", "3.0" => "0.0");
+    /// Whether a = b, written `a == b`.
+    eq Eq 0 1 ("2.0", "3.0" => "0.0");
+    /// Whether a ≠ b, written `a != b`.
+    ne Ne 0 1 ("2.0", "3.0" => "1.0");
+}
+
+/// Elements of `a` where `mask` holds, else of `b`; all three are broadcast against each other.
+///
+/// ```
+/// use downhill::prelude::*;
+///
+/// /// The rectified linear unit, by hand.
+/// #[network]
+/// pub fn relu_by_hand(x: Tensor) -> Tensor {
+///     select(x > 0.0, x, 0.0)
+/// }
+///
+/// let mut g = Stage::new();
+/// let y = relu_by_hand::stage(&mut g, -3.0);
+/// assert_eq!(g.value(y)?.data(), [0.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum select {}
+
+impl select {
+    /// Stages the selection.
+    pub fn stage(g: &mut Stage, mask: impl Into<Value>, a: impl Into<Value>, b: impl Into<Value>) -> Value {
+        let args = [mask.into(), a.into(), b.into()];
+        let [mask, a, b] = args.map(|value| g.ty(value));
+        admitted(g, |cx| Self::shape(cx, mask, a, b), &args, |g, v| g.select(v[0], v[1], v[2]))
+    }
+
+    /// Stages the gradients: each side gets that of its own elements, the mask none.
+    pub fn grad(
+        g: &mut Stage,
+        mask: impl Into<Value>,
+        a: impl Into<Value>,
+        b: impl Into<Value>,
+        dout: Grad,
+    ) -> (Grad, Grad, Grad) {
+        let args = [mask.into(), a.into(), b.into()].map(|value| g.operand(value));
+        let ([Some(mask), Some(a), Some(b)], Some(dout)) = (args, dout) else {
+            return (None, None, None);
+        };
+        let zero = g.number(0.0);
+        let da = g.select(mask, dout, zero);
+        let db = g.select(mask, zero, dout);
+        (None, sum_back(g, da, a), sum_back(g, db, b))
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, mask: Type, a: Type, b: Type) -> Type {
+        let Some(mask) = mask.operand(cx, "select") else { return Type::Unknown };
+        if !mask.dtype.same(DType::Bool) {
+            return cx.error(Message::new().str("select: expected Mask, found ").str(mask.dtype.name()));
+        }
+        let Some(ty) = broadcast(cx, "select", a, b) else { return Type::Unknown };
+        match mask.shape.broadcast(&ty.shape) {
+            Some(shape) => Type::Tensor(ty.like(ty.dtype, shape).depends(mask)),
+            None => {
+                let message = Message::new().str("select: the mask ").shape(mask.shape);
+                cx.error(message.str(" and ").shape(ty.shape).str(" do not broadcast"))
+            }
+        }
+    }
+}
+
+/// Operations that keep the value and change what it counts as.
+macro_rules! convert {
+    ($($(#[doc = $doc:literal])* $name:ident $to:expr, |$cx:ident, $x:ident| $rule:expr, |$d:ident| $grad:expr;)*) => {$(
+        $(#[doc = $doc])*
+        #[allow(non_camel_case_types)]
+        pub enum $name {}
+
+        impl $name {
+            /// Stages the conversion.
+            pub fn stage(g: &mut Stage, x: impl Into<Value>) -> Value {
+                let x = x.into();
+                let ty = g.ty(x);
+                let to: Option<DType> = $to;
+                admitted(g, |cx| Self::shape(cx, ty), &[x], |g, v| to.map_or(v[0], |to| g.cast(v[0], to)))
+            }
+
+            /// No gradient passes.
+            pub fn grad(_g: &mut Stage, _x: impl Into<Value>, $d: Grad) -> Grad {
+                $grad
+            }
+
+            /// The shape rule.
+            #[track_caller]
+            pub const fn shape($cx: &mut Check, x: Type) -> Type {
+                match x.operand($cx, stringify!($name)) {
+                    Some($x) => $rule,
+                    None => Type::Unknown,
+                }
+            }
+        }
+    )*};
+}
+
+convert! {
+    /// The same value, as a constant: no gradient passes. A parameter that reaches the loss through
+    /// this alone is left out of training on purpose.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let y = stop_gradient::stage(&mut g, 2.0);
+    /// assert_eq!(g.value(y)?.data(), [2.0]);
+    /// assert_eq!(stop_gradient::grad(&mut g, 2.0, None), None);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    stop_gradient None, |_cx, x| Type::Tensor(x), |_d| None;
+    /// An `Index` or a `Mask` as numbers; a mask gives zeros and ones.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let mask = lt::stage(&mut g, 1.0, 2.0);
+    /// let y = float::stage(&mut g, mask);
+    /// assert_eq!(g.value(y)?.data(), [1.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    float Some(DType::F32), |_cx, x| {
+        let ty = x.like(DType::F32, x.shape);
+        Type::Tensor(if x.dtype.same(DType::F32) { ty } else { ty.cut() })
+    }, |d| d;
+    /// Numbers as an `Index`; the part behind the point is cut.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let y = integer::stage(&mut g, 2.75);
+    /// assert_eq!(g.value(y)?.data(), [2.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    integer Some(DType::I32), |_cx, x| Type::Tensor(x.like(DType::I32, x.shape).cut()), |_d| None;
+}
+
+/// Operations on masks.
+macro_rules! logic {
+    ($($(#[doc = $doc:literal])* $name:ident($($arg:ident),*) -> ($($none:expr),*) |$g:ident, $($v:ident),*| $build:expr;)*) => {$(
+        $(#[doc = $doc])*
+        #[allow(non_camel_case_types)]
+        pub enum $name {}
+
+        impl $name {
+            /// Stages the operation.
+            pub fn stage($g: &mut Stage, $($arg: impl Into<Value>),*) -> Value {
+                $(let $arg = $arg.into();)*
+                let args = [$($arg),*];
+                $(let $arg = $g.ty($arg);)*
+                admitted($g, |cx| Self::shape(cx, $($arg),*), &args, |$g, v| {
+                    let [$($v),*] = v else { unreachable!("the arguments just given") };
+                    $build
+                })
+            }
+
+            /// A mask has no gradient.
+            #[allow(unused_parens)]
+            pub fn grad(_g: &mut Stage, $($arg: impl Into<Value>,)* _dout: Grad) -> ($(logic!(@grad $arg)),*) {
+                $(let _ = $arg;)*
+                ($($none),*)
+            }
+
+            /// The shape rule.
+            #[track_caller]
+            pub const fn shape(cx: &mut Check, $($arg: Type),*) -> Type {
+                let mut out: Option<TensorType> = None;
+                $(
+                    let Some(t) = $arg.operand(cx, stringify!($name)) else { return Type::Unknown };
+                    if !t.dtype.same(DType::Bool) {
+                        return cx.error(Message::new().str(stringify!($name)).str(": expected Mask, found ").str(t.dtype.name()));
+                    }
+                    out = match out {
+                        None => Some(t),
+                        Some(o) => match o.shape.broadcast(&t.shape) {
+                            Some(shape) => Some(o.like(DType::Bool, shape).depends(t)),
+                            None => {
+                                let message = Message::new().str(stringify!($name)).str(": ").shape(o.shape);
+                                return cx.error(message.str(" and ").shape(t.shape).str(" do not broadcast"));
+                            }
+                        },
+                    };
+                )*
+                match out {
+                    Some(t) => Type::Tensor(t),
+                    None => Type::Unknown,
+                }
+            }
+        }
+    )*};
+    (@grad $arg:ident) => { Grad };
+}
+
+logic! {
+    /// Where both masks hold, written `a & b`.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let (a, b) = (lt::stage(&mut g, 1.0, 2.0), lt::stage(&mut g, 2.0, 1.0));
+    /// let y = and::stage(&mut g, a, b);
+    /// assert_eq!(g.value(y)?.data(), [0.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    and(a, b) -> (None, None) |g, x, y| {
+        let none = false_like(g, *y);
+        g.select(*x, *y, none)
+    };
+    /// Where either mask holds, written `a | b`.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let (a, b) = (lt::stage(&mut g, 1.0, 2.0), lt::stage(&mut g, 2.0, 1.0));
+    /// let y = or::stage(&mut g, a, b);
+    /// assert_eq!(g.value(y)?.data(), [1.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    or(a, b) -> (None, None) |g, x, y| g.select(*x, *x, *y);
+    /// Where the mask does not hold, written `!a`.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let a = lt::stage(&mut g, 1.0, 2.0);
+    /// let y = not::stage(&mut g, a);
+    /// assert_eq!(g.value(y)?.data(), [0.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    not(a) -> (None) |g, x| {
+        let none = false_like(g, *x);
+        g.compare(Compare::Eq, *x, none)
+    };
+}
+
+fn false_like(g: &mut Stage, x: Var) -> Var {
+    let shape = g[x].shape.clone();
+    g.push(crate::graph::Op::Const(0), vec![], shape, DType::Bool)
+}

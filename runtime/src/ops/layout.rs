@@ -1,0 +1,435 @@
+//! Operations that move elements and change none of them.
+
+use super::{admitted, axis, axis_of, integer, list, number};
+use crate::check::{Check, Message, TensorType, Type};
+use crate::graph::{Grad, Stage, Value, Var};
+use crate::shape::{Dim, Shape};
+
+/// A list of sizes.
+#[track_caller]
+const fn sizes(cx: &mut Check, op: &str, ty: Type) -> Option<Shape> {
+    match ty {
+        Type::Dims(shape) => Some(shape),
+        Type::Unknown => None,
+        _ => {
+            cx.error(Message::new().str(op).str(": expected a list such as [B, 64]"));
+            None
+        }
+    }
+}
+
+fn shape_of(value: Value) -> Vec<usize> {
+    list(value).into_iter().map(|n| n as usize).collect()
+}
+
+/// The same elements in the same order under another shape. One size may be -1: what is left.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 2], [1.0, 2.0, 3.0, 4.0])?);
+/// let y = reshape::stage(&mut g, x, [4]);
+/// assert_eq!(g.value(y)?, Tensor::new([4], [1.0, 2.0, 3.0, 4.0])?);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum reshape {}
+
+impl reshape {
+    /// Stages the new shape.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>, shape: impl Into<Value>) -> Value {
+        let (x, shape) = (x.into(), shape.into());
+        let (tx, ts) = (g.ty(x), g.ty(shape));
+        let Some(ty) = g.checked(|cx| Self::shape(cx, tx, ts)) else { return Value::Unknown };
+        let (Some(x), Some(shape)) = (g.operand(x), ty.shape.concrete()) else { return Value::Unknown };
+        Value::Var(g.reshape(x, &shape))
+    }
+
+    /// Stages the gradient in the old shape.
+    pub fn grad(g: &mut Stage, x: impl Into<Value>, _shape: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
+        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None) };
+        let shape = g[x].shape.clone();
+        (Some(g.reshape(dout, &shape)), None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, shape: Type) -> Type {
+        let (Some(x), Some(mut shape)) = (x.operand(cx, "reshape"), sizes(cx, "reshape", shape)) else {
+            return Type::Unknown;
+        };
+        let mut known = Dim::n(1);
+        let mut open = None;
+        let mut i = 0;
+        while i < shape.rank() {
+            match shape.dim(i).get() {
+                Some(-1) if open.is_none() => open = Some(i),
+                Some(n) if n < 0 => return cx.error(Message::new().str("reshape: ").num(n).str(" is no size")),
+                _ => known = known.times(shape.dim(i)),
+            }
+            i += 1;
+        }
+        if let Some(axis) = open {
+            if let Some(size) = x.shape.len().over(known) {
+                shape = shape.with(axis, size);
+            }
+        }
+        if !shape.len().same(x.shape.len()) {
+            let message = Message::new().str("reshape: ").shape(x.shape).str(" has ").dim(x.shape.len());
+            return cx.error(message.str(" elements, ").shape(shape).str(" has ").dim(shape.len()));
+        }
+        Type::Tensor(x.like(x.dtype, shape))
+    }
+}
+
+/// Axes of size one repeated, and outer axes added, until the tensor has the given shape.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = broadcast_to::stage(&mut g, 2.0, [3]);
+/// assert_eq!(g.value(y)?.data(), [2.0, 2.0, 2.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum broadcast_to {}
+
+impl broadcast_to {
+    /// Stages the repetition.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>, shape: impl Into<Value>) -> Value {
+        let (x, shape) = (x.into(), shape.into());
+        let (tx, ts) = (g.ty(x), g.ty(shape));
+        admitted(g, |cx| Self::shape(cx, tx, ts), &[x], |g, v| g.broadcast(v[0], &shape_of(shape)))
+    }
+
+    /// Stages the gradient: the sum over what was repeated.
+    pub fn grad(g: &mut Stage, x: impl Into<Value>, _shape: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
+        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None) };
+        let shape = g[x].shape.clone();
+        (Some(g.unbroadcast(dout, &shape)), None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, shape: Type) -> Type {
+        let (Some(x), Some(shape)) = (x.operand(cx, "broadcast_to"), sizes(cx, "broadcast_to", shape)) else {
+            return Type::Unknown;
+        };
+        match x.shape.broadcast(&shape) {
+            Some(out) if out.same(&shape) => Type::Tensor(x.like(x.dtype, shape)),
+            _ => cx.error(Message::new().str("broadcast_to: ").shape(x.shape).str(" does not broadcast to ").shape(shape)),
+        }
+    }
+}
+
+/// The tensor with its axes in another order: axis `i` of the result is axis `axes[i]` of `x`.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 2], [1.0, 2.0, 3.0, 4.0])?);
+/// let y = permute::stage(&mut g, x, [1, 0]);
+/// assert_eq!(g.value(y)?.data(), [1.0, 3.0, 2.0, 4.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum permute {}
+
+impl permute {
+    /// Stages the new order.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>, axes: impl Into<Value>) -> Value {
+        let (x, axes) = (x.into(), axes.into());
+        let (tx, ta) = (g.ty(x), g.ty(axes));
+        admitted(g, |cx| Self::shape(cx, tx, ta), &[x], |g, v| {
+            let order: Vec<usize> = list(axes).into_iter().map(|axis| axis_of(g, v[0], Value::Int(axis))).collect();
+            g.transpose(v[0], &order)
+        })
+    }
+
+    /// Stages the gradient in the old order.
+    pub fn grad(g: &mut Stage, x: impl Into<Value>, axes: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
+        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None) };
+        let order = list(axes.into());
+        let mut back = vec![0; order.len()];
+        for (i, axis) in order.into_iter().enumerate() {
+            back[axis_of(g, x, Value::Int(axis))] = i;
+        }
+        (Some(g.transpose(dout, &back)), None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, axes: Type) -> Type {
+        let (Some(x), Some(axes)) = (x.operand(cx, "permute"), sizes(cx, "permute", axes)) else {
+            return Type::Unknown;
+        };
+        let mut shape = Shape::SCALAR;
+        let mut seen = 0u16;
+        let mut i = 0;
+        while i < axes.rank() {
+            let Some(from) = axis(cx, "permute", &x, Type::Dim(axes.dim(i))) else { return Type::Unknown };
+            seen |= 1 << from;
+            shape = shape.push(x.shape.dim(from));
+            i += 1;
+        }
+        if axes.rank() != x.shape.rank() || seen.count_ones() as usize != x.shape.rank() {
+            let message = Message::new().str("permute: ").shape(axes).str(" does not name every axis of ");
+            return cx.error(message.shape(x.shape).str(" once"));
+        }
+        Type::Tensor(x.like(x.dtype, shape))
+    }
+}
+
+/// The tensor with two axes exchanged; negative axes count from the end.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 2], [1.0, 2.0, 3.0, 4.0])?);
+/// let y = transpose::stage(&mut g, x, -2, -1);
+/// assert_eq!(g.value(y)?.data(), [1.0, 3.0, 2.0, 4.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum transpose {}
+
+impl transpose {
+    fn build(g: &mut Stage, x: Var, a: Value, b: Value) -> Var {
+        let mut order: Vec<usize> = (0..g[x].shape.len()).collect();
+        order.swap(axis_of(g, x, a), axis_of(g, x, b));
+        g.transpose(x, &order)
+    }
+
+    /// Stages the exchange.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>, a: impl Into<Value>, b: impl Into<Value>) -> Value {
+        let (x, a, b) = (x.into(), a.into(), b.into());
+        let (tx, ta, tb) = (g.ty(x), g.ty(a), g.ty(b));
+        admitted(g, |cx| Self::shape(cx, tx, ta, tb), &[x], |g, v| Self::build(g, v[0], a, b))
+    }
+
+    /// Stages the gradient: the exchange undone.
+    pub fn grad(g: &mut Stage, _x: impl Into<Value>, a: impl Into<Value>, b: impl Into<Value>, dout: Grad) -> (Grad, Grad, Grad) {
+        let (a, b) = (a.into(), b.into());
+        (dout.map(|dout| Self::build(g, dout, a, b)), None, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, a: Type, b: Type) -> Type {
+        let Some(x) = x.operand(cx, "transpose") else { return Type::Unknown };
+        let (Some(a), Some(b)) = (axis(cx, "transpose", &x, a), axis(cx, "transpose", &x, b)) else {
+            return Type::Unknown;
+        };
+        Type::Tensor(x.like(x.dtype, x.shape.with(a, x.shape.dim(b)).with(b, x.shape.dim(a))))
+    }
+}
+
+/// The elements from `start` up to, not including, `stop` along an axis.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([4], [1.0, 2.0, 3.0, 4.0])?);
+/// let y = slice::stage(&mut g, x, 0, 1, 3);
+/// assert_eq!(g.value(y)?.data(), [2.0, 3.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum slice {}
+
+impl slice {
+    /// Stages the cut.
+    pub fn stage(
+        g: &mut Stage,
+        x: impl Into<Value>,
+        axis: impl Into<Value>,
+        start: impl Into<Value>,
+        stop: impl Into<Value>,
+    ) -> Value {
+        let (x, axis, start, stop) = (x.into(), axis.into(), start.into(), stop.into());
+        let [tx, ta, t0, t1] = [x, axis, start, stop].map(|value| g.ty(value));
+        admitted(g, |cx| Self::shape(cx, tx, ta, t0, t1), &[x], |g, v| {
+            let axis = axis_of(g, v[0], axis);
+            let mut shape = g[v[0]].shape.clone();
+            let mut window = vec![(0, 1); shape.len()];
+            window[axis].0 = integer(start) as usize;
+            shape[axis] = (integer(stop) - integer(start)) as usize;
+            g.slice(v[0], &window, &shape)
+        })
+    }
+
+    /// Stages the gradient: zeros where nothing was taken.
+    pub fn grad(
+        g: &mut Stage,
+        x: impl Into<Value>,
+        axis: impl Into<Value>,
+        start: impl Into<Value>,
+        _stop: impl Into<Value>,
+        dout: Grad,
+    ) -> (Grad, Grad, Grad, Grad) {
+        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None, None, None) };
+        let shape = g[x].shape.clone();
+        let mut before = vec![0; shape.len()];
+        before[axis_of(g, x, axis.into())] = integer(start.into()) as usize;
+        (Some(g.pad(dout, &before, &shape)), None, None, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, at: Type, start: Type, stop: Type) -> Type {
+        let Some(x) = x.operand(cx, "slice") else { return Type::Unknown };
+        let (Some(axis), Some(start), Some(stop)) =
+            (axis(cx, "slice", &x, at), number(cx, "slice", start), number(cx, "slice", stop))
+        else {
+            return Type::Unknown;
+        };
+        let size = x.shape.dim(axis);
+        let outside = match (start.get(), stop.get(), size.get()) {
+            (Some(start), Some(stop), Some(size)) => start < 0 || start > stop || stop > size,
+            (Some(start), Some(stop), None) => start < 0 || start > stop,
+            _ => false,
+        };
+        if outside {
+            let message = Message::new().str("slice: ").dim(start).str("..").dim(stop).str(" is not within axis ");
+            return cx.error(message.num(axis as isize).str(" of ").shape(x.shape));
+        }
+        Type::Tensor(x.like(x.dtype, x.shape.with(axis, stop.minus(start))))
+    }
+}
+
+/// Zeros added along an axis, `before` and `after` the elements.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2], [1.0, 2.0])?);
+/// let y = pad::stage(&mut g, x, 0, 1, 2);
+/// assert_eq!(g.value(y)?.data(), [0.0, 1.0, 2.0, 0.0, 0.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum pad {}
+
+impl pad {
+    /// Stages the padding.
+    pub fn stage(
+        g: &mut Stage,
+        x: impl Into<Value>,
+        axis: impl Into<Value>,
+        before: impl Into<Value>,
+        after: impl Into<Value>,
+    ) -> Value {
+        let (x, axis, before, after) = (x.into(), axis.into(), before.into(), after.into());
+        let [tx, ta, t0, t1] = [x, axis, before, after].map(|value| g.ty(value));
+        admitted(g, |cx| Self::shape(cx, tx, ta, t0, t1), &[x], |g, v| {
+            let axis = axis_of(g, v[0], axis);
+            let mut shape = g[v[0]].shape.clone();
+            let mut offsets = vec![0; shape.len()];
+            offsets[axis] = integer(before) as usize;
+            shape[axis] += (integer(before) + integer(after)) as usize;
+            g.pad(v[0], &offsets, &shape)
+        })
+    }
+
+    /// Stages the gradient: what stands at the elements.
+    pub fn grad(
+        g: &mut Stage,
+        x: impl Into<Value>,
+        axis: impl Into<Value>,
+        before: impl Into<Value>,
+        _after: impl Into<Value>,
+        dout: Grad,
+    ) -> (Grad, Grad, Grad, Grad) {
+        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None, None, None) };
+        let shape = g[x].shape.clone();
+        let mut window = vec![(0, 1); shape.len()];
+        window[axis_of(g, x, axis.into())].0 = integer(before.into()) as usize;
+        (Some(g.slice(dout, &window, &shape)), None, None, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, at: Type, before: Type, after: Type) -> Type {
+        let Some(x) = x.operand(cx, "pad") else { return Type::Unknown };
+        let (Some(axis), Some(before), Some(after)) =
+            (axis(cx, "pad", &x, at), number(cx, "pad", before), number(cx, "pad", after))
+        else {
+            return Type::Unknown;
+        };
+        let negative = matches!(before.get(), Some(n) if n < 0) || matches!(after.get(), Some(n) if n < 0);
+        if negative {
+            return cx.error(Message::new().str("pad: expected sizes, found ").dim(before).str(" and ").dim(after));
+        }
+        Type::Tensor(x.like(x.dtype, x.shape.with(axis, x.shape.dim(axis).plus(before).plus(after))))
+    }
+}
+
+/// Tensors one behind the other along an axis: `concat([a, b], 1)`.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2], [1.0, 2.0])?);
+/// let y = concat::stage(&mut g, [x, x], 0);
+/// assert_eq!(g.value(y)?.data(), [1.0, 2.0, 1.0, 2.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum concat {}
+
+impl concat {
+    /// Stages the tensors.
+    pub fn stage<const N: usize>(g: &mut Stage, xs: [Value; N], axis: impl Into<Value>) -> Value {
+        let axis = axis.into();
+        let (types, ta) = (xs.map(|x| g.ty(x)), g.ty(axis));
+        admitted(g, |cx| Self::shape(cx, types, ta), &xs, |g, v| {
+            let axis = axis_of(g, v[0], axis);
+            g.concat(v, axis)
+        })
+    }
+
+    /// Stages the gradient of each tensor: its own part.
+    pub fn grad<const N: usize>(g: &mut Stage, xs: [Value; N], axis: impl Into<Value>, dout: Grad) -> ([Grad; N], Grad) {
+        let (axis, mut start) = (axis.into(), 0);
+        let grads = xs.map(|x| {
+            let (x, dout) = (g.operand(x)?, dout?);
+            let axis = axis_of(g, x, axis);
+            let shape = g[x].shape.clone();
+            let mut window = vec![(0, 1); shape.len()];
+            window[axis].0 = start;
+            start += shape[axis];
+            Some(g.slice(dout, &window, &shape))
+        });
+        (grads, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape<const N: usize>(cx: &mut Check, xs: [Type; N], at: Type) -> Type {
+        let mut out: Option<TensorType> = None;
+        let mut i = 0;
+        while i < N {
+            let Some(x) = xs[i].operand(cx, "concat") else { return Type::Unknown };
+            out = Some(match out {
+                None => x,
+                Some(out) => {
+                    let Some(axis) = axis(cx, "concat", &out, at) else { return Type::Unknown };
+                    let fits = x.shape.rank() == out.shape.rank()
+                        && x.dtype.same(out.dtype)
+                        && x.shape.with(axis, Dim::UNKNOWN).same(&out.shape);
+                    if !fits {
+                        let message = Message::new().str("concat: ").shape(out.shape).str(" and ").shape(x.shape);
+                        return cx.error(message.str(" differ outside axis ").num(axis as isize));
+                    }
+                    let size = out.shape.dim(axis).plus(x.shape.dim(axis));
+                    out.like(out.dtype, out.shape.with(axis, size)).depends(x)
+                }
+            });
+            i += 1;
+        }
+        match out {
+            Some(out) => Type::Tensor(out),
+            None => cx.error(Message::new().str("concat: expected at least one tensor")),
+        }
+    }
+}

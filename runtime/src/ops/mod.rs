@@ -1,0 +1,96 @@
+//! The primitives: the only operations whose gradient is written by hand.
+//!
+//! Each family is one file, and in it each primitive is one place with its four rules: the shape
+//! (`shape`, a `const fn`), the gradient (`grad`), the f64 reference (`reference`) and the lowering
+//! to vector code. Every other operation is written with `#[network]` (see [`crate::nn`]).
+//!
+//! An operation is a type without values, so that its name stays free for local variables;
+//! `exp::stage` puts it into a graph, `exp::grad` puts its gradient there.
+
+pub mod elementwise;
+pub mod rows;
+pub mod layout;
+pub mod product;
+pub mod reduce;
+
+pub use elementwise::*;
+pub use rows::*;
+pub use layout::*;
+pub use product::*;
+pub use reduce::*;
+
+use crate::check::{Check, Message, TensorType, Type};
+use crate::graph::{Stage, Value, Var};
+use crate::shape::{DType, Dim};
+
+/// A number that an operation takes: an axis, an offset or a size.
+#[track_caller]
+const fn number(cx: &mut Check, op: &str, ty: Type) -> Option<Dim> {
+    match ty {
+        Type::Dim(dim) => Some(dim),
+        Type::Unknown => None,
+        _ => {
+            cx.error(Message::new().str(op).str(": expected a whole number"));
+            None
+        }
+    }
+}
+
+/// An axis of `x`, counted from the end when negative.
+#[track_caller]
+const fn axis(cx: &mut Check, op: &str, x: &TensorType, ty: Type) -> Option<usize> {
+    let Some(dim) = number(cx, op, ty) else { return None };
+    let Some(n) = dim.get() else {
+        cx.error(Message::new().str(op).str(": an axis is a constant"));
+        return None;
+    };
+    let axis = x.shape.axis(n);
+    if axis.is_none() {
+        cx.error(Message::new().str(op).str(": no axis ").num(n).str(" in ").shape(x.shape));
+    }
+    axis
+}
+
+/// An argument that must be a tensor of numbers.
+#[track_caller]
+const fn numbers(cx: &mut Check, op: &str, ty: Type) -> Option<TensorType> {
+    let Some(x) = ty.operand(cx, op) else { return None };
+    if !x.dtype.same(DType::F32) {
+        cx.error(Message::new().str(op).str(": expected Tensor, found ").str(x.dtype.name()));
+        return None;
+    }
+    Some(x)
+}
+
+/// The integers of a list argument that a shape rule has accepted.
+fn list(value: Value) -> Vec<isize> {
+    match value {
+        Value::Ints { list, len } => list[..len].to_vec(),
+        Value::Int(n) => vec![n],
+        _ => vec![],
+    }
+}
+
+/// The integer of an argument that a shape rule has accepted.
+fn integer(value: Value) -> isize {
+    match value {
+        Value::Int(n) => n,
+        Value::Number(x) => x as isize,
+        _ => 0,
+    }
+}
+
+/// An axis that a shape rule has accepted.
+fn axis_of(g: &Stage, x: Var, value: Value) -> usize {
+    let n = integer(value);
+    if n < 0 { (n + g[x].shape.len() as isize) as usize } else { n as usize }
+}
+
+/// The result of an operation whose shape rule has been checked.
+fn admitted(g: &mut Stage, rule: impl FnOnce(&mut Check) -> Type, args: &[Value], build: impl FnOnce(&mut Stage, &[Var]) -> Var) -> Value {
+    if g.checked(rule).is_none() {
+        return Value::Unknown;
+    }
+    let vars: Option<Vec<Var>> = args.iter().map(|&value| g.operand(value)).collect();
+    vars.map_or(Value::Unknown, |vars| Value::Var(build(g, &vars)))
+}

@@ -1,0 +1,225 @@
+//! Reductions over axes.
+
+use super::{admitted, axis_of, list, numbers};
+use crate::check::{Check, Message, TensorType, Type};
+use crate::graph::{Grad, Stage, Value, Var};
+use crate::ops::elementwise::{Binary, Compare};
+use crate::shape::{DType, Dim, Shape};
+
+/// What a reduction does with the elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reduce {
+    /// Their sum.
+    Sum,
+    /// The largest of them.
+    Max,
+}
+
+impl Reduce {
+    /// All reductions.
+    pub const ALL: &[Reduce] = &[Reduce::Sum, Reduce::Max];
+
+    /// The name of the operation.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reduce::Sum => "sum",
+            Reduce::Max => "max",
+        }
+    }
+
+    /// What the reduction of no element is.
+    pub const fn identity(self) -> f32 {
+        match self {
+            Reduce::Sum => 0.0,
+            Reduce::Max => f32::NEG_INFINITY,
+        }
+    }
+
+    /// One step in double precision.
+    pub fn reference(self, acc: f64, x: f64) -> f64 {
+        match self {
+            Reduce::Sum => acc + x,
+            Reduce::Max => Binary::Max.reference(acc, x),
+        }
+    }
+
+    /// The gradient of `x`, given that of its reduction `y`, both with `y`'s axes kept. Where
+    /// several elements are the largest, they share it equally, as PyTorch's `amax` has it.
+    fn grad(self, g: &mut Stage, x: Var, y: Var, axes: u8, dy: Var) -> Var {
+        match self {
+            Reduce::Sum => {
+                let shape = g[x].shape.clone();
+                g.broadcast(dy, &shape)
+            }
+            Reduce::Max => {
+                let largest = g.compare(Compare::Eq, x, y);
+                let ones = g.cast(largest, DType::F32);
+                let count = g.reduce(Reduce::Sum, ones, axes);
+                let share = g.binary(Binary::Div, dy, count);
+                g.binary(Binary::Mul, ones, share)
+            }
+        }
+    }
+}
+
+/// Which axes are reduced and whether they stay; the result's shape.
+#[track_caller]
+const fn reduced(cx: &mut Check, op: &str, x: Type, axes: Option<Type>, keep: bool) -> Type {
+    let Some(x) = numbers(cx, op, x) else { return Type::Unknown };
+    let Some(mask) = mask(cx, op, &x, axes) else { return Type::Unknown };
+    let mut shape = Shape::SCALAR;
+    let mut i = 0;
+    while i < x.shape.rank() {
+        if mask >> i & 1 == 0 {
+            shape = shape.push(x.shape.dim(i));
+        } else if keep {
+            shape = shape.push(Dim::n(1));
+        }
+        i += 1;
+    }
+    Type::Tensor(x.like(DType::F32, shape))
+}
+
+/// The axes of a list, or all of them, as bits.
+#[track_caller]
+const fn mask(cx: &mut Check, op: &str, x: &TensorType, axes: Option<Type>) -> Option<u8> {
+    let list = match axes {
+        None => return Some(((1u16 << x.shape.rank()) - 1) as u8),
+        Some(Type::Dims(list)) => list,
+        Some(Type::Dim(dim)) => Shape::of(&[dim]),
+        Some(Type::Unknown) => return None,
+        Some(_) => {
+            cx.error(Message::new().str(op).str(": expected a list of axes such as [0, 1]"));
+            return None;
+        }
+    };
+    let mut mask = 0;
+    let mut i = 0;
+    while i < list.rank() {
+        let Some(axis) = super::axis(cx, op, x, Type::Dim(list.dim(i))) else { return None };
+        if mask >> axis & 1 == 1 {
+            cx.error(Message::new().str(op).str(": axis ").num(axis as isize).str(" is named twice"));
+            return None;
+        }
+        mask |= 1 << axis;
+        i += 1;
+    }
+    Some(mask)
+}
+
+fn bits(g: &Stage, x: Var, axes: Value) -> u8 {
+    list(axes).into_iter().fold(0, |bits, axis| bits | 1 << axis_of(g, x, Value::Int(axis)))
+}
+
+fn build(g: &mut Stage, op: Reduce, x: Var, axes: u8, keep: bool) -> Var {
+    let y = g.reduce(op, x, axes);
+    if keep {
+        return y;
+    }
+    let shape: Vec<usize> = (0..g[x].shape.len()).filter(|i| axes >> i & 1 == 0).map(|i| g[x].shape[i]).collect();
+    g.reshape(y, &shape)
+}
+
+fn gradient(g: &mut Stage, op: Reduce, x: Var, axes: u8, dout: Grad) -> Grad {
+    let y = g.reduce(op, x, axes);
+    let kept = g[y].shape.clone();
+    let dy = g.reshape(dout?, &kept);
+    Some(op.grad(g, x, y, axes, dy))
+}
+
+macro_rules! reductions {
+    ($($(#[doc = $doc:literal])* $op:ident $all:ident $axes:ident $keep:ident ($sum:literal, $row:literal);)*) => {$(
+        $(#[doc = $doc])*
+        /// This one reduces all axes and gives a tensor without axes.
+        ///
+        /// ```
+        /// use downhill::prelude::*;
+        /// let mut g = Stage::new();
+        /// let x = g.constant(&Tensor::new([2, 2], [1.0, 2.0, 3.0, 4.0])?);
+        #[doc = concat!("let y = ", stringify!($all), "::stage(&mut g, x);")]
+        #[doc = concat!("assert_eq!(g.value(y)?, Tensor::new([], [", $sum, "])?);")]
+        /// # Ok::<(), downhill::Error>(())
+        /// ```
+        #[allow(non_camel_case_types)]
+        pub enum $all {}
+
+        impl $all {
+            /// Stages the reduction.
+            pub fn stage(g: &mut Stage, x: impl Into<Value>) -> Value {
+                let x = x.into();
+                let ty = g.ty(x);
+                admitted(g, |cx| Self::shape(cx, ty), &[x], |g, v| {
+                    let all = every(g, v[0]);
+                    build(g, Reduce::$op, v[0], all, false)
+                })
+            }
+
+            /// Stages the gradient.
+            pub fn grad(g: &mut Stage, x: impl Into<Value>, dout: Grad) -> Grad {
+                let x = g.operand(x.into())?;
+                let all = every(g, x);
+                gradient(g, Reduce::$op, x, all, dout)
+            }
+
+            /// The shape rule.
+            #[track_caller]
+            pub const fn shape(cx: &mut Check, x: Type) -> Type {
+                reduced(cx, stringify!($all), x, None, false)
+            }
+        }
+
+        reductions!(@axes $(#[doc = $doc])* $op $axes false "This one takes a list of axes, counted from the end when negative, and removes them." concat!("Tensor::new([2], [", $row, "])?"));
+        reductions!(@axes $(#[doc = $doc])* $op $keep true "This one takes a list of axes, counted from the end when negative, and keeps them with size one." concat!("Tensor::new([2, 1], [", $row, "])?"));
+    )*};
+    (@axes $(#[doc = $doc:literal])* $op:ident $name:ident $keep:literal $how:literal $expected:expr) => {
+        $(#[doc = $doc])*
+        #[doc = $how]
+        ///
+        /// ```
+        /// use downhill::prelude::*;
+        /// let mut g = Stage::new();
+        /// let x = g.constant(&Tensor::new([2, 2], [1.0, 2.0, 3.0, 4.0])?);
+        #[doc = concat!("let y = ", stringify!($name), "::stage(&mut g, x, [-1]);")]
+        #[doc = concat!("assert_eq!(g.value(y)?, ", $expected, ");")]
+        /// # Ok::<(), downhill::Error>(())
+        /// ```
+        #[allow(non_camel_case_types)]
+        pub enum $name {}
+
+        impl $name {
+            /// Stages the reduction.
+            pub fn stage(g: &mut Stage, x: impl Into<Value>, axes: impl Into<Value>) -> Value {
+                let (x, axes) = (x.into(), axes.into());
+                let (tx, ta) = (g.ty(x), g.ty(axes));
+                admitted(g, |cx| Self::shape(cx, tx, ta), &[x], |g, v| {
+                    let axes = bits(g, v[0], axes);
+                    build(g, Reduce::$op, v[0], axes, $keep)
+                })
+            }
+
+            /// Stages the gradient of the first argument.
+            pub fn grad(g: &mut Stage, x: impl Into<Value>, axes: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
+                let Some(x) = g.operand(x.into()) else { return (None, None) };
+                let axes = bits(g, x, axes.into());
+                (gradient(g, Reduce::$op, x, axes, dout), None)
+            }
+
+            /// The shape rule.
+            #[track_caller]
+            pub const fn shape(cx: &mut Check, x: Type, axes: Type) -> Type {
+                reduced(cx, stringify!($name), x, Some(axes), $keep)
+            }
+        }
+    };
+}
+
+reductions! {
+    /// The sum of elements.
+    Sum sum sum_axes sum_keepdim ("10.0", "3.0, 7.0");
+    /// The largest of elements; equal ones share the gradient.
+    Max max max_axes max_keepdim ("4.0", "2.0, 4.0");
+}
+
+fn every(g: &Stage, x: Var) -> u8 {
+    ((1u16 << g[x].shape.len()) - 1) as u8
+}

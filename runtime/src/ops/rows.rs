@@ -1,0 +1,133 @@
+//! Rows by number: lookup tables and counting.
+
+use super::{admitted, number, numbers};
+use crate::check::{Check, Message, Type};
+use crate::graph::{Grad, Stage, Value};
+use crate::shape::{DType, Dim, Shape};
+
+/// The rows of `table` that `index` names: `[V, D]` and `[B, T]` give `[B, T, D]`. Every entry of
+/// `index` must be below V: those of an input are checked before a step runs.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let table = g.constant(&Tensor::new([3, 1], [5.0, 6.0, 7.0])?);
+/// let rows = iota::stage(&mut g, 2);
+/// let y = gather::stage(&mut g, table, rows);
+/// assert_eq!(g.value(y)?, Tensor::new([2, 1], [5.0, 6.0])?);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum gather {}
+
+impl gather {
+    /// Stages the lookup.
+    pub fn stage(g: &mut Stage, table: impl Into<Value>, index: impl Into<Value>) -> Value {
+        let (table, index) = (table.into(), index.into());
+        let (tt, ti) = (g.ty(table), g.ty(index));
+        admitted(g, |cx| Self::shape(cx, tt, ti), &[table, index], |g, v| g.gather(v[0], v[1]))
+    }
+
+    /// Stages the gradient of the table: rows that were looked up several times get the sum.
+    pub fn grad(g: &mut Stage, table: impl Into<Value>, index: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
+        let (Some(table), Some(index), Some(dout)) = (g.operand(table.into()), g.operand(index.into()), dout) else {
+            return (None, None);
+        };
+        let rows = g[table].shape[0];
+        (Some(g.scatter_add(index, dout, rows)), None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, table: Type, index: Type) -> Type {
+        let (Some(table), Some(index)) = (numbers(cx, "gather", table), index.operand(cx, "gather")) else {
+            return Type::Unknown;
+        };
+        if !index.dtype.same(DType::I32) {
+            return cx.error(Message::new().str("gather: expected Index, found ").str(index.dtype.name()));
+        }
+        if table.shape.rank() == 0 {
+            return cx.error(Message::new().str("gather: the table has no axes"));
+        }
+        let shape = index.shape.join(&table.shape.range(1, table.shape.rank()));
+        Type::Tensor(table.like(DType::F32, shape).depends(index.cut()))
+    }
+}
+
+/// 0, 1, …, n − 1 as an `Index`, such as the positions of a sequence.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = iota::stage(&mut g, 3);
+/// assert_eq!(g.value(y)?.data(), [0.0, 1.0, 2.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum iota {}
+
+impl iota {
+    /// Stages the numbers.
+    pub fn stage(g: &mut Stage, n: impl Into<Value>) -> Value {
+        let n = n.into();
+        let ty = g.ty(n);
+        admitted(g, |cx| Self::shape(cx, ty), &[], |g, _| g.iota(super::integer(n) as usize))
+    }
+
+    /// There is no gradient.
+    pub fn grad(_g: &mut Stage, _n: impl Into<Value>, _dout: Grad) -> Grad {
+        None
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, n: Type) -> Type {
+        let Some(n) = number(cx, "iota", n) else { return Type::Unknown };
+        match n.get() {
+            Some(size) if size < 0 => cx.error(Message::new().str("iota: expected a size, found ").dim(n)),
+            _ => Type::tensor(DType::I32, Shape::of(&[if n.is_unknown() { Dim::UNKNOWN } else { n }])),
+        }
+    }
+}
+
+/// The same `Index`, with the promise that its entries are at least 0 and below `n`: entries of an
+/// input that break it are refused before a step runs.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let classes = iota::stage(&mut g, 3);
+/// let y = within::stage(&mut g, classes, 3);
+/// assert_eq!(g.value(y)?.data(), [0.0, 1.0, 2.0]);
+/// let y = within::stage(&mut g, classes, 2);
+/// assert!(g.value(y).is_err());
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum within {}
+
+impl within {
+    /// Stages the promise.
+    pub fn stage(g: &mut Stage, index: impl Into<Value>, n: impl Into<Value>) -> Value {
+        let (index, n) = (index.into(), n.into());
+        let (ti, tn) = (g.ty(index), g.ty(n));
+        admitted(g, |cx| Self::shape(cx, ti, tn), &[index], |g, v| g.within(v[0], super::integer(n) as usize))
+    }
+
+    /// There is no gradient.
+    pub fn grad(_g: &mut Stage, _index: impl Into<Value>, _n: impl Into<Value>, _dout: Grad) -> (Grad, Grad) {
+        (None, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, index: Type, n: Type) -> Type {
+        let (Some(index), Some(_)) = (index.operand(cx, "within"), number(cx, "within", n)) else {
+            return Type::Unknown;
+        };
+        if !index.dtype.same(DType::I32) {
+            return cx.error(Message::new().str("within: expected Index, found ").str(index.dtype.name()));
+        }
+        Type::Tensor(index.cut())
+    }
+}

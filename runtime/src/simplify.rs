@@ -1,0 +1,173 @@
+//! Algebra on nodes as they are made: constants are folded, identities vanish, views compose.
+//!
+//! Every rule keeps the result to the bit, but for the sign of zero and for what infinite and
+//! NaN operands give when they are multiplied by a constant zero.
+
+use crate::graph::{Node, Op, Stage, Var};
+use crate::ops::elementwise::{Binary, Unary};
+use crate::ops::reduce::Reduce;
+use crate::shape::DType;
+
+/// The value that `node` simplifies to, or the node to make.
+pub(crate) fn simplify(g: &mut Stage, node: Node) -> Result<Var, Node> {
+    match &node.op {
+        Op::Unary(op) => unary(g, *op, node),
+        Op::Binary(op) => binary(g, *op, node),
+        Op::Cast => cast(g, node),
+        Op::Select if node.args[1] == node.args[2] => Ok(node.args[1]),
+        Op::Reduce(op, axes) => reduce(g, *op, *axes, node),
+        Op::Reshape | Op::Broadcast | Op::Transpose(_) | Op::Slice(_) | Op::Pad(_) | Op::Concat(_) => layout(g, node),
+        Op::MatMul(..) => Err(matmul(g, node)),
+        _ => Err(node),
+    }
+}
+
+/// The number that every element of `v` is.
+fn constant(g: &Stage, v: Var) -> Option<f32> {
+    match g[v].op {
+        Op::Const(bits) if g[v].dtype == DType::F32 => Some(f32::from_bits(bits)),
+        _ => None,
+    }
+}
+
+fn unary(g: &mut Stage, op: Unary, node: Node) -> Result<Var, Node> {
+    let x = node.args[0];
+    if let Some(value) = constant(g, x) {
+        return Ok(g.fill(op.reference(value as f64) as f32, &node.shape));
+    }
+    match (&op, &g[x].op) {
+        (Unary::Neg, Op::Unary(Unary::Neg)) => Ok(g[x].args[0]),
+        _ => Err(node),
+    }
+}
+
+fn binary(g: &mut Stage, op: Binary, mut node: Node) -> Result<Var, Node> {
+    let (a, b) = (node.args[0], node.args[1]);
+    if node.dtype == DType::F32 {
+        let (ca, cb) = (constant(g, a), constant(g, b));
+        if let (Some(x), Some(y)) = (ca, cb) {
+            return Ok(g.fill(op.reference(x as f64, y as f64) as f32, &node.shape));
+        }
+        match (op, ca, cb) {
+            (Binary::Add | Binary::Sub, _, Some(0.0)) | (Binary::Mul | Binary::Div, _, Some(1.0)) => return Ok(a),
+            (Binary::Add, Some(0.0), _) | (Binary::Mul, Some(1.0), _) => return Ok(b),
+            (Binary::Sub, Some(0.0), _) | (Binary::Mul, Some(-1.0), _) => return Ok(g.unary(Unary::Neg, b)),
+            (Binary::Mul | Binary::Div, _, Some(-1.0)) => return Ok(g.unary(Unary::Neg, a)),
+            (Binary::Mul, Some(0.0), _) | (Binary::Mul, _, Some(0.0)) | (Binary::Div, Some(0.0), _) => {
+                return Ok(g.fill(0.0, &node.shape));
+            }
+            // A power of two has an exact reciprocal.
+            (Binary::Div, _, Some(y)) if y.is_normal() && y.to_bits() << 9 == 0 && (1.0 / y).is_normal() => {
+                let reciprocal = g.fill(1.0 / y, &node.shape);
+                return Ok(g.binary(Binary::Mul, a, reciprocal));
+            }
+            _ => {}
+        }
+        if let Op::Unary(Unary::Neg) = g[b].op {
+            let y = g[b].args[0];
+            match op {
+                Binary::Add => return Ok(g.binary(Binary::Sub, a, y)),
+                Binary::Sub => return Ok(g.binary(Binary::Add, a, y)),
+                _ => {}
+            }
+        }
+    }
+    if matches!(op, Binary::Add | Binary::Mul) {
+        node.args.sort();
+    }
+    Err(node)
+}
+
+fn cast(g: &mut Stage, node: Node) -> Result<Var, Node> {
+    let x = node.args[0];
+    if g[x].dtype == node.dtype {
+        return Ok(x);
+    }
+    match (constant(g, x), node.dtype) {
+        (Some(value), DType::I32) => Ok(g.push(Op::Const(value as i32 as u32), vec![], node.shape, DType::I32)),
+        _ => Err(node),
+    }
+}
+
+fn reduce(g: &mut Stage, op: Reduce, axes: u8, mut node: Node) -> Result<Var, Node> {
+    let x = node.args[0];
+    let mut needed = 0;
+    let mut count = 1;
+    for (axis, &size) in g[x].shape.iter().enumerate() {
+        if axes >> axis & 1 == 1 && size != 1 {
+            needed |= 1 << axis;
+            count *= size;
+        }
+    }
+    if needed == 0 {
+        return Ok(x);
+    }
+    if let Some(value) = constant(g, x).filter(|_| count > 0) {
+        let value = match op {
+            Reduce::Sum => value * count as f32,
+            Reduce::Max => value,
+        };
+        return Ok(g.fill(value, &node.shape));
+    }
+    node.op = Op::Reduce(op, needed);
+    Err(node)
+}
+
+/// Views of constants are constants, views that change nothing vanish, equal views compose.
+fn layout(g: &mut Stage, node: Node) -> Result<Var, Node> {
+    let x = node.args[0];
+    let fills = matches!(node.op, Op::Reshape | Op::Broadcast | Op::Transpose(_) | Op::Slice(_));
+    if let (Op::Const(_), true) = (&g[x].op, fills) {
+        return Ok(g.push(g[x].op.clone(), vec![], node.shape, node.dtype));
+    }
+    let unchanged = g[x].shape == node.shape
+        && match &node.op {
+            Op::Reshape | Op::Broadcast | Op::Pad(_) => true,
+            Op::Concat(_) => node.args.len() == 1,
+            Op::Transpose(axes) => axes.is_sorted(),
+            Op::Slice(window) => window.iter().all(|&w| w == (0, 1)),
+            _ => false,
+        };
+    if unchanged {
+        return Ok(x);
+    }
+    match (&node.op, &g[x].op) {
+        (Op::Reshape, Op::Reshape) => {
+            let inner = g[x].args[0];
+            Ok(g.reshape(inner, &node.shape))
+        }
+        (Op::Broadcast, Op::Broadcast) => {
+            let inner = g[x].args[0];
+            Ok(g.broadcast(inner, &node.shape))
+        }
+        (Op::Transpose(outer), Op::Transpose(first)) => {
+            let axes: Vec<usize> = outer.iter().map(|&axis| first[axis]).collect();
+            let inner = g[x].args[0];
+            Ok(g.transpose(inner, &axes))
+        }
+        _ => Err(node),
+    }
+}
+
+/// A transposed argument of a product becomes a flag.
+fn matmul(g: &Stage, mut node: Node) -> Node {
+    let Op::MatMul(mut ta, mut tb) = node.op else { return node };
+    let swapped = |v: Var| match &g[v].op {
+        Op::Transpose(axes) => {
+            let rank = axes.len();
+            let swaps = axes[..rank - 2].iter().enumerate().all(|(i, &axis)| i == axis) && axes[rank - 1] == rank - 2;
+            swaps.then(|| g[v].args[0])
+        }
+        _ => None,
+    };
+    if let Some(a) = swapped(node.args[0]) {
+        node.args[0] = a;
+        ta = !ta;
+    }
+    if let Some(b) = swapped(node.args[1]) {
+        node.args[1] = b;
+        tb = !tb;
+    }
+    node.op = Op::MatMul(ta, tb);
+    node
+}
