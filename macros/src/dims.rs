@@ -6,6 +6,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
+use syn::spanned::Spanned;
 use syn::visit::Visit;
 use syn::{BinOp, Expr, ExprPath, Lit, Stmt, UnOp};
 
@@ -14,31 +15,21 @@ use syn::{BinOp, Expr, ExprPath, Lit, Stmt, UnOp};
 pub enum Dim {
     /// A symbol, or a parameter of the function.
     Symbol(Ident),
-    /// A literal whole number, which may be negative where it is an axis.
-    Literal(Expr),
     /// A constant expression without symbols.
     Const(Expr),
     /// Arithmetic with a symbol in it.
-    Binary(Box<Dim>, Operator, Box<Dim>),
+    Binary(Box<Dim>, Method, Box<Dim>),
+    /// A quotient, with the place of the operator, since it can be refused.
+    Quotient(Box<Dim>, Span, Box<Dim>),
 }
 
-/// Arithmetic that sizes have.
-#[derive(Clone, Copy)]
-pub enum Operator {
-    Times,
-    Plus,
-    Minus,
-    /// With the place of the operator, since a quotient can be refused.
-    Over(Span),
-}
+/// The name of a method of `Dim`.
+type Method = Ident;
 
 impl Dim {
     /// Takes an expression apart as far as symbols are in it.
     pub fn parse(expr: &Expr, is_symbol: &dyn Fn(&Ident) -> bool) -> syn::Result<Dim> {
         let expr = bare(expr);
-        if is_integer(expr) {
-            return Ok(Dim::Literal(expr.clone()));
-        }
         if !locals(expr).into_iter().any(is_symbol) {
             return Ok(Dim::Const(expr.clone()));
         }
@@ -51,25 +42,25 @@ impl Dim {
             // Sizes in shape rules have no integer type.
             Expr::Cast(cast) => return Dim::parse(&cast.expr, is_symbol),
             Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => {
-                let minus_one = Dim::Literal(syn::parse_quote!(-1));
-                return Ok(Dim::Binary(Box::new(minus_one), Operator::Times, parse(&unary.expr)?));
+                let minus_one = Dim::Const(syn::parse_quote!(-1));
+                let times = Ident::new("times", unary.span());
+                return Ok(Dim::Binary(Box::new(minus_one), times, parse(&unary.expr)?));
             }
             Expr::Binary(binary) => {
-                let operator = match binary.op {
-                    BinOp::Mul(_) => Some(Operator::Times),
-                    BinOp::Add(_) => Some(Operator::Plus),
-                    BinOp::Sub(_) => Some(Operator::Minus),
-                    BinOp::Div(slash) => Some(Operator::Over(slash.span)),
-                    _ => None,
+                let method = match binary.op {
+                    BinOp::Mul(star) => Ident::new("times", star.span),
+                    BinOp::Add(plus) => Ident::new("plus", plus.span),
+                    BinOp::Sub(minus) => Ident::new("minus", minus.span),
+                    BinOp::Div(slash) => {
+                        return Ok(Dim::Quotient(parse(&binary.left)?, slash.span, parse(&binary.right)?));
+                    }
+                    _ => return Err(unsupported(expr)),
                 };
-                if let Some(operator) = operator {
-                    return Ok(Dim::Binary(parse(&binary.left)?, operator, parse(&binary.right)?));
-                }
+                return Ok(Dim::Binary(parse(&binary.left)?, method, parse(&binary.right)?));
             }
             _ => {}
         }
-        let message = "a size with a symbol in it is made of `+`, `-`, `*` and `/` only";
-        Err(syn::Error::new_spanned(expr, message))
+        Err(unsupported(expr))
     }
 
     /// The `Dim` of a declaration, in which symbols stand for themselves.
@@ -85,36 +76,32 @@ impl Dim {
                 let letter = proc_macro2::Literal::character(symbol.to_string().chars().next()?);
                 Some(quote!(::downhill::shape::Dim::symbol(#letter)))
             }
-            Dim::Symbol(_) | Dim::Binary(_, Operator::Over(_), _) => None,
-            Dim::Literal(_) | Dim::Const(_) => Some(self.constant()),
-            Dim::Binary(a, operator, b) => {
-                Some(operator.call(a.try_declared(is_letter)?, b.try_declared(is_letter)?))
+            Dim::Symbol(_) | Dim::Quotient(..) => None,
+            Dim::Const(expr) => Some(constant(expr)),
+            Dim::Binary(a, method, b) => {
+                let (a, b) = (a.try_declared(is_letter)?, b.try_declared(is_letter)?);
+                Some(quote!(#a.#method(#b)))
             }
         }
     }
 
-    /// The `Dim` in the body of a shape rule, where a symbol is a local. `divide` stages a
-    /// quotient, which may be refused and hence needs a statement of its own.
-    pub fn value(&self, divide: &mut dyn FnMut(TokenStream, TokenStream, Span) -> TokenStream) -> TokenStream {
+    /// The `Dim` in the body of a shape rule, where a symbol is a local. `divide` emits a quotient,
+    /// which may be refused and hence is a statement of its own.
+    pub fn value(
+        &self,
+        divide: &mut dyn FnMut(TokenStream, TokenStream, Span) -> TokenStream,
+    ) -> TokenStream {
         match self {
             Dim::Symbol(symbol) => quote!(#symbol),
-            Dim::Literal(_) | Dim::Const(_) => self.constant(),
-            Dim::Binary(a, operator, b) => {
+            Dim::Const(expr) => constant(expr),
+            Dim::Binary(a, method, b) => {
                 let (a, b) = (a.value(divide), b.value(divide));
-                match operator {
-                    Operator::Over(span) => divide(a, b, *span),
-                    _ => operator.call(a, b),
-                }
+                quote!(#a.#method(#b))
             }
-        }
-    }
-
-    fn constant(&self) -> TokenStream {
-        match self {
-            Dim::Literal(n @ Expr::Unary(_)) => quote!(::downhill::shape::Dim::int(#n)),
-            Dim::Literal(n) | Dim::Const(n) => quote!(::downhill::shape::Dim::n(#n)),
-            Dim::Symbol(symbol) => quote!(#symbol),
-            Dim::Binary(a, operator, b) => operator.call(a.constant(), b.constant()),
+            Dim::Quotient(a, slash, b) => {
+                let (a, b) = (a.value(divide), b.value(divide));
+                divide(a, b, *slash)
+            }
         }
     }
 
@@ -122,8 +109,8 @@ impl Dim {
     pub fn constants(&self, see: &mut dyn FnMut(&Expr)) {
         match self {
             Dim::Symbol(_) => {}
-            Dim::Literal(expr) | Dim::Const(expr) => see(expr),
-            Dim::Binary(a, _, b) => {
+            Dim::Const(expr) => see(expr),
+            Dim::Binary(a, _, b) | Dim::Quotient(a, _, b) => {
                 a.constants(see);
                 b.constants(see);
             }
@@ -131,14 +118,18 @@ impl Dim {
     }
 }
 
-impl Operator {
-    fn call(self, a: TokenStream, b: TokenStream) -> TokenStream {
-        match self {
-            Operator::Times => quote!(#a.times(#b)),
-            Operator::Plus => quote!(#a.plus(#b)),
-            Operator::Minus => quote!(#a.minus(#b)),
-            Operator::Over(span) => quote::quote_spanned!(span=> ::downhill::check::divide(cx, #a, #b)),
-        }
+fn unsupported(expr: &Expr) -> syn::Error {
+    let message = "a size with a symbol in it is made of `+`, `-`, `*` and `/` only";
+    syn::Error::new_spanned(expr, message)
+}
+
+/// A size without symbols. An axis may be a negative literal; every other size is a `usize`.
+fn constant(expr: &Expr) -> TokenStream {
+    let expr = bare(expr);
+    if matches!(expr, Expr::Unary(_)) && is_integer(expr) {
+        quote!(::downhill::shape::Dim::int(#expr))
+    } else {
+        quote!(::downhill::shape::Dim::n(#expr))
     }
 }
 

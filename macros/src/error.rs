@@ -35,11 +35,6 @@ impl Errors {
         self.0.len()
     }
 
-    /// Forgets all but the first `len`, for a step that is tried and then done again.
-    pub fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
-    }
-
     /// All mistakes as one error, if there is any.
     pub fn combined(self) -> Option<syn::Error> {
         self.0.into_iter().reduce(|mut all, error| {

@@ -2,12 +2,18 @@
 
 use std::collections::HashSet;
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::format_ident;
 use syn::ext::IdentExt;
 
 /// What emitted functions call their own parameters and locals.
 const OURS: [&str; 6] = ["g", "cx", "frame", "dout", "net", "self"];
+
+/// The place of `span`, for a local of an emitted function. All of them are resolved alike, even
+/// where the user's code comes out of a macro by example.
+pub fn local(span: Span) -> Span {
+    span.resolved_at(Span::call_site())
+}
 
 /// The names given within one function.
 #[derive(Clone)]
@@ -48,6 +54,14 @@ impl Names {
         let text = name.to_string();
         if !self.written.contains(&text) && self.given.insert(text) { name.clone() } else { self.numbered(name) }
     }
+}
+
+/// What a numbered name was made of.
+pub fn stem(name: &Ident) -> Ident {
+    let text = name.unraw().to_string();
+    let stem = text.trim_end_matches(|c: char| c.is_ascii_digit()).strip_suffix('_');
+    let stem = stem.filter(|stem| !stem.is_empty() && *stem != "_").unwrap_or(&text);
+    format_ident!("{stem}", span = name.span())
 }
 
 fn collect(tokens: TokenStream, into: &mut HashSet<String>) {

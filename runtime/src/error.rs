@@ -48,8 +48,8 @@ pub enum Error {
         /// Which parameter, and why.
         message: String,
     },
-    /// A loss that is not a single number.
-    #[error("{function} gives {found}, a loss is a single number")]
+    /// A loss or metric that is not a single number.
+    #[error("{function} gives {found}, a loss or metric is a single number")]
     NotALoss {
         /// The network function.
         function: &'static str,
@@ -84,6 +84,14 @@ pub enum Error {
         /// What was given instead.
         found: String,
     },
+    /// A file of weights that does not fit the model; nothing was loaded from it.
+    #[error("{}: {message}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// Which parameters, what the model has, and what the file has.
+        message: String,
+    },
     /// A model that a step or trainer was not made for.
     #[error("this step was made for a {expected} of {parameters} parameters, the model given has another layout")]
     OtherModel {
@@ -103,13 +111,13 @@ pub enum Error {
         found: String,
     },
     /// A loss that stopped being a number.
-    #[error("the loss became {loss} at step {step} (epoch {epoch}); the step before it was the last one kept")]
+    #[error("the loss became {loss} at step {step}{}; the step before it was the last one kept", in_epoch(*epoch))]
     NotFinite {
         /// The loss.
         loss: f32,
         /// The number of the step, from one.
         step: u64,
-        /// The number of the epoch, from one.
+        /// The number of the epoch, from one; zero outside a trainer.
         epoch: u64,
     },
     /// Data that cannot be used.
@@ -137,6 +145,10 @@ pub enum Error {
         /// What the code generator said.
         message: String,
     },
+}
+
+fn in_epoch(epoch: u64) -> String {
+    if epoch == 0 { String::new() } else { format!(" (epoch {epoch})") }
 }
 
 /// The result of a fallible operation of the library.

@@ -149,6 +149,29 @@ impl Node {
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The name of the operation, for people.
+    pub fn name(&self) -> String {
+        match &self.op {
+            Op::Unary(op) => op.name().into(),
+            Op::Binary(op) => op.name().into(),
+            Op::Compare(op) => op.name().into(),
+            Op::Reduce(op, _) => op.name().into(),
+            Op::Input(i) => format!("input {i}"),
+            Op::Param(id) => format!("parameter {id}"),
+            Op::MatMul(..) => "matmul".into(),
+            Op::ScatterAdd => "scatter_add".into(),
+            other => {
+                let text = format!("{other:?}");
+                text.split('(').next().unwrap_or_default().to_lowercase()
+            }
+        }
+    }
 }
 
 /// Nodes in an order in which arguments come before their users.
@@ -325,20 +348,15 @@ impl Stage {
     ///
     /// Where an operation on the way to it was refused, or an index is out of range.
     pub fn value(&self, x: Value) -> Result<crate::Tensor, crate::Error> {
-        let shape_error = |message: &str| crate::Error::Shape { function: "value".into(), message: message.into() };
-        let v = match x {
-            Value::Var(v) => v,
-            Value::Number(x) => return crate::Tensor::new([], [x as f32]),
-            _ => return Err(shape_error(self.error().unwrap_or("not a tensor"))),
-        };
-        let source = |_: &Op| vec![];
-        let live = self.graph.live([v]);
-        if self.graph.vars().any(|(v, node)| live[v.index()] && matches!(node.op, Op::Input(_) | Op::Param(_))) {
-            return Err(shape_error("the value depends on an input or a parameter"));
+        if let Value::Number(x) = x {
+            return crate::Tensor::new([], [x as f32]);
         }
-        let mut values = crate::reference::evaluate(&self.graph, &[v], &source).map_err(|e| shape_error(&e.to_string()))?;
-        let data: Vec<f32> = values.remove(0).into_iter().map(|x| x as f32).collect();
-        crate::Tensor::new(self[v].shape.clone(), data)
+        let values = self.reference(&[x], &[])?;
+        let shape = match x {
+            Value::Var(v) => self[v].shape.clone(),
+            _ => vec![],
+        };
+        crate::Tensor::new(shape, values[0].iter().map(|&x| x as f32).collect::<Vec<f32>>())
     }
 
     /// 0, 1, …, n - 1.

@@ -5,6 +5,7 @@ extern crate self as downhill;
 
 pub mod check;
 mod codegen;
+pub mod data;
 mod error;
 mod exec;
 pub mod graph;
@@ -15,14 +16,17 @@ pub mod ops;
 pub mod optim;
 pub mod reference;
 pub mod shape;
+mod kernel;
 mod simplify;
 mod tensor;
+pub mod train;
 
-//pub use downhill_macros::network;
+pub use downhill_macros::network;
 pub use error::{Error, Result};
 pub use exec::{Model, ParamInfo, Step};
 pub use graph::{Grad, Stage, Value};
 pub use tensor::{Index, Input, Inputs, Tensor};
+pub use train::{Epochs, Report, Trainer};
 
 /// Everything that a program with a network of its own needs.
 pub mod prelude {
@@ -30,5 +34,6 @@ pub mod prelude {
     pub use crate::nn::*;
     pub use crate::ops::*;
     pub use crate::optim::*;
-    pub use crate::{Index, Model, Step, Tensor};
+    pub use crate::data::Dataset;
+    pub use crate::{Epochs, Index, Model, Report, Step, Tensor, Trainer, network};
 }

@@ -1,10 +1,23 @@
 //! Tensors of numbers and indices on the user's side: inputs and results.
 
 use crate::error::{Error, Result};
-use crate::shape::DType;
+use crate::shape::{DType, MAX_RANK};
+
+/// Refuses a shape that does not have this many elements.
+fn check_shape(shape: &[usize], found: usize) -> Result<()> {
+    if shape.len() > MAX_RANK {
+        let message = format!("a tensor has at most {MAX_RANK} axes, found {}: {shape:?}", shape.len());
+        return Err(Error::Shape { function: "Tensor::new".into(), message });
+    }
+    let expected = shape.iter().fold(1, |product: usize, &size| product.saturating_mul(size));
+    if found != expected {
+        return Err(Error::Elements { shape: shape.to_vec(), expected, found });
+    }
+    Ok(())
+}
 
 macro_rules! host_tensor {
-    ($(#[doc = $doc:literal])* $name:ident $element:ty) => {
+    ($(#[doc = $doc:literal])* $name:ident $element:ty, $zero:literal) => {
         $(#[doc = $doc])*
         #[derive(Clone, Debug, PartialEq)]
         pub struct $name {
@@ -17,14 +30,27 @@ macro_rules! host_tensor {
             ///
             /// # Errors
             ///
-            /// When the number of elements is not the product of the sizes.
+            /// When the number of elements is not the product of the sizes, and for more than 8 axes.
             pub fn new(shape: impl Into<Vec<usize>>, data: impl Into<Vec<$element>>) -> Result<$name> {
                 let (shape, data) = (shape.into(), data.into());
-                let expected = shape.iter().product();
-                if data.len() != expected {
-                    return Err(Error::Elements { shape, expected, found: data.len() });
-                }
+                check_shape(&shape, data.len())?;
                 Ok($name { shape, data })
+            }
+
+            /// The same elements in the same order under another shape.
+            ///
+            /// # Errors
+            ///
+            /// When the sizes have another product, and for more than 8 axes.
+            ///
+            /// ```
+            #[doc = concat!("use downhill::", stringify!($name), ";")]
+            #[doc = concat!("let x = ", stringify!($name), "::new([2, 2, 3], [", $zero, "; 12])?.reshape([2, 6])?;")]
+            /// assert_eq!(x.shape(), [2, 6]);
+            /// # Ok::<(), downhill::Error>(())
+            /// ```
+            pub fn reshape(self, shape: impl Into<Vec<usize>>) -> Result<$name> {
+                $name::new(shape, self.data)
             }
 
             /// The sizes, outermost first.
@@ -60,7 +86,7 @@ host_tensor! {
     /// assert!(Tensor::new([2, 3], [1.0]).is_err());
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    Tensor f32
+    Tensor f32, "0.0"
 }
 
 host_tensor! {
@@ -72,7 +98,7 @@ host_tensor! {
     /// assert_eq!(labels.data(), [7, 2, 1]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    Index i32
+    Index i32, "0"
 }
 
 impl Tensor {

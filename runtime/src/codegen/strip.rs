@@ -79,6 +79,7 @@ pub(crate) enum Op2 {
     Lt,
     Le,
     Eq,
+    Ne,
     ILt,
     ILe,
     IEq,
@@ -93,8 +94,6 @@ pub(crate) enum Inst {
     Load(usize, Walk, Kind),
     /// A scalar of the row, by number.
     Scalar(usize),
-    /// The place in the run: 0, 1, 2, …
-    Place,
     One(Op1, Reg),
     Two(Op2, Reg, Reg),
     /// `a * b + c`, rounded once where the machine can.
@@ -131,6 +130,23 @@ impl Strip {
 
     pub(crate) fn effects(&self) -> &[Effect] {
         &self.effects
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.effects.is_empty()
+    }
+
+    /// How an operand is read or written, if it is.
+    pub(crate) fn walk(&self, operand: usize) -> Option<Walk> {
+        let loads = self.insts.iter().filter_map(|inst| match *inst {
+            Inst::Load(o, walk, _) if o == operand => Some(walk),
+            _ => None,
+        });
+        let stores = self.effects.iter().filter_map(|effect| match *effect {
+            Effect::Store(o, walk, _) | Effect::Accumulate(o, walk, ..) if o == operand => Some(walk),
+            _ => None,
+        });
+        loads.chain(stores).next()
     }
 
     pub(crate) fn kind(&self, r: Reg) -> Kind {
@@ -204,8 +220,7 @@ impl Strip {
     /// `a` where `x < y` or `a` is NaN, else `b`.
     fn extreme(&mut self, x: Reg, y: Reg, a: Reg, b: Reg) -> Reg {
         let wins = self.lt(x, y);
-        let number = self.two(Op2::Eq, a, a, Kind::Mask);
-        let nan = self.not(number);
+        let nan = self.ne(a, a);
         let takes = self.two(Op2::Or, wins, nan, Kind::Mask);
         self.select(takes, a, b)
     }
@@ -213,13 +228,6 @@ impl Strip {
     pub(crate) fn not(&mut self, mask: Reg) -> Reg {
         let all = self.mask(true);
         self.two(Op2::Xor, mask, all, Kind::Mask)
-    }
-
-    pub(crate) fn combine(&mut self, op: Reduce, a: Reg, b: Reg) -> Reg {
-        match op {
-            Reduce::Sum => self.add(a, b),
-            Reduce::Max => self.max(a, b),
-        }
     }
 }
 
@@ -268,6 +276,8 @@ twos! {
     lt Lt => Mask;
     le Le => Mask;
     eq Eq => Mask;
+    ne Ne => Mask;
+    differ Xor => Mask;
     ilt ILt => Mask;
     ile ILe => Mask;
     ieq IEq => Mask;

@@ -112,7 +112,7 @@ impl<N: Network> Model<N> {
     /// When there is none of that name.
     pub fn get(&self, name: &str) -> Result<Tensor> {
         let entry = self.entry(name)?;
-        Tensor::new(entry.shape.clone(), &self.params[entry.offset..entry.offset + entry.len()])
+        Tensor::new(entry.shape.clone(), self.numbers(entry))
     }
 
     /// Sets a parameter.
@@ -186,8 +186,9 @@ impl<N: Network> Model<N> {
             .collect();
         let roots = std::mem::take(&mut staged.outputs);
         let count = inputs.count();
-        let places = roots.into_iter().enumerate().map(|(i, v)| (v, Place { slot: 1 + count + i, offset: 0 })).collect();
-        let program = Program::compile(function.name, staged.graph, &|op| self.place(op), places)?;
+        let places: Vec<_> =
+            roots.into_iter().enumerate().map(|(i, v)| (v, Place { slot: 1 + count + i, offset: 0 })).collect();
+        let program = Program::compile(function.name, &staged.graph, &|op| self.place(op), &places)?;
         Ok(Compiled { function: function.name, signature: Signature::of(inputs), bounds: staged.bounds, program, outputs })
     }
 
@@ -205,6 +206,11 @@ impl<N: Network> Model<N> {
             name: name.into(),
             known: self.entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
         })
+    }
+
+    /// The numbers of a parameter.
+    pub(super) fn numbers(&self, entry: &Entry) -> &[f32] {
+        &self.params[entry.offset..entry.offset + entry.len()]
     }
 
     pub(super) fn entries(&self) -> &[Entry] {

@@ -1,5 +1,7 @@
 //! The training step: forward, backward and update as compiled programs.
 
+use std::sync::Arc;
+
 use super::model::{Entry, input_ptr};
 use super::staged::{self, Signature};
 use super::{Buffer, Model, Place, Program};
@@ -36,7 +38,7 @@ use crate::tensor::{Inputs, Tensor};
 pub struct Step<N: Network> {
     function: Function<N>,
     entries: Vec<Entry>,
-    optimizer: Box<dyn Optimizer>,
+    optimizer: Arc<dyn Optimizer>,
     update: Program,
     /// One array a state of the optimizer.
     state: Vec<Buffer>,
@@ -65,12 +67,13 @@ impl<N: Network> Step<N> {
     ///
     /// # Errors
     ///
-    /// When the update cannot be compiled.
+    /// When a setting of the optimizer is out of its range, and when the update cannot be compiled.
     pub fn new(model: &Model<N>, loss: Function<N>, optimizer: impl Optimizer + 'static) -> Result<Step<N>> {
-        Step::boxed(model, loss, Box::new(optimizer))
+        Step::shared(model, loss, Arc::new(optimizer))
     }
 
-    pub(crate) fn boxed(model: &Model<N>, loss: Function<N>, optimizer: Box<dyn Optimizer>) -> Result<Step<N>> {
+    pub(crate) fn shared(model: &Model<N>, loss: Function<N>, optimizer: Arc<dyn Optimizer>) -> Result<Step<N>> {
+        optimizer.check()?;
         let len = model.params_len();
         Ok(Step {
             function: loss,
@@ -185,7 +188,7 @@ fn compile_loss<N: Network>(model: &Model<N>, function: &Function<N>, inputs: &i
             outputs.push((*v, Place { slot: 2 + count, offset: entry.offset }));
         }
     }
-    let program = Program::compile(function.name, staged.graph, &|op| model.place(op), outputs)?;
+    let program = Program::compile(function.name, &staged.graph, &|op| model.place(op), &outputs)?;
     Ok(Variant { signature: Signature::of(inputs), bounds: staged.bounds, program })
 }
 
@@ -200,13 +203,18 @@ fn compile_update(optimizer: &dyn Optimizer, len: usize) -> Result<Program> {
     let numbers: Vec<Value> =
         (0..optimizer.numbers()).map(|i| Value::Var(g.input(2 + states + i, &[], DType::F32))).collect();
     let updated = optimizer.update(&mut g, weight, grad, &state, &numbers);
-    let results = std::iter::once((updated.weight, 0)).chain(updated.state.into_iter().zip(2..));
-    let outputs = results
-        .filter_map(|(value, slot)| Some((g.operand(value)?, Place { slot, offset: 0 })))
-        .collect();
+    let results = std::iter::once((updated.weight, 0)).chain(updated.state.into_iter().zip(2..2 + states));
+    let outputs = results.map(|(value, slot)| match value {
+        Value::Var(v) if g[v].shape == [len] && g[v].dtype == DType::F32 => Ok((v, Place { slot, offset: 0 })),
+        _ => Err(Error::Shape {
+            function: "Optimizer::update".into(),
+            message: g.error().unwrap_or("a result does not have the shape of the weights").into(),
+        }),
+    });
+    let outputs = outputs.collect::<Result<Vec<_>>>()?;
     let source = |op: &Op| match op {
         Op::Input(slot) => Place { slot: *slot, offset: 0 },
         _ => unreachable!("an update reads inputs only"),
     };
-    Program::compile("update", g.finish().0, &source, outputs)
+    Program::compile("update", g.graph(), &source, &outputs)
 }

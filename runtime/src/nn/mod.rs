@@ -1,1 +1,12 @@
-//! Operations, layers and losses that are themselves written with `#[network]`.
+//! Operations, layers and losses that are themselves written with `#[network]`: their gradients
+//! are generated like those of any user's network.
+
+mod activation;
+mod layer;
+mod loss;
+mod statistic;
+
+pub use activation::*;
+pub use layer::*;
+pub use loss::*;
+pub use statistic::*;

@@ -433,3 +433,129 @@ impl concat {
         }
     }
 }
+
+/// A new axis of size one before `axis`; -1 appends it.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2], [1.0, 2.0])?);
+/// let y = unsqueeze::stage(&mut g, x, -1);
+/// assert_eq!(g.value(y)?.shape(), [2, 1]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum unsqueeze {}
+
+impl unsqueeze {
+    /// Stages the new axis.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>) -> Value {
+        let (x, axis) = (x.into(), axis.into());
+        let (tx, ta) = (g.ty(x), g.ty(axis));
+        admitted(g, |cx| Self::shape(cx, tx, ta), &[x], |g, v| {
+            let mut shape = g[v[0]].shape.clone();
+            let n = integer(axis);
+            let at = if n < 0 { n + shape.len() as isize + 1 } else { n };
+            shape.insert(at as usize, 1);
+            g.reshape(v[0], &shape)
+        })
+    }
+
+    /// Stages the gradient in the old shape.
+    pub fn grad(g: &mut Stage, x: impl Into<Value>, _axis: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
+        reshape::grad(g, x, 0, dout)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, at: Type) -> Type {
+        let (Some(x), Some(at)) = (x.operand(cx, "unsqueeze"), number(cx, "unsqueeze", at)) else {
+            return Type::Unknown;
+        };
+        // The new axis counts among those that `at` can name.
+        let Some(axis) = (match at.get() {
+            Some(n) => x.shape.push(Dim::n(1)).axis(n),
+            None => None,
+        }) else {
+            let message = Message::new().str("unsqueeze: no place ").dim(at).str(" for an axis in ");
+            return cx.error(message.shape(x.shape));
+        };
+        let shape = x.shape.range(0, axis).push(Dim::n(1)).join(&x.shape.range(axis, x.shape.rank()));
+        Type::Tensor(x.like(x.dtype, shape))
+    }
+}
+
+/// How many elements a tensor has, as a number.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 3], vec![0.0; 6])?);
+/// let y = count::stage(&mut g, x);
+/// assert_eq!(g.value(y)?.data(), [6.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum count {}
+
+impl count {
+    /// The number.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>) -> Value {
+        g.operand(x.into()).map_or(Value::Unknown, |x| Value::Number(g[x].len() as f64))
+    }
+
+    /// There is no gradient.
+    pub fn grad(_g: &mut Stage, _x: impl Into<Value>, _dout: Grad) -> Grad {
+        None
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type) -> Type {
+        match x.operand(cx, "count") {
+            Some(_) => Type::Number,
+            None => Type::Unknown,
+        }
+    }
+}
+
+/// The size of an axis, as a number.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 3], vec![0.0; 6])?);
+/// let y = size::stage(&mut g, x, -1);
+/// assert_eq!(g.value(y)?.data(), [3.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum size {}
+
+impl size {
+    /// The number.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>) -> Value {
+        let (x, axis) = (x.into(), axis.into());
+        let (tx, ta) = (g.ty(x), g.ty(axis));
+        let mut cx = Check::record();
+        match (Self::shape(&mut cx, tx, ta), g.operand(x)) {
+            (Type::Number, Some(x)) => Value::Number(g[x].shape[axis_of(g, x, axis)] as f64),
+            _ => Value::Unknown,
+        }
+    }
+
+    /// There is no gradient.
+    pub fn grad(_g: &mut Stage, _x: impl Into<Value>, _axis: impl Into<Value>, _dout: Grad) -> (Grad, Grad) {
+        (None, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, at: Type) -> Type {
+        let Some(x) = x.operand(cx, "size") else { return Type::Unknown };
+        match axis(cx, "size", &x, at) {
+            Some(_) => Type::Number,
+            None => Type::Unknown,
+        }
+    }
+}

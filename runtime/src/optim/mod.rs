@@ -1,11 +1,23 @@
 //! Update rules. Each is a network function of the weights, their gradient and its own state, and
-//! is compiled like any other: one pass over the flat parameter arena.
+//! is compiled like any other: one pass over the flat array of all parameters.
+//!
+//! Settings have PyTorch's names, defaults and meaning. Numbers that change from step to step, such
+//! as the learning rate and bias corrections, are inputs of the compiled update; all others are
+//! constants in it.
 
+mod adam;
+mod sgd;
+
+pub use adam::{Adam, AdamW};
+pub use sgd::Sgd;
+
+use crate::error::{Error, Result};
 use crate::graph::{Stage, Value};
 
 /// An update rule.
-pub trait Optimizer: Send {
-    /// The names of its state, one array of the parameters' size each, as PyTorch names them.
+pub trait Optimizer: Send + Sync {
+    /// The names of its state, one array of the parameters' size each, as PyTorch names them. All
+    /// start as zeros.
     fn state(&self) -> &'static [&'static str];
 
     /// How many numbers of the update change from step to step.
@@ -19,6 +31,15 @@ pub trait Optimizer: Send {
 
     /// Stages the update of every element.
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated;
+
+    /// Refuses settings outside their range; a step or trainer asks before anything is compiled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] with the name of the setting and its range.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What an update gives.
@@ -29,38 +50,21 @@ pub struct Updated {
     pub state: Vec<Value>,
 }
 
-/// Stochastic gradient descent: `w ← w − lr · grad`.
-#[derive(Clone, Copy, Debug)]
-pub struct Sgd {
-    lr: f32,
+/// A setting that must be a finite number of at least zero.
+fn not_negative(setting: &'static str, value: f32) -> Result<()> {
+    check(setting, value, "a finite number of at least 0", value.is_finite() && value >= 0.0)
 }
 
-impl Sgd {
-    /// Gradient descent with a learning rate.
-    pub const fn new(lr: f32) -> Sgd {
-        Sgd { lr }
-    }
+/// A setting that must be in [0, 1).
+fn below_one(setting: &'static str, value: f32) -> Result<()> {
+    check(setting, value, "a number of at least 0 and below 1", (0.0..1.0).contains(&value))
 }
 
-impl Optimizer for Sgd {
-    fn state(&self) -> &'static [&'static str] {
-        &[]
-    }
+fn check(setting: &'static str, value: impl ToString, expected: &'static str, holds: bool) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::Setting { setting, expected, found: value.to_string() }) }
+}
 
-    fn numbers(&self) -> usize {
-        1
-    }
-
-    fn at(&self, _step: u64, lr: f32, numbers: &mut [f32]) {
-        numbers[0] = lr;
-    }
-
-    fn lr(&self) -> f32 {
-        self.lr
-    }
-
-    fn update(&self, g: &mut Stage, weight: Value, grad: Value, _state: &[Value], numbers: &[Value]) -> Updated {
-        let step = crate::ops::mul::stage(g, grad, numbers[0]);
-        Updated { weight: crate::ops::sub::stage(g, weight, step), state: vec![] }
-    }
+/// Writes the numbers of a step where the update reads them.
+fn set(numbers: &mut [f32], values: &[f32]) {
+    numbers.iter_mut().zip(values).for_each(|(number, &value)| *number = value);
 }

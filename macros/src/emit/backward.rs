@@ -1,0 +1,179 @@
+//! Statements of backward functions.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, quote};
+
+use super::forward::{Forward, assign, callee};
+use super::tuple;
+use crate::gradient::{Back, BackBlock, BackFor, DArg, GradId, Gradient};
+use crate::ssa::{Call, Function, Mode};
+
+/// Writes the statements of a gradient.
+pub struct Backward<'a> {
+    function: &'a Function,
+    gradient: &'a Gradient,
+    forward: Forward<'a>,
+}
+
+impl<'a> Backward<'a> {
+    pub fn new(function: &'a Function, gradient: &'a Gradient) -> Backward<'a> {
+        Backward { function, gradient, forward: Forward::new(function, Mode::Stage) }
+    }
+
+    /// A block that ends in its results.
+    pub fn block(&mut self, block: &BackBlock) -> TokenStream {
+        let forward = self.forward.stmts(&block.forward);
+        if let Some((last, stmts)) = block.stmts.split_last()
+            && outs(last).is_some_and(|outs| outs == block.results)
+        {
+            let stmts = self.stmts(stmts);
+            let value = self.value(last);
+            return quote!(#forward #stmts #value);
+        }
+        let stmts = self.stmts(&block.stmts);
+        let results: Vec<_> = block.results.iter().map(|grad| self.grad(*grad)).collect();
+        let results = tuple(&results);
+        quote!(#forward #stmts #results)
+    }
+
+    fn stmts(&mut self, stmts: &[Back]) -> TokenStream {
+        stmts.iter().map(|stmt| self.stmt(stmt)).collect()
+    }
+
+    fn stmt(&mut self, stmt: &Back) -> TokenStream {
+        let value = self.value(stmt);
+        match stmt {
+            Back::Call { dargs, .. } => {
+                if dargs.iter().all(|darg| matches!(darg, DArg::None)) {
+                    return quote!(#value;);
+                }
+                let dargs: Vec<_> = dargs.iter().map(|darg| self.darg(darg)).collect();
+                let dargs = tuple(&dargs);
+                quote!(let #dargs = #value;)
+            }
+            Back::Sum { out, a, .. } => {
+                let name = self.name(*out);
+                if out == a { quote!(#name = #value;) } else { quote!(let #name = #value;) }
+            }
+            Back::Accumulate { .. } => quote!(#value;),
+            Back::If { outs, .. } if outs.is_empty() => value,
+            Back::If { outs, .. } => {
+                let outs: Vec<_> = outs.iter().map(|out| self.name(*out)).collect();
+                let outs = tuple(&outs);
+                quote!(let #outs = #value;)
+            }
+            Back::For(_) => value,
+        }
+    }
+
+    /// The right side of a statement.
+    fn value(&mut self, stmt: &Back) -> TokenStream {
+        match stmt {
+            Back::Call { call, douts, .. } => self.call(call, douts),
+            Back::Sum { a, b, .. } => {
+                let (a, b) = (self.name(*a), self.name(*b));
+                quote!(g.add(#a, #b))
+            }
+            Back::Accumulate { place, d } => {
+                let (place, d) = (&place.expr, self.name(*d));
+                quote!(g.accumulate(&#place, #d))
+            }
+            Back::If { condition, then, other, .. } => {
+                let condition = &condition.expr;
+                let (then, other) = (self.block(then), self.block(other));
+                if other.is_empty() {
+                    quote!(if #condition { #then })
+                } else {
+                    quote!(if #condition { #then } else { #other })
+                }
+            }
+            Back::For(source) => self.for_stmt(source),
+        }
+    }
+
+    fn call(&mut self, call: &Call, douts: &[Option<GradId>]) -> TokenStream {
+        let args: Vec<_> = call.args.iter().map(|arg| self.forward.arg(arg)).collect();
+        let douts: Vec<_> = douts.iter().map(|dout| self.grad(*dout)).collect();
+        let dout = tuple(&douts);
+        callee(call, "grad", quote!(g, #(#args,)* #dout))
+    }
+
+    fn for_stmt(&mut self, source: &BackFor) -> TokenStream {
+        let array = &source.array.expr;
+        let vars: Vec<&Ident> = source.vars.iter().map(|(var, _)| self.name(*var)).collect();
+        let declare: TokenStream = (source.vars.iter().zip(&vars))
+            .map(|((_, start), var)| match start {
+                Some(start) => {
+                    let start = self.name(*start);
+                    quote!(let mut #var = #start;)
+                }
+                None => quote!(let mut #var: ::downhill::Grad = None;),
+            })
+            .collect();
+        let item = self.function.name(source.item);
+        let item = if source.reads_item { quote!(#item) } else { quote!(_) };
+        let header = match &source.saved {
+            Some(saved) => {
+                let values: Vec<_> = saved.values.iter().map(|value| self.function.name(*value)).collect();
+                let (name, values) = (&saved.name, tuple(&values));
+                quote!(for (#item, #values) in #array.iter().zip(#name).rev())
+            }
+            None => quote!(for #item in #array.iter().rev()),
+        };
+        let body = self.loop_body(&source.body, &vars);
+        quote!(#declare #header { #body })
+    }
+
+    /// Ends by passing the results on to the iteration before.
+    fn loop_body(&mut self, body: &BackBlock, vars: &[&Ident]) -> TokenStream {
+        let forward = self.forward.stmts(&body.forward);
+        if let Some((last, stmts)) = body.stmts.split_last()
+            && let ([result], [var, ..]) = (&body.results[..], vars)
+            && outs(last).is_some_and(|outs| outs == [*result])
+        {
+            let stmts = self.stmts(stmts);
+            let value = self.value(last);
+            return quote!(#forward #stmts #var = #value;);
+        }
+        let stmts = self.stmts(&body.stmts);
+        let none = Ident::new("None", proc_macro2::Span::call_site());
+        let next: Vec<&Ident> = body.results.iter().map(|grad| grad.map_or(&none, |grad| self.name(grad))).collect();
+        let next = assign(&vars[..next.len()], &next);
+        quote!(#forward #stmts #next)
+    }
+
+    fn name(&self, grad: GradId) -> &'a Ident {
+        self.gradient.name(grad)
+    }
+
+    fn grad(&self, grad: Option<GradId>) -> TokenStream {
+        grad.map_or(quote!(None), |grad| self.name(grad).to_token_stream())
+    }
+
+    fn darg(&self, darg: &DArg) -> TokenStream {
+        match darg {
+            DArg::None => quote!(_),
+            DArg::One(grad) => self.name(*grad).to_token_stream(),
+            DArg::List(list) => {
+                let list = list.iter().map(|grad| match grad {
+                    Some(grad) => self.name(*grad).to_token_stream(),
+                    None => quote!(_),
+                });
+                quote!([#(#list),*])
+            }
+        }
+    }
+}
+
+/// The gradients that a statement defines, if all that it yields are some.
+fn outs(stmt: &Back) -> Option<Vec<Option<GradId>>> {
+    match stmt {
+        Back::Call { dargs, .. } => dargs.iter().map(|darg| match darg {
+            DArg::One(grad) => Some(Some(*grad)),
+            DArg::None | DArg::List(_) => None,
+        }).collect(),
+        Back::Sum { out, a, .. } => (out != a).then(|| vec![Some(*out)]),
+        Back::If { outs, .. } if !outs.is_empty() => Some(outs.iter().copied().map(Some).collect()),
+        Back::If { .. } | Back::Accumulate { .. } | Back::For(_) => None,
+    }
+}

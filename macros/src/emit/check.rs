@@ -1,0 +1,73 @@
+//! The compile-time check: constants that run a shape rule on the declared inputs.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+use syn::{Attribute, Path};
+
+/// How many mistakes one compilation reports: a constant stops at its first one, so the n-th
+/// constant passes over n of them.
+const MISTAKES: usize = 4;
+
+/// What is checked.
+pub struct Check<'a> {
+    /// The type that `function` belongs to.
+    pub owner: &'a Path,
+    pub function: &'a Ident,
+    /// The name of the user's function.
+    pub name: &'a Ident,
+    pub params: Vec<&'a Ident>,
+    pub cfgs: Vec<&'a Attribute>,
+}
+
+impl Check<'_> {
+    /// For a method: the network is numbered so that the loss tells which parameters it reaches.
+    pub fn of_network(&self, is_loss: bool) -> TokenStream {
+        let Check { owner, function, name, params, cfgs } = self;
+        let entry = format_ident!("entry_{name}");
+        let inputs: Vec<_> = (0..params.len()).map(|i| format_ident!("input_{i}")).collect();
+        let entries = (!inputs.is_empty()).then(|| quote!(let [#(#inputs),*] = net.#entry();));
+        let call = quote!(net.#function(&mut cx #(, #inputs)*));
+        let body = if is_loss { quote!(let loss = #call; net.check_params(&mut cx, loss);) } else { quote!(#call;) };
+        let check = format_ident!("check_{name}");
+        let constants = self.constants(&check);
+        quote! {
+            #constants
+            #(#cfgs)*
+            impl #owner {
+                const fn #check(n: usize) {
+                    let mut cx = ::downhill::check::Check::raise(n);
+                    let mut net = <#owner as ::downhill::network::Layer>::NET;
+                    net.number(0);
+                    #entries
+                    #body
+                }
+            }
+        }
+    }
+
+    /// For a free function.
+    pub fn of_function(&self, entries: &[TokenStream]) -> TokenStream {
+        let Check { owner, function, cfgs, .. } = self;
+        let check = format_ident!("check");
+        let constants = self.constants(&check);
+        quote! {
+            #constants
+            #(#cfgs)*
+            impl #owner {
+                const fn #check(n: usize) {
+                    let mut cx = ::downhill::check::Check::raise(n);
+                    Self::#function(&mut cx #(, #entries)*);
+                }
+            }
+        }
+    }
+
+    fn constants(&self, check: &Ident) -> TokenStream {
+        let Check { owner, cfgs, .. } = self;
+        let constants = (0..MISTAKES).map(|n| {
+            let n = proc_macro2::Literal::usize_unsuffixed(n);
+            quote!(#(#cfgs)* const _: () = <#owner>::#check(#n);)
+        });
+        constants.collect()
+    }
+}

@@ -1,0 +1,270 @@
+//! Statements of forward functions, for staging or as a shape rule.
+
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{Expr, Lit};
+
+use super::tuple;
+use crate::dims::Dim;
+use crate::names::{Names, local};
+use crate::ssa::{Arg, Block, Call, Callee, For, Function, If, Kind, Meaning, Mode, Plain, Read, Stmt, ValueId};
+
+/// Writes forward statements.
+pub struct Forward<'a> {
+    function: &'a Function,
+    mode: Mode,
+    names: Names,
+    /// Statements that the expression at hand needs in front of it.
+    prelude: TokenStream,
+}
+
+impl<'a> Forward<'a> {
+    pub fn new(function: &'a Function, mode: Mode) -> Forward<'a> {
+        Forward { function, mode, names: function.names.clone(), prelude: TokenStream::new() }
+    }
+
+    /// Statements, each with what it needs in front of it.
+    pub fn stmts(&mut self, stmts: &[Stmt]) -> TokenStream {
+        stmts.iter().map(|stmt| self.stmt(stmt)).collect()
+    }
+
+    /// A block that ends in its results.
+    pub fn block(&mut self, block: &Block) -> TokenStream {
+        if let Some((last, stmts)) = block.stmts.split_last()
+            && outs(last).is_some_and(|outs| outs.iter().flatten().eq(&block.results))
+            && !block.results.is_empty()
+        {
+            let stmts = self.stmts(stmts);
+            let (prelude, value) = self.with_prelude(|this| this.value(last));
+            return quote!(#stmts #prelude #value);
+        }
+        let stmts = self.stmts(&block.stmts);
+        let results: Vec<_> = block.results.iter().map(|value| self.name(*value)).collect();
+        let results = tuple(&results);
+        quote!(#stmts #results)
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) -> TokenStream {
+        match stmt {
+            Stmt::For(source) => return self.for_stmt(source),
+            Stmt::Let { plain, .. } if self.mode == Mode::Shape && matches!(plain.meaning, Meaning::Number) => {
+                return TokenStream::new();
+            }
+            _ => {}
+        }
+        let (prelude, value) = self.with_prelude(|this| this.value(stmt));
+        let outs: Vec<_> = outs(stmt).into_iter().flatten().map(|out| self.pattern(out)).collect();
+        if outs.is_empty() {
+            return quote!(#prelude #value);
+        }
+        let outs = tuple(&outs);
+        quote!(#prelude let #outs = #value;)
+    }
+
+    fn with_prelude(&mut self, write: impl FnOnce(&mut Self) -> TokenStream) -> (TokenStream, TokenStream) {
+        let outer = std::mem::take(&mut self.prelude);
+        let value = write(self);
+        (std::mem::replace(&mut self.prelude, outer), value)
+    }
+
+    /// The right side of a statement.
+    fn value(&mut self, stmt: &Stmt) -> TokenStream {
+        match stmt {
+            Stmt::Call(call) => self.call(call),
+            Stmt::Field { place, .. } => {
+                let place = &place.expr;
+                match self.mode {
+                    Mode::Stage => quote!(g.field(&#place)),
+                    Mode::Shape => quote!(::downhill::check::Const(#place).arg()),
+                }
+            }
+            Stmt::Number { plain, .. } => match self.mode {
+                Mode::Stage => {
+                    let number = &plain.expr;
+                    quote!(::downhill::Value::from(#number))
+                }
+                Mode::Shape => self.plain(plain),
+            },
+            Stmt::Let { plain, .. } => match (&plain.meaning, self.mode) {
+                (Meaning::Size(dim), Mode::Shape) => self.dim(dim),
+                (Meaning::Sizes(_), Mode::Shape) => self.plain(plain),
+                _ => plain.expr.to_token_stream(),
+            },
+            Stmt::If(source) => self.if_expr(source),
+            Stmt::For(source) => self.for_stmt(source),
+        }
+    }
+
+    fn call(&mut self, call: &Call) -> TokenStream {
+        let (prefix, context) = match self.mode {
+            Mode::Stage => ("stage", quote!(g)),
+            Mode::Shape => ("shape", quote!(cx)),
+        };
+        let args: Vec<_> = call.args.iter().map(|arg| self.arg(arg)).collect();
+        callee(call, prefix, quote!(#context #(, #args)*))
+    }
+
+    /// An argument of a call.
+    pub fn arg(&mut self, arg: &Arg) -> TokenStream {
+        match arg {
+            Arg::Value(read) => self.read(read).to_token_stream(),
+            Arg::List(list) => {
+                let list = list.iter().map(|read| self.read(read));
+                quote!([#(#list),*])
+            }
+            Arg::Plain(plain) => match self.mode {
+                Mode::Stage => plain.expr.to_token_stream(),
+                Mode::Shape => self.plain(plain),
+            },
+        }
+    }
+
+    /// A plain expression as an argument of a shape rule.
+    fn plain(&mut self, plain: &Plain) -> TokenStream {
+        let expr = &plain.expr;
+        match &plain.meaning {
+            Meaning::Number => quote!(::downhill::check::Type::Number),
+            Meaning::Size(dim) => {
+                let dim = self.dim(dim);
+                quote!(::downhill::check::Type::Dim(#dim))
+            }
+            Meaning::Sizes(dims) => {
+                let dims: Vec<_> = dims.iter().map(|dim| self.dim(dim)).collect();
+                quote!(::downhill::check::Type::dims(&[#(#dims),*]))
+            }
+            Meaning::Constant => match expr {
+                Expr::Lit(lit) if matches!(lit.lit, Lit::Bool(_)) => quote!(::downhill::check::Type::Bool(#lit)),
+                Expr::Path(_) if self.reads_list(plain) => quote!(#expr),
+                _ => quote!(::downhill::check::Const(#expr).arg()),
+            },
+        }
+    }
+
+    fn reads_list(&self, plain: &Plain) -> bool {
+        plain.reads.iter().any(|value| self.function.values[value.0].kind == Kind::Sizes)
+    }
+
+    fn dim(&mut self, dim: &Dim) -> TokenStream {
+        let Forward { names, prelude, .. } = self;
+        dim.value(&mut |a: TokenStream, b: TokenStream, span: Span| {
+            let span = local(span);
+            let name = names.numbered(&format_ident!("size", span = span));
+            prelude.extend(quote_spanned!(span=> let #name = ::downhill::check::divide(cx, #a, #b);));
+            name.to_token_stream()
+        })
+    }
+
+    fn if_expr(&mut self, source: &If) -> TokenStream {
+        let condition = &source.condition.expr;
+        let (then, other) = (self.block(&source.then), self.block(&source.other));
+        if other.is_empty() { quote!(if #condition { #then }) } else { quote!(if #condition { #then } else { #other }) }
+    }
+
+    fn for_stmt(&mut self, source: &For) -> TokenStream {
+        let array = &source.array.expr;
+        let item = self.name(source.item);
+        let vars = source.carried.iter().map(|carried| {
+            let (var, init) = (self.name(carried.inner), self.name(carried.init));
+            quote!(let mut #var = #init;)
+        });
+        let vars: TokenStream = vars.collect();
+        let body = self.loop_body(source);
+        match self.mode {
+            Mode::Stage => {
+                let saved = source.saved.as_ref().map(|saved| {
+                    let values: Vec<_> = saved.values.iter().map(|value| self.name(*value)).collect();
+                    (&saved.name, tuple(&values))
+                });
+                let declare = saved.as_ref().map(|(name, _)| quote!(let mut #name = ::std::vec::Vec::new();));
+                let push = saved.map(|(name, values)| quote!(#name.push(#values);));
+                let item = if source.reads_item { quote!(#item) } else { quote!(_) };
+                quote!(#vars #declare for #item in &#array { #push #body })
+            }
+            Mode::Shape => {
+                let i = self.names.numbered(&format_ident!("i"));
+                let item = source.reads_item.then(|| quote!(let #item = &#array[#i];));
+                quote! {
+                    #vars
+                    let mut #i = 0;
+                    while #i < #array.len() {
+                        #item
+                        #body
+                        #i += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends by passing the results on to the next iteration.
+    fn loop_body(&mut self, source: &For) -> TokenStream {
+        let Block { stmts, results } = &source.body;
+        if let Some((last, stmts)) = stmts.split_last()
+            && let [carried] = source.carried[..]
+            && outs(last).is_some_and(|outs| outs.iter().flatten().eq(results))
+        {
+            let stmts = self.stmts(stmts);
+            let (prelude, value) = self.with_prelude(|this| this.value(last));
+            let var = self.name(carried.inner);
+            return quote!(#stmts #prelude #var = #value;);
+        }
+        let stmts = self.stmts(stmts);
+        let vars: Vec<_> = source.carried.iter().map(|carried| self.name(carried.inner)).collect();
+        let next: Vec<_> = results.iter().map(|value| self.name(*value)).collect();
+        let next = assign(&vars, &next);
+        quote!(#stmts #next)
+    }
+
+    fn name(&self, value: ValueId) -> &'a Ident {
+        self.function.name(value)
+    }
+
+    fn read(&self, read: &Read) -> Ident {
+        let mut name = self.name(read.value).clone();
+        name.set_span(local(read.span));
+        name
+    }
+
+    fn pattern(&self, out: Option<ValueId>) -> TokenStream {
+        out.map_or(quote!(_), |out| self.name(out).to_token_stream())
+    }
+}
+
+/// The outputs of a statement; a loop has none, it assigns.
+fn outs(stmt: &Stmt) -> Option<Vec<Option<ValueId>>> {
+    match stmt {
+        Stmt::Call(call) => Some(call.outs.clone()),
+        Stmt::Field { out, .. } | Stmt::Number { out, .. } | Stmt::Let { out, .. } => Some(vec![*out]),
+        Stmt::If(source) => Some(source.outs.iter().copied().map(Some).collect()),
+        Stmt::For(_) => None,
+    }
+}
+
+/// Assigns at once, so that no new value is read in place of an old one.
+pub fn assign(vars: &[&Ident], values: &[&Ident]) -> TokenStream {
+    let changed = vars.iter().zip(values).filter(|(var, value)| var != value);
+    let (vars, values): (Vec<&Ident>, Vec<&Ident>) = changed.unzip();
+    if vars.is_empty() {
+        return TokenStream::new();
+    }
+    let (vars, values) = (tuple(&vars), tuple(&values));
+    quote!(#vars = #values;)
+}
+
+/// The function `prefix` of what is called, at the place of the user's call.
+pub fn callee(call: &Call, prefix: &str, args: TokenStream) -> TokenStream {
+    let mut args = Group::new(Delimiter::Parenthesis, args);
+    args.set_span(call.span);
+    match &call.callee {
+        Callee::Function { path, .. } => {
+            let span = path.segments.last().map_or(call.span, |segment| segment.ident.span());
+            let function = Ident::new(prefix, span);
+            quote_spanned!(span=> #path::#function #args)
+        }
+        Callee::Method { place, name } => {
+            let place = &place.expr;
+            let function = format_ident!("{prefix}_{name}", span = name.span());
+            quote!(#place.#function #args)
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Single assignments and gradients to Rust.
+//!
+//! `forward` writes statements for staging and for shape rules, `backward` those of gradients,
+//! `function` puts the three functions together, `check` has the compiler run the shape rule.
+
+pub mod backward;
+pub mod check;
+pub mod forward;
+pub mod function;
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+
+/// `x`, `(x, y)`, or nothing.
+pub fn tuple<T: quote::ToTokens>(items: &[T]) -> TokenStream {
+    match items {
+        [] => TokenStream::new(),
+        [item] => quote!(#item),
+        items => quote!((#(#items),*)),
+    }
+}
+
+/// `name`, spelled so that the compiler does not mind if it is unused.
+pub fn unused(name: &Ident) -> Ident {
+    if name.to_string().starts_with('_') { name.clone() } else { quote::format_ident!("_{name}") }
+}

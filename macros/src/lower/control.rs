@@ -1,0 +1,128 @@
+//! `if` on constants and `for` over arrays of networks.
+
+use quote::format_ident;
+use syn::{Expr, Pat};
+
+use super::{Local, Lower, Operand, Want};
+use crate::error::{Checked, Reported};
+use crate::ssa::{Block, Carried, For, If, Kind, Plain, Read, Stmt, ValueId};
+
+const FOR: &str = "`for` runs over an array of networks: write `for block in &self.blocks`";
+
+impl Lower<'_> {
+    /// An `if`, which yields the wanted values and those of the variables it assigns.
+    pub fn if_expr(&mut self, source: &syn::ExprIf, want: &Want) -> Checked<Vec<Operand>> {
+        let wanted = want.names();
+        let condition = self.condition(&source.cond);
+        if source.else_branch.is_none() && !wanted.is_empty() {
+            return Err(self.errors.at(source, "`if` without `else` yields nothing: add `else { … }`"));
+        }
+        let before = self.env.clone();
+        let then = self.branch(|lower| lower.block(&source.then_branch, want));
+        let after_then = std::mem::replace(&mut self.env, before.clone());
+        let other = self.branch(|lower| match &source.else_branch {
+            Some((_, other)) if wanted.is_empty() => lower.expr(other, want),
+            Some((_, other)) => lower.expr(other, want),
+            None => Ok(Vec::new()),
+        });
+        let after_other = std::mem::replace(&mut self.env, before);
+        let (condition, mut then, mut other) = (condition?, then?, other?);
+
+        let span = source.if_token.span;
+        let base = format_ident!("if", span = span);
+        let mut outs: Vec<ValueId> = wanted.iter().map(|name| self.result(*name, &base)).collect();
+        let yielded = outs.len();
+        for i in 0..self.env.len() {
+            let (a, b) = (after_then[i].value, after_other[i].value);
+            if (a, b) != (self.env[i].value, self.env[i].value) {
+                then.results.push(a);
+                other.results.push(b);
+                let name = self.env[i].name.clone();
+                self.env[i].value = self.named(&name, Kind::Tensor);
+                outs.push(self.env[i].value);
+            }
+        }
+        let operands = outs[..yielded].iter().map(|&value| Operand::Value(Read { value, span })).collect();
+        self.stmts.push(Stmt::If(If { condition, then, other, outs }));
+        Ok(operands)
+    }
+
+    /// Lowers into a block of its own, whose results are tensors.
+    fn branch(&mut self, lower: impl FnOnce(&mut Self) -> Checked<Vec<Operand>>) -> Checked<Block> {
+        let outer = std::mem::take(&mut self.stmts);
+        let results = lower(self).map(|operands| {
+            operands.into_iter().map(|operand| self.tensor(operand, None)).collect()
+        });
+        let stmts = std::mem::replace(&mut self.stmts, outer);
+        Ok(Block { stmts, results: results? })
+    }
+
+    /// A `for`, which carries the variables that its body assigns.
+    pub fn for_loop(&mut self, source: &syn::ExprForLoop) -> Checked<()> {
+        if let Some(label) = &source.label {
+            return Err(self.errors.at(label, "a label on `for`: network functions have no `break` or `continue`"));
+        }
+        let name = match &*source.pat {
+            Pat::Ident(pat) if pat.by_ref.is_none() && pat.mutability.is_none() && pat.subpat.is_none() => pat.ident.clone(),
+            Pat::Wild(wild) => format_ident!("_item", span = wild.underscore_token.span),
+            other => return Err(self.errors.at(other, "the variable of a `for` is a name")),
+        };
+        let array = self.array(&source.expr)?;
+        let assigned = self.assigned(&name, source)?;
+
+        let outer = self.env.clone();
+        let mut carried = Vec::new();
+        for i in assigned {
+            let Local { name, value: init, .. } = self.env[i].clone();
+            if self.kind(init) != Kind::Tensor {
+                return Err(self.errors.at(name, "a loop can reassign tensors only"));
+            }
+            let inner = self.named(&name, Kind::Tensor);
+            let out = self.push_value(self.values[inner.0].name.clone(), Kind::Tensor);
+            self.env[i].value = inner;
+            carried.push((i, Carried { init, inner, out }));
+        }
+        let item = self.declare(&name, Kind::Network, false);
+        let mut body = self.branch(|lower| lower.block(&source.body, &Want::NOTHING).map(|_| Vec::new()))?;
+        body.results = carried.iter().map(|(i, _)| self.env[*i].value).collect();
+
+        self.env = outer;
+        for (i, carried) in &carried {
+            self.env[*i].value = carried.out;
+        }
+        let carried = carried.into_iter().map(|(_, carried)| carried).collect();
+        self.stmts.push(Stmt::For(For { item, array, carried, body, saved: None, reads_item: true }));
+        Ok(())
+    }
+
+    /// `&self.blocks` or `self.blocks.iter()`.
+    fn array(&mut self, expr: &Expr) -> Checked<Plain> {
+        let place = match expr {
+            Expr::Reference(reference) if reference.mutability.is_none() => &*reference.expr,
+            Expr::MethodCall(call) if call.method == "iter" && call.args.is_empty() => &*call.receiver,
+            other => other,
+        };
+        if !self.is_field(place) {
+            return Err(self.errors.at(expr, FOR));
+        }
+        Ok(self.verbatim(place))
+    }
+
+    /// The variables that the body of a loop assigns. Only lowering it tells, since a variable
+    /// of the body may have the same name; so that is done once on trial.
+    fn assigned(&mut self, item: &syn::Ident, source: &syn::ExprForLoop) -> Checked<Vec<usize>> {
+        let before = self.env.clone();
+        let (names, values, errors) = (self.names.clone(), self.values.len(), self.errors.len());
+        self.declare(item, Kind::Network, false);
+        let trial = self.branch(|lower| lower.block(&source.body, &Want::NOTHING).map(|_| Vec::new()));
+        let after = std::mem::replace(&mut self.env, before);
+        if trial.is_err() || self.errors.len() > errors {
+            return Err(Reported);
+        }
+        self.names = names;
+        self.values.truncate(values);
+        let changed = |i: &usize| self.env[*i].value != after[*i].value;
+        Ok((0..self.env.len()).filter(changed).collect())
+    }
+}
+

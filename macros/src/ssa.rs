@@ -1,0 +1,235 @@
+//! The body of a network function as single assignments: what `lower` makes of source, and what
+//! `gradient` and `emit` read.
+//!
+//! Every value is defined once and has a name of its own within the function, so shadowing and
+//! reassignment are gone. Control flow stays structured: an `if` yields the values that its
+//! branches disagree on, a `for` carries the values that its body reassigns.
+
+use std::collections::BTreeSet;
+
+use proc_macro2::{Ident, Span};
+use syn::{Expr, Path};
+
+use crate::dims::Dim;
+use crate::names::Names;
+
+/// A value, by its place in [`Function::values`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValueId(pub usize);
+
+/// What a value is in the three functions that are emitted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A `Value` when staged, a `Type` in shape rules.
+    Tensor,
+    /// A `usize` or `isize` when staged, a `Dim` in shape rules.
+    Size,
+    /// A list of sizes when staged, a `Type` in shape rules.
+    Sizes,
+    /// A number when staged; shape rules do without it.
+    Number,
+    /// The same in both: a constant, or a condition.
+    Constant,
+    /// The network that a loop is at: a reference.
+    Network,
+}
+
+/// A name and what it stands for.
+pub struct ValueInfo {
+    pub name: Ident,
+    pub kind: Kind,
+}
+
+/// A network function in single assignments.
+pub struct Function {
+    pub values: Vec<ValueInfo>,
+    /// The parameters behind `&self`, in order.
+    pub params: Vec<ValueId>,
+    /// The sizes of the network itself, which are fields of `self`.
+    pub sizes: Vec<ValueId>,
+    /// The symbols of the signature that inputs bind.
+    pub symbols: Vec<Symbol>,
+    pub body: Block,
+    /// For names that emission needs besides those of the values.
+    pub names: Names,
+    /// The functions of the same block that are called.
+    pub calls: BTreeSet<String>,
+}
+
+impl Function {
+    pub fn name(&self, value: ValueId) -> &Ident {
+        &self.values[value.0].name
+    }
+}
+
+/// A symbol such as `B` and where its size is found.
+pub struct Symbol {
+    pub value: ValueId,
+    /// The letter in the signature.
+    pub letter: Ident,
+    pub param: ValueId,
+    /// Counted from the end if negative.
+    pub axis: isize,
+}
+
+/// Statements in order, and what they are for.
+#[derive(Clone, Default)]
+pub struct Block {
+    pub stmts: Vec<Stmt>,
+    pub results: Vec<ValueId>,
+}
+
+/// A statement. An output that nothing reads is `None` once liveness is known.
+#[derive(Clone)]
+pub enum Stmt {
+    Call(Call),
+    /// A parameter or plain field of a network.
+    Field {
+        place: Plain,
+        out: Option<ValueId>,
+    },
+    /// A number that becomes a tensor, since it meets tensors in a variable.
+    Number {
+        plain: Plain,
+        out: Option<ValueId>,
+    },
+    /// A constant expression with a name.
+    Let {
+        plain: Plain,
+        out: Option<ValueId>,
+    },
+    If(If),
+    For(For),
+}
+
+/// A call of a network function, or an operator.
+#[derive(Clone)]
+pub struct Call {
+    pub callee: Callee,
+    pub args: Vec<Arg>,
+    pub outs: Vec<Option<ValueId>>,
+    /// Where the arguments stand in the source.
+    pub span: Span,
+}
+
+/// What is called.
+#[derive(Clone)]
+pub enum Callee {
+    /// `gelu(x)`, and operators.
+    Function {
+        path: Path,
+        /// Whether a gradient can pass; none does through a comparison.
+        smooth: bool,
+    },
+    /// `self.up(x)`: the function `name` of the network at `place`.
+    Method { place: Plain, name: Ident },
+}
+
+/// An argument.
+#[derive(Clone)]
+pub enum Arg {
+    Value(Read),
+    /// Tensors in brackets.
+    List(Vec<Read>),
+    Plain(Plain),
+}
+
+/// A value read at a place in the source.
+#[derive(Clone, Copy)]
+pub struct Read {
+    pub value: ValueId,
+    pub span: Span,
+}
+
+/// `if` on a constant; both branches yield as many values as there are outputs.
+#[derive(Clone)]
+pub struct If {
+    pub condition: Plain,
+    pub then: Block,
+    pub other: Block,
+    pub outs: Vec<ValueId>,
+}
+
+/// `for item in &array`; the body yields the next value of every carried variable.
+#[derive(Clone)]
+pub struct For {
+    /// Identifies the loop, too.
+    pub item: ValueId,
+    pub array: Plain,
+    pub carried: Vec<Carried>,
+    pub body: Block,
+    /// Values of carried variables at the start of every iteration that the gradient needs.
+    pub saved: Option<Saved>,
+    /// Whether the body mentions `item`.
+    pub reads_item: bool,
+}
+
+/// A variable that a loop reassigns. `inner` and `out` share a name: they are the same variable
+/// during and after the loop.
+#[derive(Clone, Copy)]
+pub struct Carried {
+    pub init: ValueId,
+    pub inner: ValueId,
+    pub out: ValueId,
+}
+
+/// What a loop leaves behind for its gradient: a vector `name` of these values.
+#[derive(Clone)]
+pub struct Saved {
+    pub name: Ident,
+    pub values: Vec<ValueId>,
+}
+
+/// An expression that is emitted as written: a size, a constant, a condition, or the place of a
+/// network or field.
+#[derive(Clone)]
+pub struct Plain {
+    pub expr: Expr,
+    pub meaning: Meaning,
+    pub reads: Vec<ValueId>,
+}
+
+/// What an expression is in shape rules.
+#[derive(Clone)]
+pub enum Meaning {
+    Number,
+    Size(Dim),
+    Sizes(Vec<Dim>),
+    /// The expression itself.
+    Constant,
+}
+
+/// Which of the functions is meant: staging has numbers, shape rules do without.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Stage,
+    Shape,
+}
+
+impl Plain {
+    /// The values the expression reads in this mode.
+    pub fn reads(&self, mode: Mode) -> &[ValueId] {
+        match (&self.meaning, mode) {
+            (Meaning::Number, Mode::Shape) => &[],
+            _ => &self.reads,
+        }
+    }
+}
+
+impl Call {
+    /// The values the call reads in this mode.
+    pub fn reads(&self, mode: Mode) -> Vec<ValueId> {
+        let mut reads = Vec::new();
+        if let Callee::Method { place, .. } = &self.callee {
+            reads.extend(place.reads(mode));
+        }
+        for arg in &self.args {
+            match arg {
+                Arg::Value(read) => reads.push(read.value),
+                Arg::List(list) => reads.extend(list.iter().map(|read| read.value)),
+                Arg::Plain(plain) => reads.extend(plain.reads(mode)),
+            }
+        }
+        reads
+    }
+}

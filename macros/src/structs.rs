@@ -1,0 +1,332 @@
+//! `#[network]` on a struct: its layers and parameters, and how they are numbered and named.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+use syn::{Expr, ConstParam, Fields, GenericParam, ItemStruct, Type};
+
+use crate::attr::Args;
+use crate::error::Errors;
+use crate::fields::{Field, FieldKind};
+use crate::sequential;
+
+/// A network as a struct.
+pub struct Struct {
+    pub item: ItemStruct,
+    pub sizes: Vec<Size>,
+    pub fields: Vec<Field>,
+}
+
+/// A const parameter of the struct.
+pub struct Size {
+    pub name: Ident,
+    pub ty: Type,
+    /// What it is when the type is named without sizes.
+    any: TokenStream,
+}
+
+/// Expands a struct.
+pub fn expand(args: &Args, item: ItemStruct, errors: &mut Errors) -> TokenStream {
+    let before = errors.len();
+    let network = Struct::parse(item, errors);
+    let sequential = match (&args.sequential, &args.loss) {
+        (Some(_), loss) => sequential::expand(args, &network, loss.as_ref(), errors),
+        (None, Some(loss)) => {
+            errors.at(loss, "`loss = …` is for a sequential network: write `#[network(sequential, loss = …)]`, or a function `loss` in a `#[network] impl`");
+            TokenStream::new()
+        }
+        (None, None) => TokenStream::new(),
+    };
+    let sequential = (errors.len() == before).then_some(sequential);
+    let (definition, constructor) = (network.definition(), network.constructor());
+    let (traits, init) = (network.traits(), network.init());
+    quote!(#definition #constructor #traits #init #sequential)
+}
+
+impl Struct {
+    fn parse(item: ItemStruct, errors: &mut Errors) -> Struct {
+        let sizes: Vec<Size> = item.generics.params.iter().filter_map(|param| size(param, errors)).collect();
+        if let Some(clause) = &item.generics.where_clause {
+            errors.at(clause, "a network has no `where` clause");
+        }
+        let own: Vec<Ident> = sizes.iter().map(|size| size.name.clone()).collect();
+        let fields = match &item.fields {
+            Fields::Named(fields) => (fields.named.iter())
+                .filter_map(|field| field.ident.as_ref().map(|name| Field::parse(field, name, &own, errors)))
+                .collect(),
+            Fields::Unnamed(fields) => {
+                errors.at(fields, "the fields of a network have names, after which its parameters are called");
+                Vec::new()
+            }
+            Fields::Unit => Vec::new(),
+        };
+        Struct { item, sizes, fields }
+    }
+
+    fn definition(&self) -> TokenStream {
+        let ItemStruct { attrs, vis, ident, .. } = &self.item;
+        let generics = self.sizes.iter().map(|Size { name, ty, any }| quote!(const #name: #ty = { #any }));
+        let fields = self.fields.iter().map(|field| {
+            let Field { name, vis, attrs, kind } = field;
+            let ty = match kind {
+                FieldKind::Param { .. } => quote!(::downhill::network::Param),
+                FieldKind::Option { ty, .. } => quote!(#ty),
+                FieldKind::Layer(layer) => layer.ty(),
+                FieldKind::Layers(layer, len) => {
+                    let layer = layer.ty();
+                    quote!([#layer; #len])
+                }
+            };
+            quote!(#(#attrs)* #vis #name: #ty,)
+        });
+        let sizes = self.sizes.iter().map(|Size { name, ty, .. }| quote!(#[allow(dead_code)] #name: #ty,));
+        let allow = (!self.sizes.is_empty()).then(|| quote!(#[allow(non_snake_case)]));
+        let generics = (!self.sizes.is_empty()).then(|| quote!(<#(#generics),*>));
+        quote! {
+            #(#attrs)*
+            #[derive(Clone, Copy, Debug)]
+            #allow
+            #vis struct #ident #generics { #(#fields)* #(#sizes)* }
+        }
+    }
+
+    /// The network with its sizes as values.
+    fn constructor(&self) -> TokenStream {
+        let ident = &self.item.ident;
+        let params = self.sizes.iter().map(|Size { name, ty, .. }| quote!(#name: #ty));
+        let sizes = self.sizes.iter().map(|size| &size.name);
+        let values = self.fields.iter().map(|field| {
+            let (name, value) = (&field.name, field.value());
+            quote!(#name: #value,)
+        });
+        let options = self.fields.iter().filter_map(Field::setter);
+        let (number, param) = (self.number(), self.param());
+        let doc = match self.sizes.is_empty() {
+            true => " The network, its parameters not numbered yet.",
+            false => " The network of these sizes.",
+        };
+        let allow = (!self.sizes.is_empty()).then(|| quote!(non_snake_case, clippy::too_many_arguments,));
+        quote! {
+            #[allow(#allow dead_code, clippy::new_without_default)]
+            impl #ident {
+                #[doc = #doc]
+                pub const fn new(#(#params),*) -> Self {
+                    Self { #(#values)* #(#sizes),* }
+                }
+
+                #(#options)*
+
+                #number
+
+                #param
+
+                /// Reports every parameter that the loss `y` does not reach.
+                #[doc(hidden)]
+                pub const fn check_params(&self, cx: &mut ::downhill::check::Check, y: ::downhill::check::Type) {
+                    let mut id = 0;
+                    while let Some((_, name)) = self.param(id, ::downhill::check::Message::new()) {
+                        ::downhill::check::parameter(cx, y, id, name);
+                        id += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    fn number(&self) -> TokenStream {
+        let fields: Vec<_> = self.fields.iter().filter(|field| field.has_params()).collect();
+        let mutable = (!fields.is_empty()).then(|| quote!(mut));
+        let steps = fields.iter().map(|field| {
+            let name = &field.name;
+            match field.kind {
+                FieldKind::Layers(..) => quote! {
+                    let mut i = 0;
+                    while i < self.#name.len() {
+                        next = self.#name[i].number(next);
+                        i += 1;
+                    }
+                },
+                _ => quote!(next = self.#name.number(next);),
+            }
+        });
+        quote! {
+            /// Numbers the parameters from `next` on, in order of fields; gives the next number.
+            #[doc(hidden)]
+            pub const fn number(&mut self, #mutable next: usize) -> usize {
+                #(#steps)*
+                next
+            }
+        }
+    }
+
+    fn param(&self) -> TokenStream {
+        let fields: Vec<_> = self.fields.iter().filter(|field| field.has_params()).collect();
+        let steps = fields.iter().map(|field| {
+            let (name, segment) = (&field.name, field.path_name());
+            match field.kind {
+                FieldKind::Layers(..) => quote! {
+                    let mut i = 0;
+                    while i < self.#name.len() {
+                        if let Some(found) = self.#name[i].param(id, path.field(#segment).index(i)) {
+                            return Some(found);
+                        }
+                        i += 1;
+                    }
+                },
+                _ => quote! {
+                    if let Some(found) = self.#name.param(id, path.field(#segment)) {
+                        return Some(found);
+                    }
+                },
+            }
+        });
+        let (id, path) = match fields.is_empty() {
+            true => (quote!(_id), quote!(_path)),
+            false => (quote!(id), quote!(path)),
+        };
+        quote! {
+            /// Parameter `id` and its dotted path.
+            #[doc(hidden)]
+            pub const fn param(
+                &self,
+                #id: usize,
+                #path: ::downhill::check::Message,
+            ) -> Option<(::downhill::network::Param, ::downhill::check::Message)> {
+                #(#steps)*
+                None
+            }
+        }
+    }
+
+    fn traits(&self) -> TokenStream {
+        let ident = &self.item.ident;
+        let name = ident.to_string();
+        let (generics, args) = self.generics();
+        let sizes = self.sizes.iter().map(|size| &size.name);
+        quote! {
+            impl ::downhill::network::Network for #ident {
+                const NAME: &'static str = #name;
+
+                fn number(&mut self, next: usize) -> usize {
+                    #ident::number(self, next)
+                }
+
+                fn param(
+                    &self,
+                    id: usize,
+                    path: ::downhill::check::Message,
+                ) -> Option<(::downhill::network::Param, ::downhill::check::Message)> {
+                    #ident::param(self, id, path)
+                }
+            }
+
+            impl #generics ::downhill::network::Layer for #ident #args {
+                type Net = #ident;
+                const NET: #ident = <#ident>::new(#(#sizes),*);
+            }
+        }
+    }
+
+    fn init(&self) -> TokenStream {
+        let ident = &self.item.ident;
+        let (generics, args) = self.generics();
+        quote! {
+            #[allow(dead_code)]
+            impl #generics #ident #args {
+                /// A model with its parameters initialised from `seed`.
+                pub fn init(seed: u64) -> ::downhill::Model<#ident> {
+                    ::downhill::Model::new(<Self as ::downhill::network::Layer>::NET, seed)
+                }
+            }
+        }
+    }
+
+    /// `<const D: usize>` and `<D>`.
+    pub fn generics(&self) -> (Option<TokenStream>, Option<TokenStream>) {
+        if self.sizes.is_empty() {
+            return (None, None);
+        }
+        let params = self.sizes.iter().map(|Size { name, ty, .. }| quote!(const #name: #ty));
+        let args = self.sizes.iter().map(|size| &size.name);
+        (Some(quote!(<#(#params),*>)), Some(quote!(<#(#args),*>)))
+    }
+}
+
+fn size(param: &GenericParam, errors: &mut Errors) -> Option<Size> {
+    let param: &ConstParam = match param {
+        GenericParam::Const(param) => param,
+        other => {
+            errors.at(other, "a network has sizes as parameters, such as `const D: usize`, and no types or lifetimes");
+            return None;
+        }
+    };
+    let any = match &param.ty {
+        Type::Path(path) if path.path.is_ident("usize") => quote!(::downhill::shape::ANY),
+        Type::Path(path) if path.path.is_ident("bool") => quote!(false),
+        other => {
+            errors.at(other, "a const parameter of a network is a `usize` or a `bool`");
+            return None;
+        }
+    };
+    if let Some((_, default)) = &param.default {
+        errors.at(default, "a size of a network has no default: the type without sizes stands for any size");
+    }
+    Some(Size { name: param.ident.clone(), ty: param.ty.clone(), any })
+}
+
+impl Field {
+    fn has_params(&self) -> bool {
+        !matches!(self.kind, FieldKind::Option { .. })
+    }
+
+    fn value(&self) -> TokenStream {
+        match &self.kind {
+            FieldKind::Param { dims, init, .. } => {
+                let init = initialiser(init);
+                quote!(::downhill::network::Param::new(&[#(#dims),*], #init))
+            }
+            FieldKind::Option { default, .. } => quote!(#default),
+            FieldKind::Layer(layer) => layer.value(),
+            FieldKind::Layers(layer, len) => {
+                let layer = layer.value();
+                quote!([#layer; #len])
+            }
+        }
+    }
+
+    /// The method that sets an option or leaves a parameter out.
+    fn setter(&self) -> Option<TokenStream> {
+        let name = &self.name;
+        match &self.kind {
+            FieldKind::Param { optional: true, .. } => {
+                let doc = format!(" With or without the parameter `{name}`.");
+                Some(quote! {
+                    #[doc = #doc]
+                    pub const fn #name(mut self, present: bool) -> Self {
+                        self.#name = self.#name.optional(present);
+                        self
+                    }
+                })
+            }
+            FieldKind::Option { ty, .. } => {
+                let doc = format!(" Sets `{name}`.");
+                Some(quote! {
+                    #[doc = #doc]
+                    pub const fn #name(mut self, #name: #ty) -> Self {
+                        self.#name = #name;
+                        self
+                    }
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The names of initialisers need no `use`.
+fn initialiser(init: &Expr) -> TokenStream {
+    quote! {{
+        #[allow(unused_imports)]
+        use ::downhill::init::*;
+        #init
+    }}
+}

@@ -1,0 +1,132 @@
+//! Machine code in memory: compiled once for each distinct kernel, freed with its last user.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{AbiParam, Function, Signature, UserFuncName};
+use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_codegen::{Context, isa};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+
+use super::emit::emit;
+use crate::error::Error;
+use crate::kernel::LoopKernel;
+
+/// Memory that holds machine code, and can then only be executed.
+struct Code {
+    map: memmap2::Mmap,
+}
+
+/// A compiled kernel. It keeps its code alive.
+#[derive(Clone)]
+pub(crate) struct Compiled {
+    code: Arc<Code>,
+    offset: usize,
+}
+
+impl Compiled {
+    /// Runs the kernel.
+    ///
+    /// # Safety
+    ///
+    /// `operands` must point to as many pointers as the kernel has operands, each to memory that
+    /// covers all that the kernel's loops reach, and written ones must not be in use elsewhere.
+    pub(crate) unsafe fn run(&self, operands: *const *mut u8) {
+        // SAFETY: the code at this offset was compiled as a function of this signature.
+        let kernel: extern "C" fn(*const *mut u8) =
+            unsafe { std::mem::transmute(self.code.map.as_ptr().add(self.offset)) };
+        kernel(operands);
+    }
+}
+
+/// Kernels that some program still holds, by what they compute.
+static KNOWN: Mutex<Option<HashMap<LoopKernel, (Weak<Code>, usize)>>> = Mutex::new(None);
+
+/// The machine at hand.
+struct Target {
+    isa: OwnedTargetIsa,
+    fma: bool,
+}
+
+fn target() -> Result<&'static Target, Error> {
+    static TARGET: OnceLock<Result<Target, String>> = OnceLock::new();
+    let made = TARGET.get_or_init(|| {
+        let mut flags = settings::builder();
+        for (name, value) in [
+            ("opt_level", "speed"),
+            ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+            ("is_pic", "false"),
+        ] {
+            flags.set(name, value).map_err(|e| e.to_string())?;
+        }
+        let builder: isa::Builder = cranelift_native::builder().map_err(str::to_owned)?;
+        let isa = builder.finish(settings::Flags::new(flags)).map_err(|e| e.to_string())?;
+        let lacks_fma = |flag: &settings::Value| flag.name == "has_fma" && flag.as_bool() == Some(false);
+        let fma = !isa.isa_flags().iter().any(lacks_fma);
+        Ok(Target { isa, fma })
+    });
+    made.as_ref().map_err(|message| Error::Compile { what: "for this machine".into(), message: message.clone() })
+}
+
+/// Compiles kernels, those that are known already not again.
+pub(crate) fn compile(kernels: &[&LoopKernel]) -> Result<Vec<Compiled>, Error> {
+    let mut known = KNOWN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let known = known.get_or_insert_default();
+    known.retain(|_, (code, _)| code.strong_count() > 0);
+    let mut found: HashMap<&LoopKernel, Compiled> = HashMap::new();
+    let mut fresh: Vec<(&LoopKernel, usize)> = Vec::new();
+    let mut bytes = Vec::new();
+    for &kernel in kernels {
+        if found.contains_key(kernel) || fresh.iter().any(|(k, _)| *k == kernel) {
+            continue;
+        }
+        match known.get(kernel).and_then(|(code, offset)| Some((code.upgrade()?, *offset))) {
+            Some((code, offset)) => {
+                found.insert(kernel, Compiled { code, offset });
+            }
+            None => {
+                bytes.resize(bytes.len().next_multiple_of(64), 0);
+                fresh.push((kernel, bytes.len()));
+                bytes.extend(machine_code(kernel)?);
+            }
+        }
+    }
+    if !fresh.is_empty() {
+        let code = Arc::new(Code::new(&bytes)?);
+        for (kernel, offset) in fresh {
+            known.insert(kernel.clone(), (Arc::downgrade(&code), offset));
+            found.insert(kernel, Compiled { code: code.clone(), offset });
+        }
+    }
+    Ok(kernels.iter().map(|kernel| found[kernel].clone()).collect())
+}
+
+impl Code {
+    fn new(bytes: &[u8]) -> Result<Code, Error> {
+        let refused = |error: std::io::Error| Error::Compile { what: "memory for code".into(), message: error.to_string() };
+        let mut map = memmap2::MmapMut::map_anon(bytes.len()).map_err(refused)?;
+        map.copy_from_slice(bytes);
+        Ok(Code { map: map.make_exec().map_err(refused)? })
+    }
+}
+
+fn machine_code(kernel: &LoopKernel) -> Result<Vec<u8>, Error> {
+    let target = target()?;
+    let mut signature = Signature::new(CallConv::triple_default(target.isa.triple()));
+    signature.params.push(AbiParam::new(I64));
+    let mut context = Context::for_function(Function::with_name_signature(UserFuncName::default(), signature));
+    let mut scratch = FunctionBuilderContext::new();
+    let mut builder = FunctionBuilder::new(&mut context.func, &mut scratch);
+    emit(&mut builder, kernel, target.fma);
+    builder.finalize(target.isa.frontend_config());
+    let refused = |message: String| Error::Compile { what: "a kernel".into(), message };
+    let compiled =
+        context.compile(&*target.isa, &mut ControlPlane::default()).map_err(|e| refused(format!("{:?}", e.inner)))?;
+    if !compiled.buffer.relocs().is_empty() {
+        return Err(refused("the kernel calls a function that this machine has no instruction for".into()));
+    }
+    Ok(compiled.code_buffer().to_vec())
+}

@@ -1,0 +1,406 @@
+//! Loop kernels as Cranelift functions.
+//!
+//! A kernel is `fn(operands: *const *mut u8)`. Around each row stand plain counted loops that move
+//! the operands' pointers; a pass over a row is a loop of vectors of four elements and one of
+//! single elements for what is left. Cranelift's x64 backend has vectors of 128 bits only.
+
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4, I64};
+use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Type, Value};
+use cranelift_frontend::FunctionBuilder;
+
+use super::strip::{Effect, Inst, Kind, Op1, Op2, Reg, Strip, Walk};
+use crate::kernel::LoopKernel;
+use crate::ops::reduce::Reduce;
+
+/// Elements of a vector.
+const LANES: usize = 4;
+
+/// Emits the body of a kernel. `fma` says whether the machine multiplies and adds in one rounding.
+pub(super) fn emit(b: &mut FunctionBuilder<'_>, kernel: &LoopKernel, fma: bool) {
+    let entry = b.create_block();
+    b.append_block_params_for_function_params(entry);
+    b.switch_to_block(entry);
+    b.seal_block(entry);
+    let table = b.block_params(entry)[0];
+    let pointers: Vec<Value> = (0..kernel.operands.len())
+        .map(|i| b.ins().load(I64, MemFlagsData::trusted().with_readonly(), table, 8 * i as i32))
+        .collect();
+    let mut e = Emitter { b, kernel, fma, scalars: vec![None; kernel.scalars] };
+    for &(operand, len, bits) in &kernel.fills {
+        let mut fill = Strip::default();
+        let value = fill.push(Inst::Const(bits, Kind::Int), Kind::Int);
+        fill.effect(Effect::Store(operand, Walk::Contiguous, value));
+        e.run(&fill, len, &pointers);
+    }
+    e.nest(0, &pointers);
+    b.ins().return_(&[]);
+}
+
+struct Emitter<'e, 'f> {
+    b: &'e mut FunctionBuilder<'f>,
+    kernel: &'e LoopKernel,
+    fma: bool,
+    /// Values that are one for the row.
+    scalars: Vec<Option<Value>>,
+}
+
+impl Emitter<'_, '_> {
+    /// The loops around the row from `depth` inward.
+    fn nest(&mut self, depth: usize, pointers: &[Value]) {
+        let Some(&size) = self.kernel.outer.get(depth) else {
+            return self.row(pointers);
+        };
+        let kernel = self.kernel;
+        self.count(size, 1, &[], |e, i, _| {
+            let moved: Vec<Value> = pointers
+                .iter()
+                .zip(&kernel.operands)
+                .map(|(&pointer, strides)| match strides[depth] {
+                    0 => pointer,
+                    stride => {
+                        let by = e.b.ins().imul_imm_s(i, 4 * stride as i64);
+                        e.b.ins().iadd(pointer, by)
+                    }
+                })
+                .collect();
+            e.nest(depth + 1, &moved);
+            vec![]
+        });
+    }
+
+    fn row(&mut self, pointers: &[Value]) {
+        let kernel = self.kernel;
+        for pass in &kernel.passes {
+            if !pass.once.is_empty() {
+                let zero = self.b.ins().iconst(I64, 0);
+                let mut place = Place { pointers, at: zero, lanes: 1, fixed: Vec::new() };
+                self.place(&pass.once, &mut place, &mut []);
+            }
+            if !pass.each.is_empty() {
+                self.run(&pass.each, kernel.row, pointers);
+            }
+        }
+    }
+
+    /// Runs a strip over `len` places.
+    fn run(&mut self, strip: &Strip, len: usize, pointers: &[Value]) {
+        let folds: Vec<(usize, Reduce)> = strip
+            .effects()
+            .iter()
+            .filter_map(|effect| match *effect {
+                Effect::Fold(scalar, op, _) => Some((scalar, op)),
+                _ => None,
+            })
+            .collect();
+        let mut totals: Vec<Value> = folds.iter().map(|(_, op)| self.b.ins().f32const(op.identity())).collect();
+        let vectors = len / LANES;
+        if vectors > 0 {
+            let start: Vec<Value> = totals.iter().map(|&total| self.b.ins().splat(F32X4, total)).collect();
+            let sums = self.sweep(strip, 0, vectors, LANES, pointers, &start);
+            for ((total, sum), (_, op)) in totals.iter_mut().zip(sums).zip(&folds) {
+                *total = self.across(*op, sum);
+            }
+        }
+        if len % LANES > 0 {
+            totals = self.sweep(strip, vectors * LANES, len % LANES, 1, pointers, &totals);
+        }
+        for ((scalar, _), total) in folds.into_iter().zip(totals) {
+            self.scalars[scalar] = Some(total);
+        }
+    }
+
+    /// `count` times `lanes` places from `start` on; gives what was folded.
+    fn sweep(
+        &mut self,
+        strip: &Strip,
+        start: usize,
+        count: usize,
+        lanes: usize,
+        pointers: &[Value],
+        folds: &[Value],
+    ) -> Vec<Value> {
+        let mut fixed = vec![None; strip.insts().len()];
+        for (i, inst) in strip.insts().iter().enumerate() {
+            fixed[i] = self.invariant(inst, lanes, pointers);
+        }
+        let mut out = self.count(count, lanes, folds, |e, i, folds| {
+            let at = if start == 0 { i } else { e.b.ins().iadd_imm_s(i, start as i64) };
+            let mut folds = folds.to_vec();
+            e.place(strip, &mut Place { pointers, at, lanes, fixed: fixed.clone() }, &mut folds);
+            folds
+        });
+        out.truncate(folds.len());
+        out
+    }
+
+    /// What has the same value at every place of a run, computed before its loop.
+    fn invariant(&mut self, inst: &Inst, lanes: usize, pointers: &[Value]) -> Option<Value> {
+        let scalar = match *inst {
+            Inst::Const(bits, Kind::Float) => self.b.ins().f32const(f32::from_bits(bits)),
+            Inst::Const(bits, _) => self.b.ins().iconst(I32, bits as i32 as i64),
+            Inst::Load(operand, Walk::Fixed, kind) => {
+                self.b.ins().load(lane_type(kind, 1), MemFlagsData::trusted(), pointers[operand], 0)
+            }
+            Inst::Scalar(i) => self.scalars[i]?,
+            _ => return None,
+        };
+        let ty = self.b.func.dfg.value_type(scalar);
+        Some(if lanes == 1 { scalar } else { self.b.ins().splat(if ty == F32 { F32X4 } else { I32X4 }, scalar) })
+    }
+
+    /// A loop from 0 to `count * step` in steps, with values carried around.
+    fn count(
+        &mut self,
+        count: usize,
+        step: usize,
+        carried: &[Value],
+        body: impl FnOnce(&mut Self, Value, &[Value]) -> Vec<Value>,
+    ) -> Vec<Value> {
+        let zero = self.b.ins().iconst(I64, 0);
+        if count == 1 {
+            return body(self, zero, carried);
+        }
+        let (header, exit) = (self.b.create_block(), self.b.create_block());
+        let i = self.b.append_block_param(header, I64);
+        let inside: Vec<Value> = carried
+            .iter()
+            .map(|&value| {
+                let ty = self.b.func.dfg.value_type(value);
+                self.b.append_block_param(header, ty)
+            })
+            .collect();
+        let outside: Vec<Value> = carried
+            .iter()
+            .map(|&value| {
+                let ty = self.b.func.dfg.value_type(value);
+                self.b.append_block_param(exit, ty)
+            })
+            .collect();
+        let args: Vec<BlockArg> = std::iter::once(zero).chain(carried.iter().copied()).map(BlockArg::from).collect();
+        self.b.ins().jump(header, &args);
+        self.b.switch_to_block(header);
+        let results = body(self, i, &inside);
+        let next = self.b.ins().iadd_imm_s(i, step as i64);
+        let more = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, next, (count * step) as i64);
+        let results: Vec<BlockArg> = results.into_iter().map(BlockArg::from).collect();
+        let again: Vec<BlockArg> = std::iter::once(BlockArg::from(next)).chain(results.iter().copied()).collect();
+        self.b.ins().brif(more, header, &again, exit, &results);
+        self.b.seal_block(header);
+        self.b.switch_to_block(exit);
+        self.b.seal_block(exit);
+        outside
+    }
+
+    /// One place, or four at once.
+    fn place(&mut self, strip: &Strip, p: &mut Place<'_>, folds: &mut [Value]) {
+        let mut regs: Vec<Value> = Vec::with_capacity(strip.insts().len());
+        for (i, inst) in strip.insts().iter().enumerate() {
+            let known = p.fixed.get(i).copied().flatten();
+            let value = match known.or_else(|| self.invariant(inst, p.lanes, p.pointers)) {
+                Some(value) => value,
+                None => self.inst(strip, inst, p, &regs),
+            };
+            regs.push(value);
+        }
+        let mut fold = folds.iter_mut();
+        for effect in strip.effects() {
+            match *effect {
+                Effect::Store(operand, walk, r) => self.store(p, operand, walk, regs[r.index()]),
+                Effect::Accumulate(operand, walk, op, r) => {
+                    let old = self.load(p, operand, walk, Kind::Float);
+                    let new = self.combine(op, old, regs[r.index()]);
+                    self.store(p, operand, walk, new);
+                }
+                Effect::Fold(_, op, r) => {
+                    if let Some(total) = fold.next() {
+                        *total = self.combine(op, *total, regs[r.index()]);
+                    }
+                }
+                Effect::Define(scalar, r) => self.scalars[scalar] = Some(regs[r.index()]),
+            }
+        }
+    }
+
+    fn inst(&mut self, strip: &Strip, inst: &Inst, p: &Place<'_>, regs: &[Value]) -> Value {
+        let r = |r: Reg| regs[r.index()];
+        let float = lane_type(Kind::Float, p.lanes);
+        let int = lane_type(Kind::Int, p.lanes);
+        match *inst {
+            Inst::Load(operand, walk, kind) => self.load(p, operand, walk, kind),
+            Inst::One(op, x) => self.one(op, r(x), float, int),
+            Inst::Two(op, x, y) => self.two(op, strip.kind(x), r(x), r(y), p.lanes),
+            Inst::Fma(x, y, z) if self.fma => self.b.ins().fma(r(x), r(y), r(z)),
+            Inst::Fma(x, y, z) => {
+                let product = self.b.ins().fmul(r(x), r(y));
+                self.b.ins().fadd(product, r(z))
+            }
+            Inst::Select(mask, x, y) => self.select(r(mask), r(x), r(y)),
+            Inst::Const(..) | Inst::Scalar(_) => unreachable!("computed before the loop"),
+        }
+    }
+
+    fn one(&mut self, op: Op1, x: Value, float: Type, int: Type) -> Value {
+        match op {
+            Op1::Neg => self.b.ins().fneg(x),
+            Op1::Abs => self.b.ins().fabs(x),
+            Op1::Sqrt => self.b.ins().sqrt(x),
+            Op1::Nearest => self.b.ins().nearest(x),
+            Op1::Floor => self.b.ins().floor(x),
+            Op1::ToInt => self.b.ins().fcvt_to_sint_sat(int, x),
+            Op1::ToFloat => self.b.ins().fcvt_from_sint(float, x),
+            Op1::Bits => self.bitcast(int, x),
+            Op1::FromBits => self.bitcast(float, x),
+            Op1::Shl(by) => self.b.ins().ishl_imm_s(x, by as i64),
+            Op1::Shr(by) => self.b.ins().sshr_imm_s(x, by as i64),
+            Op1::MaskToFloat => {
+                let one = self.b.ins().f32const(1.0);
+                let one = if int == I32 { one } else { self.b.ins().splat(F32X4, one) };
+                let one = self.bitcast(int, one);
+                let kept = self.b.ins().band(x, one);
+                self.bitcast(float, kept)
+            }
+        }
+    }
+
+    fn two(&mut self, op: Op2, kind: Kind, x: Value, y: Value, lanes: usize) -> Value {
+        let ins = self.b.ins();
+        match op {
+            Op2::Add => ins.fadd(x, y),
+            Op2::Sub => ins.fsub(x, y),
+            Op2::Mul => ins.fmul(x, y),
+            Op2::Div => ins.fdiv(x, y),
+            Op2::IAdd => ins.iadd(x, y),
+            Op2::ISub => ins.isub(x, y),
+            Op2::IMul => ins.imul(x, y),
+            Op2::IMin => ins.smin(x, y),
+            Op2::IMax => ins.smax(x, y),
+            Op2::And => ins.band(x, y),
+            Op2::Or => ins.bor(x, y),
+            Op2::Xor => ins.bxor(x, y),
+            Op2::Lt | Op2::Le | Op2::Eq | Op2::Ne => {
+                debug_assert_eq!(kind, Kind::Float);
+                let condition = match op {
+                    Op2::Lt => FloatCC::LessThan,
+                    Op2::Le => FloatCC::LessThanOrEqual,
+                    Op2::Eq => FloatCC::Equal,
+                    _ => FloatCC::NotEqual,
+                };
+                let holds = ins.fcmp(condition, x, y);
+                self.as_mask(holds, lanes)
+            }
+            Op2::ILt | Op2::ILe | Op2::IEq => {
+                let condition = match op {
+                    Op2::ILt => IntCC::SignedLessThan,
+                    Op2::ILe => IntCC::SignedLessThanOrEqual,
+                    _ => IntCC::Equal,
+                };
+                let holds = ins.icmp(condition, x, y);
+                self.as_mask(holds, lanes)
+            }
+        }
+    }
+
+    /// A comparison of single elements gives a byte, one of vectors gives all bits of a lane.
+    fn as_mask(&mut self, holds: Value, lanes: usize) -> Value {
+        if lanes == 1 { self.b.ins().bmask(I32, holds) } else { holds }
+    }
+
+    fn select(&mut self, mask: Value, x: Value, y: Value) -> Value {
+        let ty = self.b.func.dfg.value_type(x);
+        let bits = if ty == F32 || ty == I32 { I32 } else { I32X4 };
+        let (x, y) = (self.bitcast(bits, x), self.bitcast(bits, y));
+        let chosen = self.b.ins().bitselect(mask, x, y);
+        self.bitcast(ty, chosen)
+    }
+
+    fn bitcast(&mut self, to: Type, x: Value) -> Value {
+        if self.b.func.dfg.value_type(x) == to { x } else { self.b.ins().bitcast(to, MemFlagsData::new(), x) }
+    }
+
+    fn combine(&mut self, op: Reduce, total: Value, x: Value) -> Value {
+        match op {
+            Reduce::Sum => self.b.ins().fadd(total, x),
+            Reduce::Max => self.b.ins().fmax(total, x),
+        }
+    }
+
+    /// All lanes of a vector combined.
+    fn across(&mut self, op: Reduce, vector: Value) -> Value {
+        let lanes: Vec<Value> = (0..LANES as u8).map(|lane| self.b.ins().extractlane(vector, lane)).collect();
+        let first = self.combine(op, lanes[0], lanes[2]);
+        let second = self.combine(op, lanes[1], lanes[3]);
+        self.combine(op, first, second)
+    }
+
+    /// The address of the place's first element, and how far the next lanes are, in bytes.
+    fn address(&mut self, p: &Place<'_>, operand: usize, walk: Walk) -> (Value, i32) {
+        let stride = match walk {
+            Walk::Fixed => return (p.pointers[operand], 0),
+            Walk::Contiguous => 4,
+            Walk::Strided(stride) => 4 * stride,
+        };
+        let by = if stride == 4 { self.b.ins().ishl_imm_s(p.at, 2) } else { self.b.ins().imul_imm_s(p.at, stride as i64) };
+        (self.b.ins().iadd(p.pointers[operand], by), stride as i32)
+    }
+
+    fn load(&mut self, p: &Place<'_>, operand: usize, walk: Walk, kind: Kind) -> Value {
+        let (address, stride) = self.address(p, operand, walk);
+        let flags = MemFlagsData::trusted();
+        if p.lanes == 1 || stride == 4 {
+            return self.b.ins().load(lane_type(kind, p.lanes), unaligned(flags, p.lanes), address, 0);
+        }
+        let first = self.b.ins().load(lane_type(kind, 1), flags, address, 0);
+        let mut vector = self.b.ins().splat(lane_type(kind, LANES), first);
+        if walk != Walk::Fixed {
+            for lane in 1..LANES as u8 {
+                let element = self.lane_load(address, lane, stride, kind);
+                vector = self.b.ins().insertlane(vector, element, lane);
+            }
+        }
+        vector
+    }
+
+    fn lane_load(&mut self, address: Value, lane: u8, stride: i32, kind: Kind) -> Value {
+        let by = self.b.ins().iadd_imm_s(address, lane as i64 * stride as i64);
+        self.b.ins().load(lane_type(kind, 1), MemFlagsData::trusted(), by, 0)
+    }
+
+    fn store(&mut self, p: &Place<'_>, operand: usize, walk: Walk, x: Value) {
+        let (address, stride) = self.address(p, operand, walk);
+        let flags = MemFlagsData::trusted();
+        if p.lanes == 1 || stride == 4 {
+            self.b.ins().store(unaligned(flags, p.lanes), x, address, 0);
+            return;
+        }
+        for lane in 0..LANES as u8 {
+            let element = self.b.ins().extractlane(x, lane);
+            let by = self.b.ins().iadd_imm_s(address, lane as i64 * stride as i64);
+            self.b.ins().store(flags, element, by, 0);
+        }
+    }
+}
+
+/// A place of a run while it is computed.
+struct Place<'p> {
+    pointers: &'p [Value],
+    /// The number of the place, or of the first of four.
+    at: Value,
+    lanes: usize,
+    /// Instructions that were computed before the loop.
+    fixed: Vec<Option<Value>>,
+}
+
+fn lane_type(kind: Kind, lanes: usize) -> Type {
+    match (kind, lanes) {
+        (Kind::Float, 1) => F32,
+        (Kind::Float, _) => F32X4,
+        (_, 1) => I32,
+        (_, _) => I32X4,
+    }
+}
+
+/// Inputs of the user and rows inside a matrix need not start at a multiple of 16 bytes.
+fn unaligned(flags: MemFlagsData, lanes: usize) -> MemFlagsData {
+    if lanes == 1 { flags } else { MemFlagsData::new().with_notrap() }
+}

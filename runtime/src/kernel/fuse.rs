@@ -1,0 +1,353 @@
+//! Which nodes are computed in one kernel.
+//!
+//! Nodes are taken in order. An elementwise operation or reduction joins the kernel of its latest
+//! argument when both run over the same elements, or a later kernel that already touches one of
+//! its arguments; otherwise it opens a kernel of its own. Comparisons and masks as numbers are
+//! never stored: every kernel that needs them computes them again.
+
+use std::collections::HashSet;
+
+use super::access::{Access, access, dense, is_view, reshaped};
+use crate::graph::{Graph, Op, Var};
+use crate::shape::DType;
+
+/// How a node is computed within a loop nest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Placement {
+    /// For every element.
+    Full,
+    /// Once a row.
+    Row,
+    /// The reduction of a row.
+    Fold,
+    /// A reduction that is complete only after all rows: added up in memory, where it moves by
+    /// these strides over the space. The flag says that the argument is one number a row.
+    Sink(Vec<isize>, bool),
+}
+
+/// Nodes that are computed in one loop nest.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    /// The sizes of the loops; no size is one, unless it is the only one.
+    pub(super) space: Vec<usize>,
+    /// How many loops are around the row; open until a reduction of rows joins.
+    pub(super) split: Option<usize>,
+    pub(super) members: Vec<(Var, Placement)>,
+    /// Values in memory that are read, with their strides where they are read for every element.
+    bases: HashSet<Var>,
+    strides: Vec<Vec<isize>>,
+}
+
+/// A kernel before it is lowered.
+#[derive(Clone, Debug)]
+pub(super) enum Item {
+    /// A loop nest.
+    Group(Group),
+    /// An operation that is a kernel by itself.
+    Alone(Var),
+}
+
+/// The kernels of a graph, and what must be in memory for them.
+pub(super) struct Fusion<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) items: Vec<Item>,
+    /// The kernel that computes a node.
+    pub(super) item_of: Vec<Option<usize>>,
+    /// Nodes that another kernel reads.
+    pub(super) stored: HashSet<Var>,
+    /// Views that are values of their own.
+    copied: Vec<bool>,
+    inline: Vec<bool>,
+}
+
+/// What a node is to fusion.
+fn is_elementwise(op: &Op) -> bool {
+    matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Cast)
+}
+
+/// Whether a node is in memory before the program starts.
+pub(super) fn is_source(op: &Op) -> bool {
+    matches!(op, Op::Input(_) | Op::Param(_) | Op::Data(_) | Op::Iota)
+}
+
+/// What a group is asked to read.
+struct Reading<'g> {
+    group: &'g Group,
+    index: usize,
+    /// Whether the reader is computed for every element, or once a row.
+    full: bool,
+    bases: Vec<Var>,
+    strides: Vec<Vec<isize>>,
+}
+
+impl<'a> Fusion<'a> {
+    /// Groups the nodes that `outputs` depend on.
+    pub(super) fn new(graph: &'a Graph, outputs: &[Var]) -> Fusion<'a> {
+        let live = graph.live(outputs.iter().copied());
+        let count = graph.nodes().len();
+        let mut fusion = Fusion {
+            graph,
+            items: Vec::new(),
+            item_of: vec![None; count],
+            stored: HashSet::new(),
+            copied: vec![false; count],
+            inline: vec![false; count],
+        };
+        fusion.mark_copies(&live);
+        fusion.mark_inline(&live, outputs);
+        for (v, node) in graph.vars().filter(|(v, _)| live[v.index()]) {
+            if fusion.inline[v.index()] || is_source(&node.op) || matches!(node.op, Op::Const(_)) {
+                continue;
+            }
+            if fusion.copied[v.index()] || is_elementwise(&node.op) || matches!(node.op, Op::Reduce(..)) {
+                fusion.place(v);
+            } else if !is_view(&node.op) {
+                fusion.item_of[v.index()] = Some(fusion.items.len());
+                fusion.items.push(Item::Alone(v));
+                for &arg in &node.args {
+                    fusion.store(arg);
+                }
+            }
+        }
+        for &v in outputs {
+            fusion.store(v);
+        }
+        fusion
+    }
+
+    /// The elements that reading `v` reads.
+    pub(super) fn access(&self, v: Var) -> Access {
+        let found = access(self.graph, v, &|v| self.copied[v.index()]);
+        found.expect("a view that has no strides was marked as a copy")
+    }
+
+    /// Whether `v` is computed by every kernel that reads it.
+    pub(super) fn is_inline(&self, v: Var) -> bool {
+        self.inline[v.index()]
+    }
+
+    /// Whether `v` is a view that is a value of its own.
+    pub(super) fn is_copy(&self, v: Var) -> bool {
+        self.copied[v.index()]
+    }
+
+    /// What an elementwise node reads: its arguments and the shape they are read under.
+    pub(super) fn reads(&self, v: Var) -> (Vec<Access>, Vec<usize>) {
+        let node = &self.graph[v];
+        if !self.copied[v.index()] {
+            return (node.args.iter().map(|&a| self.access(a)).collect(), node.shape.clone());
+        }
+        // The copy of a view reads what the view shows, or the argument of a reshape in its order.
+        match access(self.graph, v, &|u| u != v && self.copied[u.index()]) {
+            Some(a) => (vec![a], node.shape.clone()),
+            None => (vec![self.access(node.args[0])], self.graph[node.args[0]].shape.clone()),
+        }
+    }
+
+    fn mark_copies(&mut self, live: &[bool]) {
+        for (v, node) in self.graph.vars().filter(|(v, _)| live[v.index()]) {
+            if is_view(&node.op) && access(self.graph, v, &|v| self.copied[v.index()]).is_none() {
+                self.copied[v.index()] = true;
+            }
+            if let Op::Gather | Op::ScatterAdd = node.op {
+                for &arg in &node.args {
+                    let a = self.access(arg);
+                    if is_view(&self.graph[arg].op) && a.strides != dense(&self.graph[arg].shape) {
+                        self.copied[arg.index()] = true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn mark_inline(&mut self, live: &[bool], outputs: &[Var]) {
+        for (v, node) in self.graph.vars().filter(|(v, _)| live[v.index()]) {
+            let mask = |&arg: &Var| self.graph[arg].dtype == DType::Bool;
+            self.inline[v.index()] = match node.op {
+                Op::Compare(_) => true,
+                Op::Cast => node.args.iter().all(mask),
+                _ => false,
+            };
+            if !(is_elementwise(&node.op) || matches!(node.op, Op::Reduce(..))) || self.copied[v.index()] {
+                node.args.iter().for_each(|arg| self.inline[arg.index()] = false);
+            }
+        }
+        outputs.iter().for_each(|v| self.inline[v.index()] = false);
+    }
+
+    /// Notes that `v` must be in memory.
+    fn store(&mut self, v: Var) {
+        if !matches!(self.graph[v].op, Op::Const(_)) {
+            let base = self.access(v).base;
+            self.stored.insert(base);
+        }
+    }
+
+    /// The values behind the arguments of a node, through what is computed inline.
+    fn bases(&self, v: Var, out: &mut Vec<Var>) {
+        if self.copied[v.index()] {
+            out.extend(self.reads(v).0.into_iter().map(|a| a.base));
+            return;
+        }
+        for &arg in &self.graph[v].args {
+            if self.inline[arg.index()] {
+                self.bases(arg, out);
+            } else if !matches!(self.graph[self.access(arg).base].op, Op::Const(_)) {
+                out.push(self.access(arg).base);
+            }
+        }
+    }
+
+    fn place(&mut self, v: Var) {
+        let mut bases = Vec::new();
+        self.bases(v, &mut bases);
+        let first = bases.iter().filter_map(|b| self.item_of[b.index()]).max().unwrap_or(0);
+        for index in first..self.items.len() {
+            let Item::Group(group) = &self.items[index] else { continue };
+            let related = bases.iter().any(|b| group.bases.contains(b) || self.item_of[b.index()] == Some(index));
+            if related && self.join(v, index) {
+                return;
+            }
+        }
+        let shape = match self.graph[v].op {
+            Op::Reduce(..) => &self.graph[self.graph[v].args[0]].shape,
+            _ => &self.graph[v].shape,
+        };
+        let mut space: Vec<usize> = shape.iter().copied().filter(|&size| size != 1).collect();
+        if space.is_empty() {
+            space.push(1);
+        }
+        let group =
+            Group { space, split: None, members: Vec::new(), bases: HashSet::new(), strides: Vec::new() };
+        self.items.push(Item::Group(group));
+        let joined = self.join(v, self.items.len() - 1);
+        debug_assert!(joined, "a node fits a kernel of its own shape: {:?}", self.graph[v]);
+    }
+
+    /// Puts `v` into a group if it can be computed there.
+    fn join(&mut self, v: Var, index: usize) -> bool {
+        let Item::Group(group) = &self.items[index] else { return false };
+        let mut reading = Reading { group, index, full: true, bases: Vec::new(), strides: Vec::new() };
+        let found = match self.graph[v].op {
+            Op::Reduce(..) => self.reduction(v, &mut reading),
+            _ => self.elementwise(v, &mut reading),
+        };
+        let Some((placement, split)) = found else { return false };
+        let (bases, strides) = (reading.bases, reading.strides);
+        self.stored.extend(&bases);
+        self.item_of[v.index()] = Some(index);
+        if let Item::Group(group) = &mut self.items[index] {
+            group.split = split;
+            group.bases.extend(bases);
+            group.strides.extend(strides);
+            group.members.push((v, placement));
+        }
+        true
+    }
+
+    fn elementwise(&self, v: Var, r: &mut Reading<'_>) -> Option<(Placement, Option<usize>)> {
+        let group = r.group;
+        let len = self.graph[v].len();
+        let rows = group.split.map(|k| group.space[..k].iter().product::<usize>());
+        let placement = if len == group.space.iter().product::<usize>() {
+            Placement::Full
+        } else if rows == Some(len) {
+            r.full = false;
+            Placement::Row
+        } else {
+            return None;
+        };
+        let fits = self.readable_args(v, r) && group.split.is_none_or(|k| r.rows_are_runs(k));
+        fits.then_some((placement, group.split))
+    }
+
+    fn reduction(&self, v: Var, r: &mut Reading<'_>) -> Option<(Placement, Option<usize>)> {
+        let (group, arg) = (r.group, self.graph[v].args[0]);
+        let shape = &self.graph[arg].shape;
+        let len = self.graph[arg].len();
+        let out = dense(&self.graph[v].shape);
+        let outer = group.split.map(|k| &group.space[..k]);
+        if len == group.space.iter().product::<usize>() {
+            if !self.readable(arg, shape, r) {
+                return None;
+            }
+            let strides = reshaped(shape, &out, &group.space)?;
+            let rank = group.space.len();
+            let split = group.split.or_else(|| {
+                (0..rank).find(|&k| (k > 0 || rank == 1) && is_row_place(&strides, &group.space, k))
+            });
+            if let Some(k) = split.filter(|&k| is_row_place(&strides, &group.space, k) && r.rows_are_runs(k)) {
+                return Some((Placement::Fold, Some(k)));
+            }
+            r.strides.push(strides.clone());
+            let fits = group.split.is_none_or(|k| r.rows_are_runs(k));
+            return fits.then_some((Placement::Sink(strides, false), group.split));
+        }
+        if outer.map(|outer| outer.iter().product()) == Some(len) {
+            r.full = false;
+            let mut strides = reshaped(shape, &out, outer?)?;
+            strides.resize(group.space.len(), 0);
+            return self.readable(arg, shape, r).then_some((Placement::Sink(strides, true), group.split));
+        }
+        None
+    }
+
+    fn readable_args(&self, v: Var, r: &mut Reading<'_>) -> bool {
+        if self.copied[v.index()] {
+            let (reads, shape) = self.reads(v);
+            return reads.iter().all(|a| self.reachable(a, &shape, r));
+        }
+        let node = &self.graph[v];
+        node.args.iter().all(|&arg| self.readable(arg, &node.shape, r))
+    }
+
+    /// Whether the group can read `v` under `shape`.
+    fn readable(&self, v: Var, shape: &[usize], r: &mut Reading<'_>) -> bool {
+        if self.inline[v.index()] { self.readable_args(v, r) } else { self.reachable(&self.access(v), shape, r) }
+    }
+
+    fn reachable(&self, a: &Access, shape: &[usize], r: &mut Reading<'_>) -> bool {
+        if let Op::Const(_) = self.graph[a.base].op {
+            return true;
+        }
+        let (space, split) = (&r.group.space, r.group.split.unwrap_or(r.group.space.len()));
+        let target = if r.full { &space[..] } else { &space[..split] };
+        let Some(strides) = reshaped(shape, &a.strides, target) else { return false };
+        match self.item_of[a.base.index()] {
+            Some(index) if index == r.index => {
+                let member = r.group.members.iter().find(|(m, _)| *m == a.base);
+                a.offset == 0
+                    && match member {
+                        Some((_, Placement::Full)) => r.full && strides == dense(space),
+                        Some((_, Placement::Row | Placement::Fold)) if r.full => is_row_place(&strides, space, split),
+                        Some((_, Placement::Row | Placement::Fold)) => strides == dense(target),
+                        _ => false,
+                    }
+            }
+            Some(index) if index > r.index => false,
+            _ => {
+                r.bases.push(a.base);
+                if r.full {
+                    r.strides.push(strides);
+                }
+                true
+            }
+        }
+    }
+}
+
+/// Whether a value with these strides is one number a row, in the order of rows, where `split`
+/// loops are around the row.
+fn is_row_place(strides: &[isize], space: &[usize], split: usize) -> bool {
+    strides[..split] == dense(&space[..split]) && strides[split..].iter().all(|&s| s == 0)
+}
+
+impl Reading<'_> {
+    /// Whether everything read for every element moves through a row in equal steps.
+    fn rows_are_runs(&self, split: usize) -> bool {
+        let space = &self.group.space;
+        let run = |s: &Vec<isize>| (split + 1..space.len()).all(|i| s[i - 1] == s[i] * space[i] as isize);
+        self.group.strides.iter().chain(&self.strides).all(run)
+    }
+}
+

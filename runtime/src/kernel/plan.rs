@@ -1,0 +1,239 @@
+//! The calls of a program in order, and where each value lives.
+//!
+//! Offsets in the arena come from live intervals: a value needs its place from the first kernel
+//! that touches it to the last, and takes the first gap that is free meanwhile.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::access::dense;
+use super::fuse::{Fusion, Item, is_source};
+use super::{Call, Home, MatMul, Operand, Work, lower};
+use crate::error::Error;
+use crate::exec::{Buffer, Place};
+use crate::graph::{Graph, Op, Var};
+
+/// Where a value lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spot {
+    /// At an offset of the program's arena, in elements.
+    Arena(usize),
+    /// In memory of the caller.
+    Outside(Place),
+}
+
+/// A program before it is machine code.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) calls: Vec<Call>,
+    pub(crate) spots: HashMap<Home, Spot>,
+    /// The elements of the arena.
+    pub(crate) arena: usize,
+    /// What is in the arena before the first run: offset and bits.
+    pub(crate) data: Vec<(usize, Vec<u32>)>,
+    /// The elements of all values without sharing places, for people.
+    pub(crate) unshared: usize,
+}
+
+/// Plans the part of a graph that `outputs` need. `source` says where inputs and parameters are.
+pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var, Place)]) -> Result<Plan, Error> {
+    let roots: Vec<Var> = outputs.iter().map(|(v, _)| *v).collect();
+    let fusion = Fusion::new(graph, &roots);
+    let mut spots = HashMap::new();
+    let mut lens: HashMap<Home, usize> = HashMap::new();
+    let mut calls = Vec::new();
+    let mut rooms = Vec::new();
+    for item in &fusion.items {
+        match item {
+            Item::Group(group) => calls.push(lower::lower(&fusion, group, &mut rooms)),
+            Item::Alone(v) => alone(&fusion, *v, &mut calls),
+        }
+    }
+    for (i, &(v, place)) in outputs.iter().enumerate() {
+        let computed = fusion.item_of[v.index()].is_some();
+        if computed && !spots.contains_key(&Home::Value(v)) {
+            spots.insert(Home::Value(v), Spot::Outside(place));
+        } else {
+            calls.push(lower::copy(&fusion, v, Home::Copy(i), (0, &dense(&graph[v].shape)), None));
+            spots.insert(Home::Copy(i), Spot::Outside(place));
+        }
+    }
+    let mut plan = Plan { calls, spots, arena: 0, data: Vec::new(), unshared: 0 };
+    for (v, node) in graph.vars().filter(|(_, node)| is_source(&node.op)) {
+        let home = Home::Value(v);
+        match &node.op {
+            Op::Data(bits) => plan.keep(home, bits.to_vec()),
+            Op::Iota => plan.keep(home, (0..node.len() as u32).collect()),
+            op => {
+                plan.spots.insert(home, Spot::Outside(source(op)));
+            }
+        }
+    }
+    for call in &plan.calls {
+        for operand in &call.operands {
+            let len = match operand.home {
+                Home::Value(v) => graph[v].len(),
+                Home::Copy(i) => graph[outputs[i].0].len(),
+                Home::Scratch(i) => rooms[i],
+            };
+            lens.insert(operand.home, len);
+        }
+    }
+    plan.check_overwrites(&lens)?;
+    plan.assign(&lens);
+    Ok(plan)
+}
+
+/// The call of an operation that is a kernel by itself.
+fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>) {
+    let graph = fusion.graph;
+    let node = &graph[v];
+    let operand = |v: Var| {
+        let a = fusion.access(v);
+        Operand { home: Home::Value(a.base), offset: a.offset as usize }
+    };
+    let result = Operand { home: Home::Value(v), offset: 0 };
+    let mut push = |work: Work, args: &[Var]| {
+        let operands = args.iter().map(|&arg| operand(arg)).chain([result]).collect();
+        calls.push(Call { work, operands, nodes: vec![v] });
+    };
+    match &node.op {
+        Op::MatMul(ta, tb) => push(Work::MatMul(product(fusion, v, *ta, *tb)), &node.args),
+        Op::Gather => {
+            let count = graph[node.args[1]].len();
+            let width = graph[node.args[0]].shape[1..].iter().product();
+            push(Work::Gather { count, width }, &node.args);
+        }
+        Op::ScatterAdd => {
+            let count = graph[node.args[0]].len();
+            let (rows, width) = (node.shape[0], node.shape[1..].iter().product());
+            push(Work::ScatterAdd { count, width, rows }, &node.args);
+        }
+        Op::Pad(before) => {
+            let strides = steps(&node.shape);
+            let offset = before.iter().zip(&strides).map(|(&b, &s)| b * s as usize).sum();
+            calls.push(lower::copy(fusion, node.args[0], Home::Value(v), (offset, &strides), Some(node.len())));
+        }
+        Op::Concat(axis) => {
+            let strides = steps(&node.shape);
+            let mut start = 0;
+            for &arg in &node.args {
+                let offset = start * strides[*axis] as usize;
+                calls.push(lower::copy(fusion, arg, Home::Value(v), (offset, &strides), None));
+                start += graph[arg].shape[*axis];
+            }
+        }
+        op => unreachable!("{op:?} is computed in a loop nest"),
+    }
+}
+
+/// The strides of a dense shape, also along axes of size one.
+fn steps(shape: &[usize]) -> Vec<isize> {
+    let mut strides = vec![1; shape.len()];
+    for i in (1..shape.len()).rev() {
+        strides[i - 1] = strides[i] * shape[i] as isize;
+    }
+    strides
+}
+
+fn product(fusion: &Fusion<'_>, v: Var, ta: bool, tb: bool) -> MatMul {
+    let node = &fusion.graph[v];
+    let rank = node.shape.len();
+    let strides = |arg: Var| {
+        let (shape, natural) = (&fusion.graph[arg].shape, steps(&fusion.graph[arg].shape));
+        let mut strides = fusion.access(arg).strides;
+        // An axis of size one may have any stride; the product prefers the natural one.
+        for (i, &size) in shape.iter().enumerate().skip(rank - 2) {
+            if size == 1 {
+                strides[i] = natural[i];
+            }
+        }
+        strides
+    };
+    let (a, b, c) = (strides(node.args[0]), strides(node.args[1]), steps(&node.shape));
+    let matrix = |s: &[isize], transposed: bool| {
+        let [row, column] = [s[rank - 2], s[rank - 1]];
+        if transposed { [column, row] } else { [row, column] }
+    };
+    let shape_a = &fusion.graph[node.args[0]].shape;
+    MatMul {
+        m: node.shape[rank - 2],
+        n: node.shape[rank - 1],
+        k: shape_a[if ta { rank - 2 } else { rank - 1 }],
+        strides: [matrix(&a, ta), matrix(&b, tb), matrix(&c, false)],
+        batch: (0..rank - 2).filter(|&i| node.shape[i] != 1).map(|i| (node.shape[i], [a[i], b[i], c[i]])).collect(),
+    }
+}
+
+impl Plan {
+    /// Gives data that is known beforehand a place of its own.
+    fn keep(&mut self, home: Home, bits: Vec<u32>) {
+        self.spots.insert(home, Spot::Arena(self.arena));
+        let len = bits.len().next_multiple_of(Buffer::LINE);
+        self.data.push((self.arena, bits));
+        self.arena += len;
+    }
+
+    /// Results may take the place of inputs only if no later kernel reads the input.
+    fn check_overwrites(&self, lens: &HashMap<Home, usize>) -> Result<(), Error> {
+        let range = |home: &Home| match self.spots.get(home) {
+            Some(Spot::Outside(place)) => Some((place.slot, place.offset, place.offset + lens[home])),
+            _ => None,
+        };
+        for (i, call) in self.calls.iter().enumerate() {
+            for result in call.operands.iter().map(|o| o.home).filter(|home| self.writes(call, home)) {
+                let Some((slot, start, stop)) = range(&result) else { continue };
+                let clash = self.calls[i + 1..].iter().flat_map(|c| &c.operands).any(|o| {
+                    o.home != result && range(&o.home).is_some_and(|r| r.0 == slot && r.1 < stop && start < r.2)
+                });
+                if clash {
+                    return Err(Error::Compile {
+                        what: "a result in the place of an input".into(),
+                        message: "a later kernel reads the input".into(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn writes(&self, call: &Call, home: &Home) -> bool {
+        match home {
+            Home::Value(v) => call.nodes.contains(v),
+            _ => true,
+        }
+    }
+
+    /// Finds a place in the arena for everything that has none.
+    fn assign(&mut self, lens: &HashMap<Home, usize>) {
+        let mut intervals: BTreeMap<(usize, usize), (usize, Home)> = BTreeMap::new();
+        let mut index: HashMap<Home, (usize, usize)> = HashMap::new();
+        for (i, call) in self.calls.iter().enumerate() {
+            for (j, operand) in call.operands.iter().enumerate() {
+                if self.spots.contains_key(&operand.home) {
+                    continue;
+                }
+                let key = *index.entry(operand.home).or_insert((i, j));
+                intervals.insert(key, (i, operand.home));
+            }
+        }
+        // Places taken: start, stop, and the last kernel that needs them.
+        let mut taken: Vec<(usize, usize, usize)> = Vec::new();
+        let base = self.arena;
+        for ((first, _), (last, home)) in intervals {
+            let len = lens[&home].next_multiple_of(Buffer::LINE);
+            self.unshared += len;
+            taken.retain(|t| t.2 >= first);
+            taken.sort_unstable();
+            let mut start = base;
+            for &(from, to, _) in &taken {
+                if start + len <= from {
+                    break;
+                }
+                start = start.max(to);
+            }
+            taken.push((start, start + len, last));
+            self.arena = self.arena.max(start + len);
+            self.spots.insert(home, Spot::Arena(start));
+        }
+    }
+}

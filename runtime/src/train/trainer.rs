@@ -1,0 +1,200 @@
+//! The loop over epochs and batches.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::progress::Progress;
+use super::{Epoch, Report, evaluate};
+use crate::data::{Batches, Dataset};
+use crate::error::{Error, Result};
+use crate::exec::{Model, Step};
+use crate::network::{Function, Network};
+use crate::optim::{AdamW, Optimizer};
+
+/// How long to train: passes over the training data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epochs(
+    /// The number of passes.
+    pub u64,
+);
+
+/// Trains a model on a data set, epoch by epoch.
+///
+/// | setting | default |
+/// |---|---|
+/// | `optimizer` | `AdamW::new(1e-3)` |
+/// | `batch_size` | 32 |
+/// | `seed` | 0 |
+/// | `metric` | none |
+/// | `progress` | shown where the standard error is a terminal |
+///
+/// The same seed, model and data give the same parameters, bit for bit.
+///
+/// ```
+/// use downhill::data::split;
+/// use downhill::prelude::*;
+///
+/// #[network(sequential, loss = mse)]
+/// struct Line {
+///     line: Linear<1, 1>,
+/// }
+///
+/// let x: Vec<f32> = (0..50).map(|i| i as f32 / 50.0).collect();
+/// let y: Vec<f32> = x.iter().map(|x| 2.0 * x + 1.0).collect();
+/// let data = (Tensor::new([50, 1], x)?, Tensor::new([50, 1], y)?);
+/// let (train, valid) = split(&data, 0.8, 1)?;
+///
+/// let mut model = Line::init(0);
+/// let mut trainer = Trainer::new(&mut model, Line::loss).optimizer(Sgd::new(0.3)).batch_size(8).seed(1);
+/// let report = trainer.fit(&train, &valid, Epochs(60))?;
+/// assert!(report.last().unwrap().valid_loss.unwrap() < 1e-3, "{report}");
+/// # Ok::<(), downhill::Error>(())
+/// ```
+pub struct Trainer<'m, N: Network> {
+    model: &'m mut Model<N>,
+    loss: Function<N>,
+    optimizer: Arc<dyn Optimizer>,
+    batch_size: usize,
+    seed: u64,
+    names: Vec<String>,
+    metrics: Vec<Function<N>>,
+    progress: Option<bool>,
+    step: Option<Step<N>>,
+    epochs: u64,
+}
+
+impl<'m, N: Network> Trainer<'m, N> {
+    /// A trainer that lowers `loss` of a model; it is compiled at the first step.
+    pub fn new(model: &'m mut Model<N>, loss: Function<N>) -> Trainer<'m, N> {
+        Trainer {
+            model,
+            loss,
+            optimizer: Arc::new(AdamW::new(1e-3)),
+            batch_size: 32,
+            seed: 0,
+            names: vec![],
+            metrics: vec![],
+            progress: None,
+            step: None,
+            epochs: 0,
+        }
+    }
+
+    /// The update rule, with its state at zero.
+    pub fn optimizer(mut self, optimizer: impl Optimizer + 'static) -> Self {
+        self.optimizer = Arc::new(optimizer);
+        self.step = None;
+        self
+    }
+
+    /// Samples a step. The last batch of an epoch may be shorter.
+    pub fn batch_size(mut self, samples: usize) -> Self {
+        self.batch_size = samples;
+        self
+    }
+
+    /// What the order of the samples depends on, together with the number of the epoch.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// A function of the same inputs as the loss that gives one number a batch, a mean over its
+    /// samples such as `Net::accuracy`: it is measured on the validation data after each epoch.
+    pub fn metric(mut self, name: impl Into<String>, metric: Function<N>) -> Self {
+        self.names.push(name.into());
+        self.metrics.push(metric);
+        self
+    }
+
+    /// Whether to show progress on the standard error: a bar on a terminal, else one line an epoch.
+    pub fn progress(mut self, shown: bool) -> Self {
+        self.progress = Some(shown);
+        self
+    }
+
+    /// Trains for some epochs, and measures the loss and the metrics on `valid` after each one.
+    ///
+    /// Every epoch takes each sample of `train` once, in an order that depends on the seed and the
+    /// number of the epoch. Another call goes on where this one ended. `&()` stands for no
+    /// validation data. After its first batches a step allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Setting`] for a setting out of its range, [`Error::Data`] for data without
+    ///   samples or with columns of different lengths, and shape errors of the loss and the metrics:
+    ///   all before the first step;
+    /// - [`Error::IndexRange`] and errors of the data set when a batch has a bad sample;
+    /// - [`Error::NotFinite`] when the loss of a step is infinite or not a number. The parameters
+    ///   are then those after the step before.
+    pub fn fit<T: Dataset, V: Dataset>(&mut self, train: &T, valid: &V, epochs: Epochs) -> Result<Report> {
+        let mut batches = Batches::new(train, self.batch_size)?.shuffled(self.seed);
+        let mut held_out = if valid.is_empty() { None } else { Some(Batches::new(valid, self.batch_size)?) };
+        if self.step.is_none() {
+            self.step = Some(Step::shared(self.model, self.loss, self.optimizer.clone())?);
+        }
+        let measured: Vec<Function<N>> = std::iter::once(self.loss).chain(self.metrics.iter().copied()).collect();
+        if let Some(batches) = &mut held_out {
+            // A metric that cannot be measured is noticed now, not after the first epoch.
+            evaluate::first(self.model, &measured, batches)?;
+        }
+        let mut report = Report { metrics: self.names.clone(), epochs: vec![] };
+        let mut progress = Progress::new(self.progress, self.epochs.saturating_add(epochs.0), batches.count());
+        for _ in 0..epochs.0 {
+            let start = Instant::now();
+            let train_loss = self.epoch(&mut batches, &mut progress)?;
+            let training = start.elapsed().as_secs_f64();
+            let means = match &mut held_out {
+                Some(batches) => evaluate::means(self.model, &measured, batches)?,
+                None => vec![],
+            };
+            self.epochs += 1;
+            let epoch = Epoch {
+                epoch: self.epochs,
+                train_loss,
+                valid_loss: means.first().copied(),
+                metrics: means.into_iter().skip(1).collect(),
+                samples_per_second: train.len() as f64 / training,
+                seconds: start.elapsed().as_secs_f64(),
+            };
+            progress.end(&self.names, &epoch);
+            report.epochs.push(epoch);
+        }
+        Ok(report)
+    }
+
+    /// One pass over the training data; gives the mean loss over the samples.
+    fn epoch<T: Dataset>(&mut self, batches: &mut Batches<'_, T>, progress: &mut Progress) -> Result<f32> {
+        let Some(step) = &mut self.step else { return Ok(0.0) };
+        let (mut sum, mut samples, mut steps) = (0.0, 0, 0);
+        let start = Instant::now();
+        progress.start(self.epochs + 1);
+        batches.start(self.epochs);
+        while let Some(batch) = batches.next_batch()? {
+            let loss = step.run(self.model, batch).map_err(|error| match error {
+                Error::NotFinite { loss, step, .. } => Error::NotFinite { loss, step, epoch: self.epochs + 1 },
+                other => other,
+            })?;
+            samples += batch.len();
+            steps += 1;
+            sum += f64::from(loss) * batch.len() as f64;
+            progress.step(steps, sum / samples as f64, samples, start);
+        }
+        Ok((sum / samples as f64) as f32)
+    }
+
+    /// The model as it is now.
+    pub fn model(&self) -> &Model<N> {
+        self.model
+    }
+
+    /// The number of steps taken.
+    pub fn steps(&self) -> u64 {
+        self.step.as_ref().map_or(0, Step::steps)
+    }
+
+    /// The kernels of the compiled step: what was fused, bytes, flops. Empty before the first step.
+    pub fn explain(&self) -> String {
+        self.step.as_ref().map(Step::explain).unwrap_or_default()
+    }
+}

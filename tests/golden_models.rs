@@ -1,0 +1,93 @@
+//! Whole trainings against PyTorch's: every loss, the first gradients, the final weights.
+//!
+//! The vectors were computed by PyTorch 2.15 in double precision; see `golden/README.md`.
+
+use std::path::Path;
+
+use downhill::prelude::*;
+use safetensors::{Dtype, SafeTensors};
+
+/// The classifier of the vectors, with PyTorch's names of its layers.
+#[network(sequential, loss = cross_entropy)]
+struct MlpDigits {
+    #[layer(name = "0")]
+    hidden: Linear<64, 32>,
+    act: Tanh,
+    #[layer(name = "2")]
+    out: Linear<32, 10>,
+}
+
+/// A file of golden vectors.
+struct Golden(Vec<u8>);
+
+impl Golden {
+    fn open(name: &str) -> Golden {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/models").join(name);
+        Golden(std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+    }
+
+    fn view(&self, key: &str) -> (Vec<usize>, Dtype, Vec<u8>) {
+        let file = SafeTensors::deserialize(&self.0).expect("a whole file");
+        let view = file.tensor(key).unwrap_or_else(|e| panic!("{key}: {e}"));
+        (view.shape().to_vec(), view.dtype(), view.data().to_vec())
+    }
+
+    fn tensor(&self, key: &str) -> Tensor {
+        let (shape, dtype, bytes) = self.view(key);
+        assert_eq!(dtype, Dtype::F64, "{key}");
+        let data: Vec<f32> =
+            bytes.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().expect("eight bytes")) as f32).collect();
+        Tensor::new(shape, data).expect("a whole tensor")
+    }
+
+    fn index(&self, key: &str) -> Index {
+        let (shape, dtype, bytes) = self.view(key);
+        assert_eq!(dtype, Dtype::I64, "{key}");
+        let data: Vec<i32> =
+            bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes")) as i32).collect();
+        Index::new(shape, data).expect("a whole tensor")
+    }
+}
+
+fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f32) {
+    assert_eq!(found.shape(), expected.shape(), "{what}");
+    let scale = expected.data().iter().fold(0f32, |m, x| m.max(x.abs()));
+    for (i, (a, b)) in found.data().iter().zip(expected.data()).enumerate() {
+        assert!((a - b).abs() <= tolerance * (b.abs() + 0.01 * scale), "{what}[{i}]: {a}, PyTorch has {b}");
+    }
+}
+
+#[test]
+fn mlp_digits_trains_like_pytorch() -> downhill::Result<()> {
+    let golden = Golden::open("mlp_digits.safetensors");
+    let json = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/models/models.json"));
+    let json: serde_json::Value = serde_json::from_str(&json.expect("models.json")).expect("JSON");
+    let losses: Vec<f64> =
+        json["mlp_digits"]["losses"].as_array().expect("losses").iter().filter_map(|x| x.as_f64()).collect();
+
+    let mut model = MlpDigits::init(0);
+    let names: Vec<String> = model.params().map(|p| p.name.to_owned()).collect();
+    assert_eq!(names, ["0.weight", "0.bias", "2.weight", "2.bias"]);
+    for name in &names {
+        model.set(name, &golden.tensor(&format!("init/{name}")))?;
+    }
+    let logits = model.forward(&golden.tensor("batches/0/x"))?;
+    assert_close("logits", &logits, &golden.tensor("step0/logits"), 1e-5);
+
+    let mut step = Step::new(&model, MlpDigits::loss, Sgd::new(0.5).momentum(0.9))?;
+    assert_eq!(losses.len(), 20);
+    for (i, expected) in losses.iter().enumerate() {
+        let batch = i % 4;
+        let (x, y) = (golden.tensor(&format!("batches/{batch}/x")), golden.index(&format!("batches/{batch}/y")));
+        let loss = step.run(&mut model, (&x, &y))?;
+        assert!((loss as f64 - expected).abs() <= 1e-4 * expected, "loss {i}: {loss}, PyTorch has {expected}");
+        for name in names.iter().filter(|_| i == 0) {
+            assert_close(name, &step.grad(name)?, &golden.tensor(&format!("step0/grad/{name}")), 1e-4);
+        }
+        for name in names.iter().filter(|_| [0, 4, 19].contains(&i)) {
+            let after = golden.tensor(&format!("after{}/{name}", i + 1));
+            assert_close(&format!("{name} after {}", i + 1), &model.get(name)?, &after, 1e-3);
+        }
+    }
+    Ok(())
+}
