@@ -16,7 +16,7 @@ pub enum Dim {
     /// A symbol, or a parameter of the function.
     Symbol(Ident),
     /// A constant expression without symbols.
-    Const(Expr),
+    Const(Box<Expr>),
     /// Arithmetic with a symbol in it.
     Binary(Box<Dim>, Method, Box<Dim>),
     /// A quotient, with the place of the operator, since it can be refused.
@@ -31,18 +31,18 @@ impl Dim {
     pub fn parse(expr: &Expr, is_symbol: &dyn Fn(&Ident) -> bool) -> syn::Result<Dim> {
         let expr = bare(expr);
         if !locals(expr).into_iter().any(is_symbol) {
-            return Ok(Dim::Const(expr.clone()));
+            return Ok(Dim::Const(Box::new(expr.clone())));
         }
         let parse = |expr| Ok::<_, syn::Error>(Box::new(Dim::parse(expr, is_symbol)?));
         match expr {
             Expr::Path(path) => match path.path.get_ident() {
                 Some(symbol) => return Ok(Dim::Symbol(symbol.clone())),
-                None => return Ok(Dim::Const(expr.clone())),
+                None => return Ok(Dim::Const(Box::new(expr.clone()))),
             },
             // Sizes in shape rules have no integer type.
             Expr::Cast(cast) => return Dim::parse(&cast.expr, is_symbol),
             Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => {
-                let minus_one = Dim::Const(syn::parse_quote!(-1));
+                let minus_one = Dim::Const(Box::new(syn::parse_quote!(-1)));
                 let times = Ident::new("times", unary.span());
                 return Ok(Dim::Binary(Box::new(minus_one), times, parse(&unary.expr)?));
             }
@@ -87,10 +87,7 @@ impl Dim {
 
     /// The `Dim` in the body of a shape rule, where a symbol is a local. `divide` emits a quotient,
     /// which may be refused and hence is a statement of its own.
-    pub fn value(
-        &self,
-        divide: &mut dyn FnMut(TokenStream, TokenStream, Span) -> TokenStream,
-    ) -> TokenStream {
+    pub fn value(&self, divide: &mut dyn FnMut(TokenStream, TokenStream, Span) -> TokenStream) -> TokenStream {
         match self {
             Dim::Symbol(symbol) => quote!(#symbol),
             Dim::Const(expr) => constant(expr),

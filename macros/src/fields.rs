@@ -3,9 +3,9 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 use syn::visit::Visit;
-use syn::{Attribute, Expr, GenericArgument, Path, PathArguments, Token, Type, Visibility};
+use syn::{Attribute, Expr, GenericArgument, Path, PathArguments, Token, Type, Visibility, parse_quote};
 
-use crate::error::{Checked, Errors};
+use crate::error::{Checked, Errors, Reported};
 use crate::signature::size_argument;
 
 const INITIALISERS: &str = "`zeros`, `ones`, `constant(x)`, `normal(std)`, `uniform(low, high)` or `fan_in(n)`";
@@ -21,9 +21,16 @@ pub struct Field {
 
 /// What a field is.
 pub enum FieldKind {
-    Param { dims: Vec<Expr>, init: Expr, optional: bool },
+    Param {
+        dims: Vec<Expr>,
+        init: Expr,
+        optional: bool,
+    },
     /// A plain value with a default.
-    Option { ty: Type, default: Expr },
+    Option {
+        ty: Type,
+        default: Expr,
+    },
     Layer(Layer),
     /// An array of equal layers.
     Layers(Layer, Expr),
@@ -54,7 +61,8 @@ impl Field {
     /// What the field is called in the names of parameters.
     pub fn path_name(&self) -> String {
         match &self.kind {
-            FieldKind::Layer(Layer { rename: Some(name), .. }) | FieldKind::Layers(Layer { rename: Some(name), .. }, _) => name.value(),
+            FieldKind::Layer(Layer { rename: Some(name), .. })
+            | FieldKind::Layers(Layer { rename: Some(name), .. }, _) => name.value(),
             _ => syn::ext::IdentExt::unraw(&self.name).to_string(),
         }
     }
@@ -79,11 +87,14 @@ impl Parser<'_> {
     fn take(&mut self, attr: &Attribute) -> bool {
         let path = attr.path();
         if path.is_ident("init") {
-            self.init = self.errors.ok(attr.parse_args()).ok().map(|init| (attr.clone(), init));
+            let init = self.errors.ok(attr.parse_args()).unwrap_or_else(|Reported| parse_quote!(zeros));
+            self.init = Some((attr.clone(), init));
         } else if path.is_ident("option") {
-            self.option = self.errors.ok(attr.parse_args()).ok().map(|default| (attr.clone(), default));
+            let default = self.errors.ok(attr.parse_args()).unwrap_or_else(|Reported| parse_quote!(0 as _));
+            self.option = Some((attr.clone(), default));
         } else if path.is_ident("layer") {
-            self.layer = self.errors.ok(layer_args(attr)).ok().map(|args| (attr.clone(), args));
+            let args = self.errors.ok(layer_args(attr)).unwrap_or_default();
+            self.layer = Some((attr.clone(), args));
         } else {
             return false;
         }
@@ -92,11 +103,11 @@ impl Parser<'_> {
 
     /// What the field is. A mistake is reported, and the field becomes something like it.
     fn kind(&mut self, ty: &Type, own: &[Ident]) -> FieldKind {
-        if let Some((_, default)) = self.option.take() {
-            return FieldKind::Option { ty: ty.clone(), default };
-        }
         if let Some((dims, optional)) = param(ty) {
             return self.param(ty, dims, optional);
+        }
+        if let Some((_, default)) = self.option.take() {
+            return FieldKind::Option { ty: ty.clone(), default };
         }
         if let Some(default) = plain_default(ty) {
             let shown = default.to_token_stream();
@@ -125,7 +136,7 @@ impl Parser<'_> {
             Some((_, init)) => init,
             None => {
                 self.errors.at(ty, format!("how does the parameter start? Write `#[init(…)]` on it: {INITIALISERS}"));
-                syn::parse_quote!(zeros)
+                parse_quote!(zeros)
             }
         };
         FieldKind::Param { dims, init, optional }
@@ -145,13 +156,16 @@ impl Parser<'_> {
     }
 
     fn placeholder(&self) -> FieldKind {
-        FieldKind::Param { dims: Vec::new(), init: syn::parse_quote!(zeros), optional: false }
+        FieldKind::Param { dims: Vec::new(), init: parse_quote!(zeros), optional: false }
     }
 
     /// Reports attributes that mean nothing on this kind of field.
     fn unused(&mut self, kind: &FieldKind) {
         if let Some((attr, _)) = &self.init {
             self.errors.at(attr, "`#[init(…)]` is for a parameter: a field of type `Param<…>`");
+        }
+        if let Some((attr, _)) = &self.option {
+            self.errors.at(attr, "`#[option(…)]` is for a plain value, and this is a parameter: write `#[init(…)]`");
         }
         if let Some((attr, _)) = &self.layer {
             let message = match kind {
@@ -204,9 +218,9 @@ fn param(ty: &Type) -> Option<(&PathArguments, bool)> {
 fn plain_default(ty: &Type) -> Option<Expr> {
     let Type::Path(path) = ty else { return None };
     match path.path.get_ident()?.to_string().as_str() {
-        "f32" | "f64" => Some(syn::parse_quote!(0.0)),
-        "bool" => Some(syn::parse_quote!(false)),
-        "usize" | "isize" | "u8" | "u16" | "u32" | "u64" | "i8" | "i16" | "i32" | "i64" => Some(syn::parse_quote!(0)),
+        "f32" | "f64" => Some(parse_quote!(0.0)),
+        "bool" => Some(parse_quote!(false)),
+        "usize" | "isize" | "u8" | "u16" | "u32" | "u64" | "i8" | "i16" | "i32" | "i64" => Some(parse_quote!(0)),
         _ => None,
     }
 }
@@ -219,7 +233,8 @@ fn sizes(args: &PathArguments, errors: &mut Errors) -> Checked<Vec<Expr>> {
         PathArguments::Parenthesized(args) => return Err(errors.at(args, "sizes stand in `<…>`")),
     };
     let sizes = args.args.iter().map(|arg| {
-        size_argument(arg).ok_or_else(|| errors.at(arg, "a size is a constant, or an expression in braces such as `{ 4 * D }`"))
+        size_argument(arg)
+            .ok_or_else(|| errors.at(arg, "a size is a constant, or an expression in braces such as `{ 4 * D }`"))
     });
     sizes.collect()
 }

@@ -20,14 +20,12 @@ pub fn expand(args: &Args, item: ItemFn, errors: &mut Errors) -> TokenStream {
     let vis = &item.vis;
     let (docs, attrs) = split_docs(&item.attrs);
     let before = errors.len();
-    let Ok(sig) = Signature::parse(&item.sig, &[], errors) else {
-        return quote!(#[allow(non_camel_case_types)] #vis enum #name {});
-    };
+    let sig = Signature::parse(&item.sig, &[], errors);
     if let Some(receiver) = item.sig.receiver() {
         errors.at(receiver, "a free function has no `self`: move it into a `#[network] impl`");
     }
     let scope = Scope { methods: &BTreeSet::new(), sizes: &[] };
-    let function = lower(&sig, &item.block, &scope, errors).ok();
+    let function = if errors.len() > before { None } else { lower(&sig, &item.block, &scope, errors).ok() };
     let unit = Unit {
         function,
         vis: vis.clone(),
@@ -41,7 +39,8 @@ pub fn expand(args: &Args, item: ItemFn, errors: &mut Errors) -> TokenStream {
     let functions = unit.functions(&trio);
     let cfgs = cfgs(&unit.attrs);
     let check = (errors.len() == before && !unit.sig.has_plain_params()).then(|| {
-        let check = Check { owner: &name.clone().into(), function: &trio.shape, name, params: Vec::new(), cfgs: cfgs.clone() };
+        let check =
+            Check { owner: &name.clone().into(), function: &trio.shape, name, params: Vec::new(), cfgs: cfgs.clone() };
         check.of_function(&unit.entries())
     });
     quote! {

@@ -49,11 +49,27 @@ pub struct BackBlock {
 /// A statement of the way back.
 pub enum Back {
     /// The backward function of what was called.
-    Call { call: Call, douts: Vec<Option<GradId>>, dargs: Vec<DArg> },
-    Sum { out: GradId, a: GradId, b: GradId },
+    Call {
+        call: Call,
+        douts: Vec<Option<GradId>>,
+        dargs: Vec<DArg>,
+    },
+    Sum {
+        out: GradId,
+        a: GradId,
+        b: GradId,
+    },
     /// Adds to the gradient of a parameter.
-    Accumulate { place: Plain, d: GradId },
-    If { condition: Plain, then: BackBlock, other: BackBlock, outs: Vec<GradId> },
+    Accumulate {
+        place: Plain,
+        d: GradId,
+    },
+    If {
+        condition: Plain,
+        then: BackBlock,
+        other: BackBlock,
+        outs: Vec<GradId>,
+    },
     For(BackFor),
 }
 
@@ -80,12 +96,8 @@ pub struct BackFor {
 
 /// Differentiates a function.
 pub fn differentiate(function: &Function, sig: &Signature) -> Gradient {
-    let mut walk = Walk {
-        function,
-        active: active_values(function, sig),
-        grads: Vec::new(),
-        names: function.names.clone(),
-    };
+    let mut walk =
+        Walk { function, active: active_values(function, sig), grads: Vec::new(), names: function.names.clone() };
     let results = &function.body.results;
     let douts: Vec<GradId> = match results.len() {
         1 => vec![walk.grad(Some(format_ident!("dout")))],

@@ -10,9 +10,12 @@ use crate::attr::{Args, cfgs, split_docs};
 use crate::emit::check::Check;
 use crate::emit::function::{Trio, Unit};
 use crate::emit::tuple;
-use crate::error::{Checked, Errors};
+use crate::error::Errors;
 use crate::lower::{Scope, lower};
 use crate::signature::{DType, Dims, ParamKind, Signature};
+
+/// What `#[network]` on a struct defines, and a network function cannot be called.
+const TAKEN: [&str; 5] = ["new", "init", "number", "param", "check_params"];
 
 /// A method, read, with what goes with it.
 struct Method {
@@ -32,15 +35,14 @@ pub struct Sequential {
 /// Expands an `impl` block.
 pub fn expand(args: &Args, item: ItemImpl, sequential: Option<&Sequential>, errors: &mut Errors) -> TokenStream {
     let before = errors.len();
-    let Ok((owner, sizes)) = owner(&item, errors) else {
-        return TokenStream::new();
+    let Some((owner, sizes)) = owner(&item, errors) else {
+        return item.into_token_stream();
     };
     let functions: Vec<&ImplItemFn> = item.items.iter().filter_map(|item| network_function(item, errors)).collect();
     let names: BTreeSet<String> = functions.iter().map(|function| function.sig.ident.to_string()).collect();
     let scope = Scope { methods: &names, sizes: &sizes };
-    let methods: Vec<Method> = (functions.iter())
-        .filter_map(|function| method(args, function, &owner, &scope, sequential, errors).ok())
-        .collect();
+    let methods: Vec<Method> =
+        (functions.iter()).map(|function| method(args, function, &owner, &scope, sequential, errors)).collect();
     let ok = errors.len() == before;
 
     let trios: TokenStream = methods.iter().map(|method| method.functions(&sizes)).collect();
@@ -63,9 +65,14 @@ pub fn expand(args: &Args, item: ItemImpl, sequential: Option<&Sequential>, erro
     };
     let forward = methods.iter().find(|method| method.unit.sig.name == "forward" && method.is_value());
     let forward = forward.map(|method| method.forward(&owner, &sizes));
-    let called: BTreeSet<&String> = methods.iter().filter_map(|method| method.unit.function.as_ref()).flat_map(|function| &function.calls).collect();
+    let called: BTreeSet<&String> = methods
+        .iter()
+        .filter_map(|method| method.unit.function.as_ref())
+        .flat_map(|function| &function.calls)
+        .collect();
     let checks = methods.iter().filter(|method| !called.contains(&method.unit.sig.name.to_string()));
-    let checks = (ok && sizes.is_empty()).then(|| checks.filter_map(|method| method.check(&owner)).collect::<TokenStream>());
+    let checks =
+        (ok && sizes.is_empty()).then(|| checks.filter_map(|method| method.check(&owner)).collect::<TokenStream>());
     quote! {
         #[allow(non_snake_case, dead_code)]
         impl #owner { #trios }
@@ -76,43 +83,62 @@ pub fn expand(args: &Args, item: ItemImpl, sequential: Option<&Sequential>, erro
     }
 }
 
-/// The type that the functions belong to, without its sizes, and the names of those.
-fn owner(item: &ItemImpl, errors: &mut Errors) -> Checked<(Path, Vec<Ident>)> {
+/// The type that the functions belong to, without its sizes, and the names of those. `None` if
+/// this is no block of a network at all.
+fn owner(item: &ItemImpl, errors: &mut Errors) -> Option<(Path, Vec<Ident>)> {
     if let Some((path, _)) = &item.trait_ {
-        return Err(errors.at(path, "`#[network]` on a trait implementation: write `#[network] impl Net` for the network itself"));
+        let message = "`#[network]` on a trait implementation: write `#[network] impl Net` for the network itself";
+        errors.at(path, message);
+        return None;
     }
     let Type::Path(ty) = &*item.self_ty else {
-        return Err(errors.at(&item.self_ty, "`#[network] impl` is for a struct with `#[network]`"));
+        errors.at(&item.self_ty, "`#[network] impl` is for a struct with `#[network]`");
+        return None;
     };
     let mut sizes = Vec::new();
     for param in &item.generics.params {
         match param {
             GenericParam::Const(param) => sizes.push(param.ident.clone()),
-            other => return Err(errors.at(other, "a network has sizes as parameters, such as `const D: usize`, and no types or lifetimes")),
+            other => {
+                let message = "a network has sizes as parameters, such as `const D: usize`, and no types or lifetimes";
+                errors.at(other, message);
+            }
         }
     }
     if let Some(clause) = &item.generics.where_clause {
-        return Err(errors.at(clause, "a network has no `where` clause"));
+        errors.at(clause, "a network has no `where` clause");
     }
     let mut owner = ty.path.clone();
     let args = owner.segments.last_mut().map(|last| std::mem::take(&mut last.arguments));
     let written = match &args {
-        Some(PathArguments::AngleBracketed(args)) => args.args.iter().map(|arg| arg.to_token_stream().to_string()).collect(),
+        Some(PathArguments::AngleBracketed(args)) => {
+            args.args.iter().map(|arg| arg.to_token_stream().to_string()).collect()
+        }
         _ => Vec::new(),
     };
     if sizes.iter().map(Ident::to_string).ne(written.iter().map(|arg| arg.trim_matches(['{', '}', ' ']).to_string())) {
         let name = owner.to_token_stream();
-        let message = format!("an `impl` is for all sizes of a network: write `impl<const D: usize> {name}<D>`, with the names of its struct");
-        return Err(errors.at(&item.self_ty, message));
+        let message = format!(
+            "an `impl` is for all sizes of a network: write `impl<const D: usize> {name}<D>`, with the names of its struct"
+        );
+        errors.at(&item.self_ty, message);
     }
-    Ok((owner, sizes))
+    Some((owner, sizes))
 }
 
 fn network_function<'a>(item: &'a ImplItem, errors: &mut Errors) -> Option<&'a ImplItemFn> {
     match item {
+        ImplItem::Fn(function) if TAKEN.iter().any(|name| function.sig.ident == name) => {
+            let name = &function.sig.ident;
+            errors.at(name, format!("every network has a `{name}` of its own: call the function something else"));
+            None
+        }
         ImplItem::Fn(function) if function.sig.receiver().is_some() => Some(function),
         ImplItem::Fn(function) => {
-            errors.at(&function.sig.ident, "a network function has `&self`; one without is a free function with `#[network]`");
+            errors.at(
+                &function.sig.ident,
+                "a network function has `&self`; one without is a free function with `#[network]`",
+            );
             None
         }
         other => {
@@ -129,12 +155,13 @@ fn method(
     scope: &Scope,
     sequential: Option<&Sequential>,
     errors: &mut Errors,
-) -> Checked<Method> {
-    let mut sig = Signature::parse(&item.sig, scope.sizes, errors)?;
+) -> Method {
+    let before = errors.len();
+    let mut sig = Signature::parse(&item.sig, scope.sizes, errors);
     if sequential.is_some() {
         sig.take_anything();
     }
-    let function = lower(&sig, &item.block, scope, errors).ok();
+    let function = if errors.len() > before { None } else { lower(&sig, &item.block, scope, errors).ok() };
     let (docs, attrs) = split_docs(&item.attrs);
     let name = sig.name.clone();
     let net = owner.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
@@ -153,7 +180,7 @@ fn method(
         shape: format_ident!("shape_{name}"),
     };
     let entries = sequential.and_then(|sequential| sequential.entries(&unit));
-    Ok(Method { unit, docs, trio, entries })
+    Method { unit, docs, trio, entries }
 }
 
 impl Sequential {
@@ -242,15 +269,19 @@ impl Method {
         let sig = &self.unit.sig;
         let inputs = sig.params.iter().map(|param| param.name.to_string());
         let path = &self.unit.path;
-        let args: Vec<_> = (0..sig.params.len()).map(|i| {
-            let i = proc_macro2::Literal::usize_unsuffixed(i);
-            quote!(x[#i])
-        }).collect();
+        let args: Vec<_> = (0..sig.params.len())
+            .map(|i| {
+                let i = proc_macro2::Literal::usize_unsuffixed(i);
+                quote!(x[#i])
+            })
+            .collect();
         let x = if args.is_empty() { quote!(_) } else { quote!(x) };
-        let douts: Vec<_> = (0..sig.results.len()).map(|i| {
-            let i = proc_macro2::Literal::usize_unsuffixed(i);
-            quote!(dout[#i])
-        }).collect();
+        let douts: Vec<_> = (0..sig.results.len())
+            .map(|i| {
+                let i = proc_macro2::Literal::usize_unsuffixed(i);
+                quote!(dout[#i])
+            })
+            .collect();
         let dout = tuple(&douts);
         let results: Vec<_> = (0..sig.results.len()).map(|i| format_ident!("y_{i}")).collect();
         let listed = |call: TokenStream| match sig.tuple {

@@ -1,13 +1,14 @@
 //! `#[network(sequential)]`: the fields of a struct run in order.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::{ItemImpl, Path, parse_quote};
 
 use crate::attr::Args;
 use crate::error::Errors;
 use crate::fields::FieldKind;
 use crate::methods::{self, Sequential};
+use crate::names::local;
 use crate::structs::Struct;
 
 /// The `impl` block that a user would write for a stack of layers, expanded.
@@ -16,9 +17,11 @@ pub fn expand(args: &Args, network: &Struct, loss: Option<&Path>, errors: &mut E
     let mut layers = TokenStream::new();
     for field in &network.fields {
         let name = &field.name;
+        // A layer of the wrong width is shown at its field.
+        let span = local(name.span());
         match field.kind {
-            FieldKind::Layer(_) => layers.extend(quote!(let #name = self.#name(#x);)),
-            FieldKind::Layers(..) => layers.extend(quote! {
+            FieldKind::Layer(_) => layers.extend(quote_spanned!(span=> let #name = self.#name(#x);)),
+            FieldKind::Layers(..) => layers.extend(quote_spanned! {span=>
                 let mut #name = #x;
                 for layer in &self.#name {
                     #name = layer(#name);

@@ -1,11 +1,11 @@
 //! Signatures: parameters and results with their declared shapes.
 
 use proc_macro2::Ident;
-use quote::ToTokens;
+use syn::spanned::Spanned;
 use syn::{Expr, FnArg, GenericArgument, Pat, PathArguments, ReceiverKind, ReturnType, Type};
 
 use crate::dims::Dim;
-use crate::error::{Checked, Errors};
+use crate::error::{Checked, Errors, Reported};
 
 const TYPES: &str = "a network function takes `Tensor`, `Index` and `Mask`, with dimensions or \
                      without, and `f32`, `usize`, `isize`, `bool` and `[usize; N]`";
@@ -68,6 +68,12 @@ pub enum Dims {
     Rest(Ident, Vec<Dim>),
 }
 
+impl Declared {
+    fn any(written: &Type) -> Declared {
+        Declared { dtype: DType::Tensor, dims: Dims::Any, written: written.clone() }
+    }
+}
+
 impl Dims {
     /// The dimensions that are written out.
     pub fn listed(&self) -> &[Dim] {
@@ -79,25 +85,16 @@ impl Dims {
 }
 
 impl Signature {
-    /// Reads a signature; `own` are the const parameters of the network.
-    pub fn parse(sig: &syn::Signature, own: &[Ident], errors: &mut Errors) -> Checked<Signature> {
-        let before = errors.len();
+    /// Reads a signature; `own` are the const parameters of the network. What is reported as a
+    /// mistake becomes a tensor of any shape.
+    pub fn parse(sig: &syn::Signature, own: &[Ident], errors: &mut Errors) -> Signature {
         check_modifiers(sig, errors);
         let types = tensor_types(sig);
         let letters = bare_letters(&types, own);
         let mut parser = Parser { letters: &letters, sizes: Vec::new(), errors };
-        let params: Vec<_> = sig.inputs.iter().filter_map(|arg| parser.param(arg).transpose()).collect();
+        let params = sig.inputs.iter().filter_map(|arg| parser.param(arg)).collect();
         let (tuple, results) = parser.results(sig);
-        if errors.len() > before {
-            return Err(crate::error::Reported);
-        }
-        Ok(Signature {
-            name: sig.ident.clone(),
-            params: params.into_iter().flatten().collect(),
-            tuple,
-            results: results.into_iter().flatten().collect(),
-            letters,
-        })
+        Signature { name: sig.ident.clone(), params, tuple, results, letters }
     }
 
     /// Whether sizes or numbers are among the parameters.
@@ -137,7 +134,8 @@ fn check_modifiers(sig: &syn::Signature, errors: &mut Errors) {
         errors.at(variadic, "a network function cannot be variadic");
     }
     if !sig.generics.params.is_empty() {
-        let message = "a network function has no generic parameters: write a symbol (`Tensor<B, D>`) or a `usize` parameter";
+        let message =
+            "a network function has no generic parameters: write a symbol (`Tensor<B, D>`) or a `usize` parameter";
         errors.at(&sig.generics, message);
     }
     if let Some(clause) = &sig.generics.where_clause {
@@ -154,51 +152,58 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     /// `None` for the receiver.
-    fn param(&mut self, arg: &FnArg) -> Checked<Option<Param>> {
+    fn param(&mut self, arg: &FnArg) -> Option<Param> {
         let typed = match arg {
             FnArg::Typed(typed) => typed,
             FnArg::Receiver(receiver) => {
                 if !matches!(receiver.kind, ReceiverKind::Reference(_, None, None)) || receiver.mutability.is_some() {
                     self.errors.at(receiver, "a network function takes its network as `&self`");
                 }
-                return Ok(None);
+                return None;
             }
         };
-        let name = match &*typed.pat {
-            Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => pat,
-            Pat::Wild(_) => return Err(self.errors.at(&typed.pat, "give the parameter a name, such as `_x`")),
-            _ => return Err(self.errors.at(&typed.pat, "a parameter is a name; take a tuple apart with `let`")),
+        let (name, mutable) = match &*typed.pat {
+            Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => {
+                (pat.ident.clone(), pat.mutability.is_some())
+            }
+            other => {
+                self.errors.at(other, "a parameter is a name; take a tuple apart with `let`");
+                (Ident::new("_input", other.span()), false)
+            }
         };
-        let kind = self.param_kind(&typed.ty)?;
+        let kind = self.param_kind(&typed.ty);
         if matches!(kind, ParamKind::Size(_)) {
-            self.sizes.push(name.ident.clone());
+            self.sizes.push(name.clone());
         }
-        Ok(Some(Param { name: name.ident.clone(), mutable: name.mutability.is_some(), kind }))
+        Some(Param { name, mutable, kind })
     }
 
-    fn param_kind(&mut self, ty: &Type) -> Checked<ParamKind> {
+    fn param_kind(&mut self, ty: &Type) -> ParamKind {
         if let Type::Array(array) = ty
             && let Type::Path(elem) = &*array.elem
             && elem.path.get_ident().is_some_and(|ident| ident == "usize" || ident == "isize")
         {
-            return Ok(ParamKind::Sizes(ty.clone()));
+            return ParamKind::Sizes(ty.clone());
         }
-        let Type::Path(path) = ty else {
-            return Err(self.errors.at(ty, TYPES));
+        let name = match ty {
+            Type::Path(path) => path.path.get_ident().map(Ident::to_string),
+            _ => None,
         };
-        match path.path.get_ident().map(Ident::to_string).as_deref() {
-            Some("f32" | "f64") => Ok(ParamKind::Number(ty.clone())),
-            Some("usize" | "isize") => Ok(ParamKind::Size(ty.clone())),
-            Some("bool") => Ok(ParamKind::Flag(ty.clone())),
-            _ => self.tensor(ty).map(ParamKind::Tensor),
+        match name.as_deref() {
+            Some("f32" | "f64") => ParamKind::Number(ty.clone()),
+            Some("usize" | "isize") => ParamKind::Size(ty.clone()),
+            Some("bool") => ParamKind::Flag(ty.clone()),
+            _ => ParamKind::Tensor(self.tensor(ty)),
         }
     }
 
-    fn results(&mut self, sig: &syn::Signature) -> (bool, Vec<Checked<Declared>>) {
+    fn results(&mut self, sig: &syn::Signature) -> (bool, Vec<Declared>) {
         match &sig.output {
             ReturnType::Default => {
-                let message = "a network function returns a tensor: write `-> Tensor`, or the shape as in `-> Tensor<B, 10>`";
-                (false, vec![Err(self.errors.at(&sig.ident, message))])
+                let message =
+                    "a network function returns a tensor: write `-> Tensor`, or the shape as in `-> Tensor<B, 10>`";
+                self.errors.at(&sig.ident, message);
+                (false, vec![Declared::any(&syn::parse_quote!(Tensor))])
             }
             ReturnType::Type(_, ty) => match &**ty {
                 Type::Tuple(tuple) if tuple.elems.len() > 1 => {
@@ -209,7 +214,11 @@ impl Parser<'_> {
         }
     }
 
-    fn tensor(&mut self, ty: &Type) -> Checked<Declared> {
+    fn tensor(&mut self, ty: &Type) -> Declared {
+        self.declared(ty).unwrap_or_else(|Reported| Declared::any(ty))
+    }
+
+    fn declared(&mut self, ty: &Type) -> Checked<Declared> {
         let (dtype, args) = match dtype_and_args(ty) {
             Some(found) => found,
             None => return Err(self.errors.at(ty, TYPES)),
@@ -245,11 +254,9 @@ impl Parser<'_> {
 pub fn size_argument(arg: &GenericArgument) -> Option<Expr> {
     match arg {
         GenericArgument::Const(expr) => Some(crate::dims::bare(expr).clone()),
-        GenericArgument::Type(Type::Path(path)) => Some(Expr::Path(syn::ExprPath {
-            attrs: Vec::new(),
-            qself: path.qself.clone(),
-            path: path.path.clone(),
-        })),
+        GenericArgument::Type(Type::Path(path)) => {
+            Some(Expr::Path(syn::ExprPath { attrs: Vec::new(), qself: path.qself.clone(), path: path.path.clone() }))
+        }
         _ => None,
     }
 }
@@ -322,11 +329,4 @@ fn bare_letters(types: &[&Type], own: &[Ident]) -> Vec<Ident> {
         }
     }
     letters
-}
-
-/// The same signature under a written type that errors can point at.
-impl ToTokens for Declared {
-    fn to_tokens(&self, tokens: &mut proc_macro2::TokenStream) {
-        self.written.to_tokens(tokens);
-    }
 }

@@ -184,7 +184,7 @@ pub struct Saved {
 /// network or field.
 #[derive(Clone)]
 pub struct Plain {
-    pub expr: Expr,
+    pub expr: Box<Expr>,
     pub meaning: Meaning,
     pub reads: Vec<ValueId>,
 }

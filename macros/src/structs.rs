@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
-use syn::{Expr, ConstParam, Fields, GenericParam, ItemStruct, Type};
+use syn::{ConstParam, Expr, Fields, GenericParam, ItemStruct, Type};
 
 use crate::attr::Args;
 use crate::error::Errors;
@@ -264,7 +264,7 @@ fn size(param: &GenericParam, errors: &mut Errors) -> Option<Size> {
         Type::Path(path) if path.path.is_ident("bool") => quote!(false),
         other => {
             errors.at(other, "a const parameter of a network is a `usize` or a `bool`");
-            return None;
+            quote!(0)
         }
     };
     if let Some((_, default)) = &param.default {

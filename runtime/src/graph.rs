@@ -232,6 +232,11 @@ impl Stage {
         &self.graph
     }
 
+    /// The gradients that have reached the parameters so far, by number.
+    pub fn param_grads(&self) -> &[Grad] {
+        &self.grads
+    }
+
     /// The graph and the gradient of every parameter, by number.
     pub fn finish(self) -> (Graph, Vec<Grad>) {
         (self.graph, self.grads)

@@ -168,10 +168,13 @@ impl<'a> Backward<'a> {
 /// The gradients that a statement defines, if all that it yields are some.
 fn outs(stmt: &Back) -> Option<Vec<Option<GradId>>> {
     match stmt {
-        Back::Call { dargs, .. } => dargs.iter().map(|darg| match darg {
-            DArg::One(grad) => Some(Some(*grad)),
-            DArg::None | DArg::List(_) => None,
-        }).collect(),
+        Back::Call { dargs, .. } => dargs
+            .iter()
+            .map(|darg| match darg {
+                DArg::One(grad) => Some(Some(*grad)),
+                DArg::None | DArg::List(_) => None,
+            })
+            .collect(),
         Back::Sum { out, a, .. } => (out != a).then(|| vec![Some(*out)]),
         Back::If { outs, .. } if !outs.is_empty() => Some(outs.iter().copied().map(Some).collect()),
         Back::If { .. } | Back::Accumulate { .. } | Back::For(_) => None,

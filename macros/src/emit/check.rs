@@ -1,8 +1,10 @@
 //! The compile-time check: constants that run a shape rule on the declared inputs.
 
-use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, Path};
+
+use crate::names::local;
 
 /// How many mistakes one compilation reports: a constant stops at its first one, so the n-th
 /// constant passes over n of them.
@@ -26,7 +28,8 @@ impl Check<'_> {
         let entry = format_ident!("entry_{name}");
         let inputs: Vec<_> = (0..params.len()).map(|i| format_ident!("input_{i}")).collect();
         let entries = (!inputs.is_empty()).then(|| quote!(let [#(#inputs),*] = net.#entry();));
-        let call = quote!(net.#function(&mut cx #(, #inputs)*));
+        let span = local(name.span());
+        let call = quote_spanned!(span=> net.#function(&mut cx #(, #inputs)*));
         let body = if is_loss { quote!(let loss = #call; net.check_params(&mut cx, loss);) } else { quote!(#call;) };
         let check = format_ident!("check_{name}");
         let constants = self.constants(&check);
@@ -47,8 +50,10 @@ impl Check<'_> {
 
     /// For a free function.
     pub fn of_function(&self, entries: &[TokenStream]) -> TokenStream {
-        let Check { owner, function, cfgs, .. } = self;
+        let Check { owner, function, name, cfgs, .. } = self;
         let check = format_ident!("check");
+        let span = local(name.span());
+        let call = quote_spanned!(span=> Self::#function(&mut cx #(, #entries)*));
         let constants = self.constants(&check);
         quote! {
             #constants
@@ -56,17 +61,18 @@ impl Check<'_> {
             impl #owner {
                 const fn #check(n: usize) {
                     let mut cx = ::downhill::check::Check::raise(n);
-                    Self::#function(&mut cx #(, #entries)*);
+                    #call;
                 }
             }
         }
     }
 
     fn constants(&self, check: &Ident) -> TokenStream {
-        let Check { owner, cfgs, .. } = self;
+        let Check { owner, name, cfgs, .. } = self;
+        let span = local(name.span());
         let constants = (0..MISTAKES).map(|n| {
-            let n = proc_macro2::Literal::usize_unsuffixed(n);
-            quote!(#(#cfgs)* const _: () = <#owner>::#check(#n);)
+            let n = Literal::usize_unsuffixed(n);
+            quote_spanned!(span=> #(#cfgs)* const _: () = <#owner>::#check(#n);)
         });
         constants.collect()
     }

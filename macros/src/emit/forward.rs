@@ -132,7 +132,7 @@ impl<'a> Forward<'a> {
                 let dims: Vec<_> = dims.iter().map(|dim| self.dim(dim)).collect();
                 quote!(::downhill::check::Type::dims(&[#(#dims),*]))
             }
-            Meaning::Constant => match expr {
+            Meaning::Constant => match &**expr {
                 Expr::Lit(lit) if matches!(lit.lit, Lit::Bool(_)) => quote!(::downhill::check::Type::Bool(#lit)),
                 Expr::Path(_) if self.reads_list(plain) => quote!(#expr),
                 _ => quote!(::downhill::check::Const(#expr).arg()),

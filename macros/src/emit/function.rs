@@ -10,8 +10,8 @@ use super::forward::Forward;
 use super::{tuple, unused};
 use crate::dims::locals;
 use crate::gradient::differentiate;
-use crate::names::local;
 use crate::liveness::{Liveness, Needs};
+use crate::names::local;
 use crate::signature::{DType, Declared, Dims, ParamKind, Signature};
 use crate::ssa::{Block, Function, Mode, ValueId};
 
@@ -57,14 +57,18 @@ impl Unit {
         let types: Vec<_> = self.sig.params.iter().map(|param| plain(&param.kind)).collect();
         let results: Vec<_> = self.sig.results.iter().collect();
         let unknown = |value: TokenStream| tuple(&vec![value; results.len()]);
-        let (value, ty) = (unknown(quote!(::downhill::Value::Unknown)), unknown(quote!(::downhill::check::Type::Unknown)));
+        let (value, ty) =
+            (unknown(quote!(::downhill::Value::Unknown)), unknown(quote!(::downhill::check::Type::Unknown)));
         let douts = unknown(quote!(::downhill::Grad));
         let nones = tuple(&vec![quote!(None); types.len()]);
-        self.wrap(names, [
-            Emitted { params: quote!(_: &mut ::downhill::Stage #(, _: #types)*), body: value },
-            Emitted { params: quote!(_: &mut ::downhill::Stage, #(_: #types,)* _: #douts), body: nones },
-            Emitted { params: self.shape_params(quote!(_), self.sig.params.iter().map(|_| quote!(_))), body: ty },
-        ])
+        self.wrap(
+            names,
+            [
+                Emitted { params: quote!(_: &mut ::downhill::Stage #(, _: #types)*), body: value },
+                Emitted { params: quote!(_: &mut ::downhill::Stage, #(_: #types,)* _: #douts), body: nones },
+                Emitted { params: self.shape_params(quote!(_), self.sig.params.iter().map(|_| quote!(_))), body: ty },
+            ],
+        )
     }
 
     fn wrap(&self, names: &Trio, [stage, grad, shape]: [Emitted; 3]) -> TokenStream {

@@ -34,12 +34,12 @@ impl Lower<'_> {
         }
         let mut place = self.verbatim(&call.receiver);
         let mut name = method.clone();
-        let own = matches!(&place.expr, Expr::Path(path) if path.path.is_ident("self"));
+        let own = matches!(&*place.expr, Expr::Path(path) if path.path.is_ident("self"));
         if own && self.methods.contains(&method.to_string()) {
             self.calls.insert(method.to_string());
         } else if own {
             let receiver = &place.expr;
-            place.expr = syn::parse_quote!(#receiver.#method);
+            place.expr = Box::new(syn::parse_quote!(#receiver.#method));
             name = Ident::new("forward", method.span());
         }
         let args = self.args(&call.args);
@@ -61,7 +61,8 @@ impl Lower<'_> {
         let path = match func {
             Expr::Path(path) if path.qself.is_none() => &path.path,
             _ => {
-                let message = "a call of something that is no function or network: name it, as in `gelu(x)` or `self.up(x)`";
+                let message =
+                    "a call of something that is no function or network: name it, as in `gelu(x)` or `self.up(x)`";
                 return Err(self.errors.at(func, message));
             }
         };
@@ -118,7 +119,9 @@ impl Lower<'_> {
         if let Want::Tuple(wants) = want
             && wants.iter().any(|want| matches!(want, Want::Tuple(_)))
         {
-            return Err(self.errors.push(syn::Error::new(span, "a function returns one tuple of tensors, not nested ones")));
+            return Err(self
+                .errors
+                .push(syn::Error::new(span, "a function returns one tuple of tensors, not nested ones")));
         }
         let outs: Vec<ValueId> = want.names().into_iter().map(|name| self.result(name, base)).collect();
         let operands = outs.iter().map(|&value| Operand::Value(Read { value, span: base.span() })).collect();
@@ -129,7 +132,7 @@ impl Lower<'_> {
 }
 
 /// The name that a place ends in, after which the result of a call is called.
-fn last_name(place: &Expr) -> Ident {
+pub fn last_name(place: &Expr) -> Ident {
     match place {
         Expr::Field(syn::ExprField { member: syn::Member::Named(name), .. }) => name.clone(),
         Expr::Index(index) => last_name(&index.expr),

@@ -50,9 +50,8 @@ impl Lower<'_> {
     /// Lowers into a block of its own, whose results are tensors.
     fn branch(&mut self, lower: impl FnOnce(&mut Self) -> Checked<Vec<Operand>>) -> Checked<Block> {
         let outer = std::mem::take(&mut self.stmts);
-        let results = lower(self).map(|operands| {
-            operands.into_iter().map(|operand| self.tensor(operand, None)).collect()
-        });
+        let results =
+            lower(self).map(|operands| operands.into_iter().map(|operand| self.tensor(operand, None)).collect());
         let stmts = std::mem::replace(&mut self.stmts, outer);
         Ok(Block { stmts, results: results? })
     }
@@ -63,7 +62,9 @@ impl Lower<'_> {
             return Err(self.errors.at(label, "a label on `for`: network functions have no `break` or `continue`"));
         }
         let name = match &*source.pat {
-            Pat::Ident(pat) if pat.by_ref.is_none() && pat.mutability.is_none() && pat.subpat.is_none() => pat.ident.clone(),
+            Pat::Ident(pat) if pat.by_ref.is_none() && pat.mutability.is_none() && pat.subpat.is_none() => {
+                pat.ident.clone()
+            }
             Pat::Wild(wild) => format_ident!("_item", span = wild.underscore_token.span),
             other => return Err(self.errors.at(other, "the variable of a `for` is a name")),
         };
@@ -125,4 +126,3 @@ impl Lower<'_> {
         Ok((0..self.env.len()).filter(changed).collect())
     }
 }
-

@@ -3,6 +3,7 @@
 use syn::spanned::Spanned;
 use syn::{BinOp, Expr, UnOp};
 
+use super::calls::last_name;
 use super::plain::Fields;
 use super::{Lower, Operand, Want};
 use crate::error::{Checked, Reported};
@@ -89,6 +90,9 @@ impl Lower<'_> {
     fn variable(&mut self, name: &syn::Ident) -> Checked<Operand> {
         match self.lookup(name).map(|local| local.value) {
             Some(value) if self.kind(value) == Kind::Tensor => Ok(Operand::Value(Read { value, span: name.span() })),
+            _ if name == "self" => {
+                Err(self.errors.at(name, "`self` is no value: read a field of it, or call a function of it"))
+            }
             _ => {
                 let message = format!("`{name}` is a network: call it, as in `{name}(x)`, or name a field of it");
                 Err(self.errors.at(name, message))
@@ -98,11 +102,7 @@ impl Lower<'_> {
 
     fn field(&mut self, expr: &Expr, name: Option<&syn::Ident>) -> Operand {
         let place = self.verbatim(expr);
-        let base = match &place.expr {
-            Expr::Field(syn::ExprField { member: syn::Member::Named(member), .. }) => member.clone(),
-            _ => unreachable!("`is_field` asks for a named field"),
-        };
-        let value = self.result(name, &base);
+        let value = self.result(name, &last_name(&place.expr));
         self.stmts.push(Stmt::Field { place, out: Some(value) });
         Operand::Value(Read { value, span: expr.span() })
     }

@@ -107,7 +107,7 @@ impl Lower<'_> {
         let is_read = |name: &Ident| self.values.iter().position(|value| value.name == *name);
         let mut reads: Vec<_> = locals(&expr).into_iter().filter_map(is_read).map(crate::ssa::ValueId).collect();
         reads.dedup();
-        Plain { expr, meaning, reads }
+        Plain { expr: Box::new(expr), meaning, reads }
     }
 
     fn meaning(&mut self, expr: &Expr) -> Checked<Meaning> {
@@ -171,7 +171,9 @@ impl Lower<'_> {
                     renamed.set_span(crate::names::local(name.span()));
                     path.path = renamed.into();
                 } else if self.lower.unbound.contains(&name) {
-                    let message = format!("the size `{name}` is not known here: no parameter has `{name}` as a dimension of its own");
+                    let message = format!(
+                        "the size `{name}` is not known here: no parameter has `{name}` as a dimension of its own"
+                    );
                     self.lower.errors.at(&name, message);
                 }
             }
@@ -214,4 +216,3 @@ fn is_primitive(func: &Expr) -> bool {
     let primitive = ["f32", "f64", "usize", "isize", "bool"];
     segments.len() == 2 && primitive.iter().any(|name| segments[0].ident == name)
 }
-

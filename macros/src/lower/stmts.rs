@@ -30,6 +30,7 @@ impl Lower<'_> {
             (Some(tail), true) => self.effect(tail).map(|()| Vec::new()),
             (Some(tail), false) => self.expr(tail, want),
             (None, true) => Ok(Vec::new()),
+            (None, false) if !ok => Err(Reported),
             (None, false) => {
                 let message = "the block yields nothing: end it with the value, without `;`";
                 Err(self.errors.push(syn::Error::new(block.brace_token.span.close(), message)))
@@ -42,7 +43,9 @@ impl Lower<'_> {
         match stmt {
             Source::Local(local) => self.local(local),
             Source::Expr(expr, _) => self.effect(expr),
-            Source::Item(item) => Err(self.errors.at(item, "an item inside a network function: move it out of the function")),
+            Source::Item(item) => {
+                Err(self.errors.at(item, "an item inside a network function: move it out of the function"))
+            }
             Source::Macro(mac) => Err(self.errors.at(mac, unsupported::MACRO)),
         }
     }

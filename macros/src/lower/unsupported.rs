@@ -19,8 +19,10 @@ fn advice(expr: &Expr) -> &'static str {
         Expr::Assign(_) => "an assignment is a statement of its own: end it with `;`",
         Expr::Async(_) | Expr::Await(_) => "a network function cannot wait: do it outside",
         Expr::Binary(_) => "tensors do not have this operator: they have `+ - * /`, comparisons, `!`, `&` and `|`",
-        Expr::Break(_) | Expr::Continue(_) => "`break` and `continue` are not supported: a `for` runs over the whole array",
-        Expr::Cast(_) => "`as` on a tensor: write `cast(x)`",
+        Expr::Break(_) | Expr::Continue(_) => {
+            "`break` and `continue` are not supported: a `for` runs over the whole array"
+        }
+        Expr::Cast(_) => "`as` on a tensor: write `float(x)` or `integer(x)`",
         Expr::Closure(_) => "a closure inside a network function: write a `#[network] fn`",
         Expr::Const(_) => "a `const` block inside a network function: write a `const` item outside",
         Expr::Field(_) => "only networks have fields: `self.weight`, `block.weight`",
@@ -30,12 +32,15 @@ fn advice(expr: &Expr) -> &'static str {
         Expr::Infer(_) => "`_` is no value",
         Expr::Let(_) => "`let` in an expression: make it a statement",
         Expr::Lit(_) => "only numbers and truth values are constants of a network function",
-        Expr::Loop(_) | Expr::While(_) => "`while` and `loop` are not supported: write `for block in &self.blocks` over an array of networks",
+        Expr::Loop(_) | Expr::While(_) => {
+            "`while` and `loop` are not supported: write `for block in &self.blocks` over an array of networks"
+        }
         Expr::Macro(_) => MACRO,
         Expr::Match(_) => "`match` is not supported: write `if` on a constant",
-        Expr::Path(_) => "this is no value: `self` is a network, of which a network function reads fields and calls functions",
         Expr::Range(_) => "a range inside a network function: write the bounds as arguments, as in `slice`",
-        Expr::Reference(_) | Expr::RawAddr(_) => "a reference inside a network function: write the value itself, values are copied",
+        Expr::Reference(_) | Expr::RawAddr(_) => {
+            "a reference inside a network function: write the value itself, values are copied"
+        }
         Expr::Repeat(_) => "`[x; n]` is not supported: write the elements out",
         Expr::Return(_) => "`return` is not supported: end the function with its value",
         Expr::Struct(_) => "a struct inside a network function: return a tuple of tensors",
@@ -43,6 +48,8 @@ fn advice(expr: &Expr) -> &'static str {
         Expr::Unary(_) => "`*` on a tensor: write the value itself, values are copied",
         Expr::Unsafe(_) => "`unsafe` inside a network function: write an operation outside",
         Expr::Yield(_) => "`yield` is not supported: end the function with its value",
-        _ => "this expression is not supported in a network function: it has calls, arithmetic, `let`, tuples, `for` over networks and `if` on constants",
+        _ => {
+            "this expression is not supported in a network function: it has calls, arithmetic, `let`, tuples, `for` over networks and `if` on constants"
+        }
     }
 }

@@ -53,7 +53,12 @@ fn struct_without_sizes() {
 
 #[test]
 fn struct_without_fields() {
-    insta::assert_snapshot!(expand(quote!(), quote!(struct Relu;)));
+    insta::assert_snapshot!(expand(
+        quote!(),
+        quote!(
+            struct Relu;
+        )
+    ));
 }
 
 #[test]

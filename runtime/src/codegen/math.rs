@@ -170,20 +170,20 @@ impl Strip {
         self.div(one, denominator)
     }
 
-    /// erf x: a fit of x P(x²) below 1 and of 1 − exp(−Q(x)) above, both after Norbert Juffa's
-    /// `my_erff`, with its published coefficients.
+    /// erf x: x + x P(x²) below 0.92 and 1 − exp(−(x + x Q(x))) above; both polynomials are fits of
+    /// least maximal relative error, by linear programming.
     pub(crate) fn erf(&mut self, x: Reg) -> Reg {
         let z = self.abs(x);
         let square = self.mul(x, x);
         let p = self.polynomial(
             square,
             &[
-                -5.968_753e-4,
-                4.990_286_3e-3,
-                -2.676_338_3e-2,
-                1.128_213_1e-1,
-                -3.761_257_7e-1,
-                1.283_791_7e-1,
+                -5.919_353e-4,
+                4.979_114_5e-3,
+                -2.675_702_2e-2,
+                1.128_155_2e-1,
+                -3.761_246_8e-1,
+                1.283_791_5e-1,
             ],
         );
         let near = self.fma(p, x, x);
@@ -191,13 +191,14 @@ impl Strip {
         let q = self.polynomial(
             z,
             &[
-                1.754_393e-5,
-                -3.822_024_3e-4,
-                3.888_943e-3,
-                -2.447_689_5e-2,
-                1.068_151e-1,
-                6.345_328e-1,
-                1.289_284_7e-1,
+                5.378_995_4e-6,
+                -5.084_490_5e-5,
+                -2.325_365_9e-5,
+                2.858_61e-3,
+                -2.256_009e-2,
+                1.051_560_1e-1,
+                6.356_795_4e-1,
+                1.285_401_7e-1,
             ],
         );
         let q = self.fma(q, z, z);

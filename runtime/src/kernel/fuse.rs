@@ -210,10 +210,10 @@ impl<'a> Fusion<'a> {
             }
         }
         let shape = match self.graph[v].op {
-            Op::Reduce(..) => &self.graph[self.graph[v].args[0]].shape,
-            _ => &self.graph[v].shape,
+            Op::Reduce(..) => self.graph[self.graph[v].args[0]].shape.clone(),
+            _ => self.reads(v).1,
         };
-        let mut space: Vec<usize> = shape.iter().copied().filter(|&size| size != 1).collect();
+        let mut space: Vec<usize> = shape.into_iter().filter(|&size| size != 1).collect();
         if space.is_empty() {
             space.push(1);
         }

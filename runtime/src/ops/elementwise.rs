@@ -303,16 +303,17 @@ fn sum_back(g: &mut Stage, d: Var, operand: Var) -> Grad {
     Some(g.unbroadcast(d, &shape))
 }
 
-/// The gradient of the larger or smaller of two numbers; equal ones share it, as PyTorch does it.
-fn extreme_grad(g: &mut Stage, larger: Var, smaller: Var, dy: Var) -> (Var, Var) {
+/// The gradients of the one that is taken where `low < high` and of the one that is taken where
+/// `high < low`; equal ones share it, as PyTorch does it.
+fn extreme_grad(g: &mut Stage, high: Var, low: Var, dy: Var) -> (Var, Var) {
     let half = g.number(0.5);
     let zero = g.number(0.0);
     let shared = g.binary(Binary::Mul, dy, half);
-    let equal = g.compare(Compare::Eq, larger, smaller);
-    let wins = g.compare(Compare::Lt, smaller, larger);
-    let loses = g.compare(Compare::Lt, larger, smaller);
-    let first = g.select(wins, dy, zero);
-    let second = g.select(loses, dy, zero);
+    let equal = g.compare(Compare::Eq, high, low);
+    let first = g.compare(Compare::Lt, low, high);
+    let second = g.compare(Compare::Lt, high, low);
+    let first = g.select(first, dy, zero);
+    let second = g.select(second, dy, zero);
     (g.select(equal, shared, first), g.select(equal, shared, second))
 }
 
@@ -350,10 +351,7 @@ binary! {
     /// The smaller of both; where they are equal, each gets half of the gradient.
     Min minimum ("2.0", "3.0" => "2.0")
         reference |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) };
-        grad |g, a, b, dy| {
-            let (db, da) = extreme_grad(g, b, a, dy);
-            (da, db)
-        };
+        grad |g, a, b, dy| extreme_grad(g, b, a, dy);
         lower Strip::min, Strip::imin;
 }
 

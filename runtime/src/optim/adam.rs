@@ -1,9 +1,29 @@
 //! Adam and AdamW.
 
-use super::{Optimizer, Updated, below_one, not_negative, set};
+use super::{Optimizer, Updated, below_one, not_negative, set, with_decay};
 use crate::error::Result;
 use crate::graph::{Stage, Value};
-use crate::ops::{add, div, mul, sqrt, sub};
+use crate::network;
+use crate::ops::{mul, sqrt};
+
+/// One step: the new weight and averages. [`Moments::at`] says what `size` and `scale` are.
+#[network]
+fn adam_step(
+    weight: Tensor,
+    grad: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    size: Tensor,
+    scale: Tensor,
+    beta1: f32,
+    beta2: f32,
+    eps: f32,
+) -> (Tensor, Tensor, Tensor) {
+    let exp_avg = exp_avg * beta1 + grad * (1.0 - beta1);
+    let exp_avg_sq = exp_avg_sq * beta2 + grad * grad * (1.0 - beta2);
+    let weight = weight - size * exp_avg / (sqrt(exp_avg_sq) * scale + eps);
+    (weight, exp_avg, exp_avg_sq)
+}
 
 /// What both rules share: everything but where the weight decay goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,23 +52,12 @@ impl Moments {
         ]
     }
 
-    /// The update of a weight by the gradient `grad`; weight decay is done already.
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
-        // The complements are taken in double precision: 1 − 0.999 loses digits in single.
-        let blend = |g: &mut Stage, old: Value, new: Value, beta: f32| {
-            let old = mul::stage(g, old, beta);
-            let new = mul::stage(g, new, 1.0 - beta as f64);
-            add::stage(g, old, new)
-        };
-        let square = mul::stage(g, grad, grad);
-        let exp_avg = blend(g, state[0], grad, self.beta1);
-        let exp_avg_sq = blend(g, state[1], square, self.beta2);
-        let root = sqrt::stage(g, exp_avg_sq);
-        let root = mul::stage(g, root, numbers[1]);
-        let denominator = add::stage(g, root, self.eps);
-        let step = mul::stage(g, exp_avg, numbers[0]);
-        let step = div::stage(g, step, denominator);
-        Updated { weight: sub::stage(g, weight, step), state: vec![exp_avg, exp_avg_sq] }
+        let Moments { beta1, beta2, eps, .. } = *self;
+        let (exp_avg, exp_avg_sq, size, scale) = (state[0], state[1], numbers[0], numbers[1]);
+        let (weight, exp_avg, exp_avg_sq) =
+            adam_step::stage(g, weight, grad, exp_avg, exp_avg_sq, size, scale, beta1, beta2, eps);
+        Updated { weight, state: vec![exp_avg, exp_avg_sq] }
     }
 
     fn check(&self) -> Result<()> {
@@ -141,8 +150,7 @@ impl Optimizer for Adam {
     }
 
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
-        let decay = mul::stage(g, weight, self.0.weight_decay);
-        let grad = if self.0.weight_decay == 0.0 { grad } else { add::stage(g, grad, decay) };
+        let grad = if self.0.weight_decay == 0.0 { grad } else { with_decay::stage(g, grad, weight, self.0.weight_decay) };
         self.0.update(g, weight, grad, state, numbers)
     }
 

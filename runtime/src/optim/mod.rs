@@ -13,6 +13,7 @@ pub use sgd::Sgd;
 
 use crate::error::{Error, Result};
 use crate::graph::{Stage, Value};
+use crate::network;
 
 /// An update rule.
 pub trait Optimizer: Send + Sync {
@@ -48,6 +49,12 @@ pub struct Updated {
     pub weight: Value,
     /// The new state, in the order of [`Optimizer::state`].
     pub state: Vec<Value>,
+}
+
+/// The gradient of a weight to which a multiple of the weight is added.
+#[network]
+fn with_decay(grad: Tensor, weight: Tensor, weight_decay: f32) -> Tensor {
+    grad + weight * weight_decay
 }
 
 /// A setting that must be a finite number of at least zero.

@@ -1,9 +1,27 @@
 //! Stochastic gradient descent.
 
-use super::{Optimizer, Updated, check, not_negative, set};
+use super::{Optimizer, Updated, check, not_negative, set, with_decay};
 use crate::error::Result;
 use crate::graph::{Stage, Value};
-use crate::ops::{add, mul, sub};
+use crate::network;
+
+/// The momentum buffer with its share of a new gradient.
+#[network]
+fn gathered(buffer: Tensor, grad: Tensor, share: Tensor, momentum: f32) -> Tensor {
+    buffer * momentum + grad * share
+}
+
+/// Nesterov's direction: where the momentum leads after this gradient.
+#[network]
+fn ahead(grad: Tensor, buffer: Tensor, momentum: f32) -> Tensor {
+    grad + buffer * momentum
+}
+
+/// A step against a direction.
+#[network]
+fn descent(weight: Tensor, direction: Tensor, lr: Tensor) -> Tensor {
+    weight - lr * direction
+}
 
 /// Stochastic gradient descent, with momentum if asked, as `torch.optim.SGD` computes it:
 ///
@@ -96,22 +114,17 @@ impl Optimizer for Sgd {
     }
 
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
-        let lr = numbers[0];
-        let decay = mul::stage(g, weight, self.weight_decay);
-        let direction = if self.weight_decay == 0.0 { grad } else { add::stage(g, grad, decay) };
+        let grad = if self.weight_decay == 0.0 { grad } else { with_decay::stage(g, grad, weight, self.weight_decay) };
         let (direction, state) = match *state {
-            [velocity] => {
-                let kept = mul::stage(g, velocity, self.momentum);
-                let share = numbers.get(1).map_or(direction, |&share| mul::stage(g, direction, share));
-                let velocity = add::stage(g, kept, share);
-                let ahead = mul::stage(g, velocity, self.momentum);
-                let direction = if self.nesterov { add::stage(g, direction, ahead) } else { velocity };
-                (direction, vec![velocity])
+            [buffer] => {
+                let share = numbers.get(1).copied().unwrap_or(Value::Number(1.0));
+                let buffer = gathered::stage(g, buffer, grad, share, self.momentum);
+                let direction = if self.nesterov { ahead::stage(g, grad, buffer, self.momentum) } else { buffer };
+                (direction, vec![buffer])
             }
-            _ => (direction, vec![]),
+            _ => (grad, vec![]),
         };
-        let step = mul::stage(g, direction, lr);
-        Updated { weight: sub::stage(g, weight, step), state }
+        Updated { weight: descent::stage(g, weight, direction, numbers[0]), state }
     }
 
     fn check(&self) -> Result<()> {

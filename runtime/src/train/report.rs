@@ -70,7 +70,7 @@ impl Epoch {
         let mut cells = vec![self.epoch.to_string(), number(Some(self.train_loss)), number(self.valid_loss)];
         cells.extend((0..metrics).map(|i| number(self.metrics.get(i).copied())));
         cells.push(format!("{:.0}", self.samples_per_second));
-        cells.push(format!("{:.2}", self.seconds));
+        cells.push(format!("{:.3}", self.seconds));
         cells
     }
 }
@@ -93,8 +93,8 @@ mod tests {
         let report = Report { metrics: vec!["accuracy".into()], epochs: vec![epoch, without] };
         let expected = "\
 epoch  train loss  valid loss  accuracy  samples/s  seconds
-    1      0.5123      0.4000    0.9500     123457     0.50
-   10      0.5123           -         -     123457     0.50";
+    1      0.5123      0.4000    0.9500     123457    0.500
+   10      0.5123           -         -     123457    0.500";
         assert_eq!(report.to_string(), expected);
         assert_eq!(report.metric("accuracy"), None);
         assert_eq!(report.seconds(), 1.0);
