@@ -42,7 +42,7 @@ impl Digits {
 #[derive(Parser)]
 struct Args {
     /// Passes over the training data.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 30)]
     epochs: u64,
     /// Decides the first weights, the order of the samples and which are held out.
     #[arg(long, default_value_t = 1)]
@@ -86,18 +86,20 @@ fn read(path: &Path) -> Result<(Tensor, Index)> {
     let mut rows = csv::ReaderBuilder::new().has_headers(false).from_reader(GzDecoder::new(file));
     let (mut pixels, mut digits) = (vec![], vec![]);
     for (row, cells) in rows.records().enumerate() {
-        let cells = cells.with_context(|| path.display().to_string())?;
-        let at = |column| format!("{}: row {}, column {}", path.display(), row + 1, column + 1);
-        ensure!(cells.len() == PIXELS + 1, "{}: row {} has {} cells, expected 65", path.display(), row + 1, cells.len());
-        for (column, cell) in cells.iter().enumerate().take(PIXELS) {
-            let pixel: f32 = cell.trim().parse().with_context(|| format!("{}: {cell:?}", at(column)))?;
-            ensure!((0.0..=16.0).contains(&pixel), "{}: {pixel}, expected 0 to 16", at(column));
-            pixels.push(pixel / 16.0);
+        let row = format!("{}: row {}", path.display(), row + 1);
+        let cells = cells.with_context(|| row.clone())?;
+        ensure!(cells.len() == PIXELS + 1, "{row}: {} cells, expected {}", cells.len(), PIXELS + 1);
+        for (column, cell) in cells.iter().enumerate() {
+            let limit = if column < PIXELS { 16 } else { CLASSES as i32 - 1 };
+            let number = cell.trim().parse::<i32>().ok().filter(|number| (0..=limit).contains(number));
+            let number = number
+                .with_context(|| format!("{row}, column {}: expected 0 to {limit}, found {cell:?}", column + 1))?;
+            if column < PIXELS {
+                pixels.push(number as f32 / 16.0);
+            } else {
+                digits.push(number);
+            }
         }
-        let cell = &cells[PIXELS];
-        let digit: i32 = cell.trim().parse().with_context(|| format!("{}: {cell:?}", at(PIXELS)))?;
-        ensure!((0..CLASSES as i32).contains(&digit), "{}: {digit}, expected 0 to 9", at(PIXELS));
-        digits.push(digit);
     }
     let rows = digits.len();
     Ok((Tensor::new([rows, PIXELS], pixels)?, Index::new([rows], digits)?))

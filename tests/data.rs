@@ -112,7 +112,8 @@ fn a_row_of_another_kind_is_refused() -> Result<()> {
     fill(&right, 2)?;
     let error = |columns: &[Column], sample| fill(columns, sample).unwrap_err().to_string();
     assert_eq!(error(&right, 3), "column 0: [3, 2] has no sample 3 of 2 elements");
-    assert_eq!(error(&[column(DType::F32, &[3]), right[1].clone()], 0), "column 0: [3, 2] has no sample 0 of 3 elements");
+    let wide = [column(DType::F32, &[3]), right[1].clone()];
+    assert_eq!(error(&wide, 0), "column 0: [3, 2] has no sample 0 of 3 elements");
     assert_eq!(error(&[column(DType::I32, &[2])], 0), "column 0: does not hold Tensor");
     assert_eq!(error(&right[..1], 0), "column 1: the data set has 1 columns");
     assert!(Batch::new(&[column(DType::Bool, &[2])], 1).is_err());

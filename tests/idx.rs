@@ -95,7 +95,8 @@ fn what_is_wrong_with_a_file() {
     assert_eq!(refused(b""), "file: truncated");
     assert_eq!(refused(&good[..7]), "file: truncated");
     assert_eq!(refused(&good[..17]), "file: the header says [2, 3], that is 6 bytes; the file ends after 5");
-    assert_eq!(refused(&[&good[..], &[0]].concat()), "file: the header says [2, 3], that is 6 bytes; the file has more");
+    let long = [&good[..], &[0]].concat();
+    assert_eq!(refused(&long), "file: the header says [2, 3], that is 6 bytes; the file has more");
     assert_eq!(refused(b"\x89PNG1234"), "file: not an IDX file: it begins with [89, 50], expected [00, 00]");
     assert_eq!(refused(&[0, 0, 13, 1, 0, 0, 0, 0]), "file: elements of type 0x0d, expected 0x08, bytes");
     assert_eq!(refused(&[0, 0, 8, 0]), "file: 0 axes, expected 1 to 8");

@@ -93,11 +93,11 @@ fn validation_is_the_mean_over_samples() -> Result<()> {
 fn a_trainer_does_what_a_loop_does() -> Result<()> {
     let data = circle(21);
     let mut model = Net::init(0);
-    Trainer::new(&mut model, Net::loss)
-        .optimizer(Sgd::new(0.1).momentum(0.9))
-        .batch_size(4)
-        .seed(5)
-        .fit(&data, &(), Epochs(3))?;
+    Trainer::new(&mut model, Net::loss).optimizer(Sgd::new(0.1).momentum(0.9)).batch_size(4).seed(5).fit(
+        &data,
+        &(),
+        Epochs(3),
+    )?;
 
     let mut other = Net::init(0);
     let mut step = Step::new(&other, Net::loss, Sgd::new(0.1).momentum(0.9))?;

@@ -119,9 +119,8 @@ fn other_types_of_numbers() -> Result<()> {
     let upper = |x: f32| (x.to_bits() >> 16) as u16;
     // Half precision of normal numbers: five bits of exponent around 15, ten of fraction.
     let half = |x: f32| {
-        let bits = x.to_bits();
-        let exponent = (bits >> 23 & 255) as i32 - 112;
-        if x == 0.0 { 0 } else { (bits >> 16 & 0x8000) as u16 | (exponent.max(0) as u16) << 10 | (bits >> 13 & 1023) as u16 }
+        let (sign, rest) = (x.to_bits() >> 16 & 0x8000, x.to_bits() << 1 >> 14);
+        if x == 0.0 { 0 } else { (sign | rest.saturating_sub(112 << 10)) as u16 }
     };
     let files = [
         tensors(&model, Dtype::F64, |x| f64::from(x).to_le_bytes().to_vec()),
@@ -167,7 +166,9 @@ fn parameters_that_do_not_fit() -> Result<()> {
     let mut wide = Wide::init(0);
     let before = all(&wide);
     fs::write(folder.path(), file(&good))?;
-    assert!(wide.load(folder.path()).unwrap_err().to_string().contains("`hidden.weight` is [20, 3] in the model, [4, 3]"));
+    assert!(
+        wide.load(folder.path()).unwrap_err().to_string().contains("`hidden.weight` is [20, 3] in the model, [4, 3]")
+    );
     assert_eq!(all(&wide), before);
     Ok(())
 }

@@ -8,7 +8,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use syn::spanned::Spanned;
 use syn::visit::Visit;
-use syn::{BinOp, Expr, ExprPath, Lit, Stmt, UnOp};
+use syn::{BinOp, Expr, ExprPath, Lit, Stmt, Type, UnOp};
 
 /// One size of a tensor, or an axis.
 #[derive(Clone)]
@@ -140,6 +140,15 @@ pub fn bare(expr: &Expr) -> &Expr {
             _ => expr,
         },
         _ => expr,
+    }
+}
+
+/// The type without parentheses and the invisible groups that macros by example leave.
+pub fn bare_type(ty: &Type) -> &Type {
+    match ty {
+        Type::Paren(paren) => bare_type(&paren.elem),
+        Type::Group(group) => bare_type(&group.elem),
+        _ => ty,
     }
 }
 

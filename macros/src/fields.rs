@@ -5,6 +5,7 @@ use quote::{ToTokens, quote};
 use syn::visit::Visit;
 use syn::{Attribute, Expr, GenericArgument, Path, PathArguments, Token, Type, Visibility, parse_quote};
 
+use crate::dims::bare_type;
 use crate::error::{Checked, Errors, Reported};
 use crate::signature::size_argument;
 
@@ -53,7 +54,7 @@ impl Field {
     pub fn parse(field: &syn::Field, name: &Ident, own: &[Ident], errors: &mut Errors) -> Field {
         let mut parser = Parser { init: None, option: None, layer: None, errors };
         let attrs = field.attrs.iter().filter(|attr| !parser.take(attr)).cloned().collect();
-        let kind = parser.kind(&field.ty, own);
+        let kind = parser.kind(bare_type(&field.ty), own);
         parser.unused(&kind);
         Field { name: name.clone(), vis: field.vis.clone(), attrs, kind }
     }

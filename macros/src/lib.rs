@@ -28,7 +28,63 @@ use crate::error::Errors;
 
 /// Makes a network of a struct, of its `impl` block, or an operation of a function.
 ///
-/// See the documentation of the `downhill` crate for what networks are and can do.
+/// # On a struct
+///
+/// A network has sizes as parameters (`const D: usize`, `const BIAS: bool`) and four kinds of fields:
+///
+/// | field | what it is |
+/// |---|---|
+/// | `up: Linear<D, { 4 * D }>` | a network, here with sizes; `#[layer(bias = false)]` sets its options |
+/// | `blocks: [Block<D>; 12]` | equal networks, each with parameters of its own |
+/// | `#[init(normal(0.02))] weight: Param<D, D>` | a parameter and how it starts: `zeros`, `ones`, `constant(x)`, `normal(std)`, `uniform(low, high)`, `fan_in(n)`; `Option<Param<D>>` for one that can be left out |
+/// | `#[option(1e-5)] eps: f32` | a plain value with its default |
+///
+/// `Net::init(seed)` makes a model of it. `#[layer(name = "0")]` renames a layer in the names of
+/// parameters only.
+///
+/// `#[network(sequential)]` runs the fields, layers all of them, in order: it defines `forward`, and
+/// with `#[network(sequential, loss = cross_entropy)]` also `loss`, which takes the targets too.
+///
+/// # On an `impl` block
+///
+/// ```text
+/// #[network]
+/// impl<const D: usize> Mlp<D> {
+///     pub fn forward(&self, x: Tensor<B, T, D>) -> Tensor<B, T, D> {
+///         self.down(gelu(self.up(x)))
+///     }
+/// }
+/// ```
+///
+/// Each function becomes a constant (`Mlp::forward`) that a model or a trainer can run, and the
+/// functions behind it: `stage_forward`, `grad_forward` and the shape rule `shape_forward`.
+/// A function called `loss` must depend on every parameter. `self.up(x)` runs the field `up`, or the
+/// function `up` of the same block; `self.encoder.embed(x)` another function of a field, and
+/// `(self.encoder.up)(x)` a field of a field.
+///
+/// # On a function
+///
+/// ```text
+/// #[network]
+/// pub fn swish(x: Tensor) -> Tensor {
+///     x * sigmoid(x)
+/// }
+/// ```
+///
+/// # Signatures
+///
+/// Tensors are `Tensor`, `Index` (whole numbers) and `Mask` (truth values); results are one of them or
+/// a tuple. A dimension is a symbol (a capital letter, bound by the inputs), a constant, or an
+/// expression in braces of both: `Tensor<B, { T * 2 }, WIDTH>`. `[N]` in front stands for any number of
+/// outer dimensions, and `Tensor` alone for any shape; a quotient or a sum of symbols is not checked.
+/// Other parameters are `f32`, `usize`, `isize`, `bool` and lists of sizes.
+///
+/// # Bodies
+///
+/// A body has calls, `+ - * /`, comparisons, `!`, `&`, `|`, `let` with tuples, assignment to
+/// `let mut`, `for block in &self.blocks`, and `if` on what is constant when the network is built
+/// (`self.bias.is_some()`, `D > 64`, an option, a `bool` parameter). Symbols are sizes in it, as in
+/// `reshape(x, [B * T, D])`. Brackets of tensors are a list: `concat([a, b], -1)`.
 #[proc_macro_attribute]
 pub fn network(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expand(args.into(), item.into()).into()

@@ -7,6 +7,7 @@ use quote::{ToTokens, format_ident, quote};
 use syn::{GenericParam, ImplItem, ImplItemFn, ItemImpl, Path, PathArguments, Type};
 
 use crate::attr::{Args, cfgs, split_docs};
+use crate::dims::bare_type;
 use crate::emit::check::Check;
 use crate::emit::function::{Trio, Unit};
 use crate::emit::tuple;
@@ -91,7 +92,7 @@ fn owner(item: &ItemImpl, errors: &mut Errors) -> Option<(Path, Vec<Ident>)> {
         errors.at(path, message);
         return None;
     }
-    let Type::Path(ty) = &*item.self_ty else {
+    let Type::Path(ty) = bare_type(&item.self_ty) else {
         errors.at(&item.self_ty, "`#[network] impl` is for a struct with `#[network]`");
         return None;
     };

@@ -4,7 +4,7 @@ use proc_macro2::Ident;
 use syn::spanned::Spanned;
 use syn::{Expr, FnArg, GenericArgument, Pat, PathArguments, ReceiverKind, ReturnType, Type};
 
-use crate::dims::Dim;
+use crate::dims::{Dim, bare, bare_type};
 use crate::error::{Checked, Errors, Reported};
 
 const TYPES: &str = "a network function takes `Tensor`, `Index` and `Mask`, with dimensions or \
@@ -171,7 +171,7 @@ impl Parser<'_> {
                 (Ident::new("_input", other.span()), false)
             }
         };
-        let kind = self.param_kind(&typed.ty);
+        let kind = self.param_kind(bare_type(&typed.ty));
         if matches!(kind, ParamKind::Size(_)) {
             self.sizes.push(name.clone());
         }
@@ -205,7 +205,7 @@ impl Parser<'_> {
                 self.errors.at(&sig.ident, message);
                 (false, vec![Declared::any(&syn::parse_quote!(Tensor))])
             }
-            ReturnType::Type(_, ty) => match &**ty {
+            ReturnType::Type(_, ty) => match bare_type(ty) {
                 Type::Tuple(tuple) if tuple.elems.len() > 1 => {
                     (true, tuple.elems.iter().map(|ty| self.tensor(ty)).collect())
                 }
@@ -253,7 +253,7 @@ impl Parser<'_> {
 /// A size in angle brackets as an expression: `64`, `WIDTH`, `config::WIDTH`, `{ 4 * D }`.
 pub fn size_argument(arg: &GenericArgument) -> Option<Expr> {
     match arg {
-        GenericArgument::Const(expr) => Some(crate::dims::bare(expr).clone()),
+        GenericArgument::Const(expr) => Some(bare(expr).clone()),
         GenericArgument::Type(Type::Path(path)) => {
             Some(Expr::Path(syn::ExprPath { attrs: Vec::new(), qself: path.qself.clone(), path: path.path.clone() }))
         }
@@ -264,7 +264,7 @@ pub fn size_argument(arg: &GenericArgument) -> Option<Expr> {
 type Args<'a> = Option<&'a syn::punctuated::Punctuated<GenericArgument, syn::Token![,]>>;
 
 fn dtype_and_args(ty: &Type) -> Option<(DType, Args<'_>)> {
-    let Type::Path(path) = ty else { return None };
+    let Type::Path(path) = bare_type(ty) else { return None };
     let last = path.path.segments.last()?;
     let dtype = match last.ident.to_string().as_str() {
         "Tensor" => DType::Tensor,
@@ -303,7 +303,7 @@ fn tensor_types(sig: &syn::Signature) -> Vec<&Type> {
         }
     }
     match &sig.output {
-        ReturnType::Type(_, ty) => match &**ty {
+        ReturnType::Type(_, ty) => match bare_type(ty) {
             Type::Tuple(tuple) => types.extend(&tuple.elems),
             ty => types.push(ty),
         },

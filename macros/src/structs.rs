@@ -1,10 +1,11 @@
 //! `#[network]` on a struct: its layers and parameters, and how they are numbered and named.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::{ConstParam, Expr, Fields, GenericParam, ItemStruct, Type};
 
 use crate::attr::Args;
+use crate::emit::parens;
 use crate::error::Errors;
 use crate::fields::{Field, FieldKind};
 use crate::sequential;
@@ -99,7 +100,7 @@ impl Struct {
             quote!(#name: #value,)
         });
         let options = self.fields.iter().filter_map(Field::setter);
-        let (number, param) = (self.number(), self.param());
+        let (number, param, checks) = (self.number(), self.param(), self.checks());
         let doc = match self.sizes.is_empty() {
             true => " The network, its parameters not numbered yet.",
             false => " The network of these sizes.",
@@ -122,11 +123,7 @@ impl Struct {
                 /// Reports every parameter that the loss `y` does not reach.
                 #[doc(hidden)]
                 pub const fn check_params(&self, cx: &mut ::downhill::check::Check, y: ::downhill::check::Type) {
-                    let mut id = 0;
-                    while let Some((_, name)) = self.param(id, ::downhill::check::Message::new()) {
-                        ::downhill::check::parameter(cx, y, id, name);
-                        id += 1;
-                    }
+                    #checks
                 }
             }
         }
@@ -195,6 +192,32 @@ impl Struct {
                 None
             }
         }
+    }
+
+    /// Checks the parameters of one field after the other, each at the place of its field.
+    fn checks(&self) -> TokenStream {
+        let fields: Vec<_> = self.fields.iter().filter(|field| field.has_params()).collect();
+        if fields.is_empty() {
+            return quote!(let _ = (cx, y););
+        }
+        let steps = fields.iter().map(|field| {
+            let (name, segment) = (&field.name, field.path_name());
+            let args = parens(name.span(), quote!(cx, y, id, name));
+            let check = quote_spanned!(name.span()=> ::downhill::check::parameter #args);
+            let step = quote!({ #check; id += 1; });
+            let path = quote!(::downhill::check::Message::new().field(#segment));
+            match field.kind {
+                FieldKind::Layers(..) => quote! {
+                    let mut i = 0;
+                    while i < self.#name.len() {
+                        while let Some((_, name)) = self.#name[i].param(id, #path.index(i)) #step
+                        i += 1;
+                    }
+                },
+                _ => quote!(while let Some((_, name)) = self.#name.param(id, #path) #step),
+            }
+        });
+        quote!(let mut id = 0; #(#steps)*)
     }
 
     fn traits(&self) -> TokenStream {

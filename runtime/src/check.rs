@@ -140,6 +140,9 @@ impl ParamSet {
     /// No parameter.
     pub const EMPTY: ParamSet = ParamSet([0; 8]);
 
+    /// Every parameter: said of a value of which only the declaration is known.
+    pub const ALL: ParamSet = ParamSet([u64::MAX; 8]);
+
     /// One parameter.
     pub const fn one(id: usize) -> ParamSet {
         let mut set = ParamSet::EMPTY;
@@ -515,22 +518,28 @@ impl Frame {
         ty
     }
 
-    /// What a declaration says of an argument that nothing else is known of, so that mistakes
-    /// behind it are found too.
+    /// What a declaration says of a value that nothing else is known of, because of a mistake on
+    /// the way to it: so mistakes behind it are found too.
     const fn assumed(&self, declared: Declared) -> Type {
-        if declared.any || declared.rest != 0 {
+        let rest_is_open = declared.rest != 0 && self.lookup(declared.rest).is_none();
+        let Some(dtype) = declared.dtype else { return Type::Unknown };
+        if declared.any || rest_is_open {
             return Type::Unknown;
         }
+        let mut tensor = TensorType::new(dtype, self.expected(declared));
+        tensor.reach = ParamSet::ALL;
+        Type::Tensor(tensor)
+    }
+
+    /// A declared shape with the symbols of this call put in.
+    const fn expected(&self, declared: Declared) -> Shape {
         let mut shape = declared.shape;
         let mut i = 0;
         while i < shape.rank() {
             shape = shape.with(i, self.resolve(shape.dim(i)));
             i += 1;
         }
-        match declared.dtype {
-            Some(dtype) => Type::tensor(dtype, shape),
-            None => Type::Unknown,
-        }
+        if declared.rest == 0 { shape } else { self.rest.join(&shape) }
     }
 
     /// A parameter that is a size or an axis.
@@ -562,29 +571,23 @@ impl Frame {
     #[track_caller]
     pub const fn result(&self, cx: &mut Check, ty: Type, declared: Declared) -> Type {
         let Some(tensor) = ty.operand(cx, self.name) else {
-            return Type::Unknown;
+            return self.assumed(declared);
         };
         if !declared.takes(tensor.dtype) {
             let message = Message::new().str(self.name).str(": declared to return ").str(declared.dtype_name());
             return cx.error(message.str(", returns ").str(tensor.dtype.name()));
         }
-        let mut expected = declared.shape;
-        let mut i = 0;
-        while i < expected.rank() {
-            expected = expected.with(i, self.resolve(expected.dim(i)));
-            i += 1;
+        let rest_is_open = declared.rest != 0 && self.lookup(declared.rest).is_none();
+        if declared.any || rest_is_open {
+            return Type::Tensor(tensor);
         }
-        if declared.rest != 0 {
-            if self.lookup(declared.rest).is_none() {
-                return Type::Tensor(tensor);
-            }
-            expected = self.rest.join(&expected);
-        }
-        if declared.any || expected.same(&tensor.shape) {
+        let expected = self.expected(declared);
+        if expected.same(&tensor.shape) {
             return Type::Tensor(tensor);
         }
         let message = Message::new().str(self.name).str(": declared to return ").shape(expected);
-        cx.error(message.str(", returns ").shape(tensor.shape))
+        cx.error(message.str(", returns ").shape(tensor.shape));
+        self.assumed(declared)
     }
 
     /// What the symbol `letter` is in this call.

@@ -145,19 +145,26 @@ fn layout(g: &mut Stage, node: Node) -> Result<Var, Node> {
             let inner = g[x].args[0];
             Ok(g.transpose(inner, &axes))
         }
+        // (A B)ᵀ = Bᵀ Aᵀ: the gradient of a transposed weight needs no copy.
+        (Op::Transpose(axes), Op::MatMul(ta, tb)) if swaps_last(axes) => {
+            let (a, b, ta, tb) = (g[x].args[0], g[x].args[1], *ta, *tb);
+            Ok(g.matmul(b, a, !tb, !ta))
+        }
         _ => Err(node),
     }
+}
+
+/// Whether the order of axes exchanges the last two and keeps the others.
+fn swaps_last(axes: &[usize]) -> bool {
+    let rank = axes.len();
+    rank >= 2 && axes[rank - 2] == rank - 1 && axes[rank - 1] == rank - 2 && axes[..rank - 2].is_sorted()
 }
 
 /// A transposed argument of a product becomes a flag.
 fn matmul(g: &Stage, mut node: Node) -> Node {
     let Op::MatMul(mut ta, mut tb) = node.op else { return node };
     let swapped = |v: Var| match &g[v].op {
-        Op::Transpose(axes) => {
-            let rank = axes.len();
-            let swaps = axes[..rank - 2].iter().enumerate().all(|(i, &axis)| i == axis) && axes[rank - 1] == rank - 2;
-            swaps.then(|| g[v].args[0])
-        }
+        Op::Transpose(axes) if swaps_last(axes) => Some(g[v].args[0]),
         _ => None,
     };
     if let Some(a) = swapped(node.args[0]) {

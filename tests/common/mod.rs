@@ -65,7 +65,7 @@ pub fn check_network<N: Network>(mut net: N, f: Function<N>, arguments: &[Argume
     net.number(0);
     let mut params = Vec::new();
     while let Some((param, _)) = net.param(params.len(), Default::default()) {
-        params.push(numbers(params.len() as u64 + 100, param.sizes(), -0.9, 0.9));
+        params.push(numbers(params.len() as u64 + 100, param.sizes(), -0.5, 0.5));
     }
     assert!(!params.is_empty(), "{}: no parameters", f.name);
     check(f.name, arguments, &params, &|g, x| (f.stage)(&net, g, x), &|g, x, dout| {

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, Path};
 
-use crate::names::local;
+use super::parens;
 
 /// How many mistakes one compilation reports: a constant stops at its first one, so the n-th
 /// constant passes over n of them.
@@ -28,9 +28,16 @@ impl Check<'_> {
         let entry = format_ident!("entry_{name}");
         let inputs: Vec<_> = (0..params.len()).map(|i| format_ident!("input_{i}")).collect();
         let entries = (!inputs.is_empty()).then(|| quote!(let [#(#inputs),*] = net.#entry();));
-        let span = local(name.span());
-        let call = quote_spanned!(span=> net.#function(&mut cx #(, #inputs)*));
-        let body = if is_loss { quote!(let loss = #call; net.check_params(&mut cx, loss);) } else { quote!(#call;) };
+        let args = parens(name.span(), quote!(&net, &mut cx #(, #inputs)*));
+        let call = quote_spanned!(name.span()=> Self::#function #args);
+        let body = if is_loss {
+            let args = parens(name.span(), quote!(&net, &mut cx, loss));
+            let check_params = quote_spanned!(name.span()=> Self::check_params #args);
+            // The braces keep the place of the call; that of a `let` would hide it.
+            quote!(let loss = { #call }; #check_params;)
+        } else {
+            quote!(#call;)
+        };
         let check = format_ident!("check_{name}");
         let constants = self.constants(&check);
         quote! {
@@ -52,8 +59,8 @@ impl Check<'_> {
     pub fn of_function(&self, entries: &[TokenStream]) -> TokenStream {
         let Check { owner, function, name, cfgs, .. } = self;
         let check = format_ident!("check");
-        let span = local(name.span());
-        let call = quote_spanned!(span=> Self::#function(&mut cx #(, #entries)*));
+        let args = parens(name.span(), quote!(&mut cx #(, #entries)*));
+        let call = quote_spanned!(name.span()=> Self::#function #args);
         let constants = self.constants(&check);
         quote! {
             #constants
@@ -68,11 +75,10 @@ impl Check<'_> {
     }
 
     fn constants(&self, check: &Ident) -> TokenStream {
-        let Check { owner, name, cfgs, .. } = self;
-        let span = local(name.span());
+        let Check { owner, cfgs, .. } = self;
         let constants = (0..MISTAKES).map(|n| {
             let n = Literal::usize_unsuffixed(n);
-            quote_spanned!(span=> #(#cfgs)* const _: () = <#owner>::#check(#n);)
+            quote!(#(#cfgs)* const _: () = <#owner>::#check(#n);)
         });
         constants.collect()
     }

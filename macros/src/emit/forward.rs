@@ -1,10 +1,10 @@
 //! Statements of forward functions, for staging or as a shape rule.
 
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Expr, Lit};
 
-use super::tuple;
+use super::{parens, tuple};
 use crate::dims::Dim;
 use crate::names::{Names, local};
 use crate::ssa::{Arg, Block, Call, Callee, For, Function, If, Kind, Meaning, Mode, Plain, Read, Stmt, ValueId};
@@ -86,7 +86,7 @@ impl<'a> Forward<'a> {
                 Mode::Shape => self.plain(plain),
             },
             Stmt::Let { plain, .. } => match (&plain.meaning, self.mode) {
-                (Meaning::Size(dim), Mode::Shape) => self.dim(dim),
+                (Meaning::Size(dim), Mode::Shape) => self.named_dim(dim),
                 (Meaning::Sizes(_), Mode::Shape) => self.plain(plain),
                 _ => plain.expr.to_token_stream(),
             },
@@ -146,12 +146,20 @@ impl<'a> Forward<'a> {
 
     fn dim(&mut self, dim: &Dim) -> TokenStream {
         let Forward { names, prelude, .. } = self;
-        dim.value(&mut |a: TokenStream, b: TokenStream, span: Span| {
-            let span = local(span);
-            let name = names.numbered(&format_ident!("size", span = span));
-            prelude.extend(quote_spanned!(span=> let #name = ::downhill::check::divide(cx, #a, #b);));
+        dim.value(&mut |a, b, span| {
+            let name = names.numbered(&format_ident!("size"));
+            let quotient = divide(a, b, span);
+            prelude.extend(quote!(let #name = #quotient;));
             name.to_token_stream()
         })
+    }
+
+    /// A size that gets a name of its own, so that a quotient needs no other.
+    fn named_dim(&mut self, dim: &Dim) -> TokenStream {
+        match dim {
+            Dim::Quotient(a, span, b) => divide(self.dim(a), self.dim(b), *span),
+            _ => self.dim(dim),
+        }
     }
 
     fn if_expr(&mut self, source: &If) -> TokenStream {
@@ -240,6 +248,12 @@ fn outs(stmt: &Stmt) -> Option<Vec<Option<ValueId>>> {
     }
 }
 
+fn divide(a: TokenStream, b: TokenStream, span: Span) -> TokenStream {
+    let divide = quote_spanned!(span=> ::downhill::check::divide);
+    let args = parens(span, quote!(cx, #a, #b));
+    quote!(#divide #args)
+}
+
 /// Assigns at once, so that no new value is read in place of an old one.
 pub fn assign(vars: &[&Ident], values: &[&Ident]) -> TokenStream {
     let changed = vars.iter().zip(values).filter(|(var, value)| var != value);
@@ -253,8 +267,7 @@ pub fn assign(vars: &[&Ident], values: &[&Ident]) -> TokenStream {
 
 /// The function `prefix` of what is called, at the place of the user's call.
 pub fn callee(call: &Call, prefix: &str, args: TokenStream) -> TokenStream {
-    let mut args = Group::new(Delimiter::Parenthesis, args);
-    args.set_span(call.span);
+    let args = parens(call.span, args);
     match &call.callee {
         Callee::Function { path, .. } => {
             let span = path.segments.last().map_or(call.span, |segment| segment.ident.span());

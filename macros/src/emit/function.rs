@@ -7,11 +7,10 @@ use syn::{Attribute, Visibility};
 
 use super::backward::Backward;
 use super::forward::Forward;
-use super::{tuple, unused};
+use super::{parens, tuple, unused};
 use crate::dims::locals;
 use crate::gradient::differentiate;
 use crate::liveness::{Liveness, Needs};
-use crate::names::local;
 use crate::signature::{DType, Declared, Dims, ParamKind, Signature};
 use crate::ssa::{Block, Function, Mode, ValueId};
 
@@ -190,7 +189,9 @@ impl Unit {
             .map(|(value, declared)| {
                 let name = function.name(*value);
                 let declaration = self.declaration(declared);
-                quote_spanned!(local(declared.written.span())=> frame.result(cx, #name, #declaration))
+                let span = declared.written.span();
+                let args = parens(span, quote!(&frame, cx, #name, #declaration));
+                quote_spanned!(span=> ::downhill::check::Frame::result #args)
             })
             .collect();
         let results = tuple(&results);
@@ -227,7 +228,9 @@ impl Unit {
             let checked = match &param.kind {
                 ParamKind::Tensor(declared) => {
                     let declaration = self.declaration(declared);
-                    quote_spanned!(local(declared.written.span())=> frame.param(cx, #text, #name, #declaration))
+                    let span = declared.written.span();
+                    let args = parens(span, quote!(&mut frame, cx, #text, #name, #declaration));
+                    quote_spanned!(span=> ::downhill::check::Frame::param #args)
                 }
                 ParamKind::Size(_) => quote!(frame.size(cx, #text, #name)),
                 ParamKind::Flag(_) => quote!(frame.flag(cx, #text, #name)),

@@ -8,7 +8,7 @@ pub mod check;
 pub mod forward;
 pub mod function;
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::quote;
 
 /// `x`, `(x, y)`, or nothing.
@@ -18,6 +18,13 @@ pub fn tuple<T: quote::ToTokens>(items: &[T]) -> TokenStream {
         [item] => quote!(#item),
         items => quote!((#(#items),*)),
     }
+}
+
+/// Arguments in parentheses that stand at `span`, which makes the call that they end do so.
+pub fn parens(span: Span, args: TokenStream) -> Group {
+    let mut group = Group::new(Delimiter::Parenthesis, args);
+    group.set_span(span);
+    group
 }
 
 /// `name`, spelled so that the compiler does not mind if it is unused.

@@ -12,17 +12,16 @@ const FOR: &str = "`for` runs over an array of networks: write `for block in &se
 impl Lower<'_> {
     /// An `if`, which yields the wanted values and those of the variables it assigns.
     pub fn if_expr(&mut self, source: &syn::ExprIf, want: &Want) -> Checked<Vec<Operand>> {
-        let wanted = want.names();
+        let (wanted, unnamed) = (want.names(), want.unnamed());
         let condition = self.condition(&source.cond);
         if source.else_branch.is_none() && !wanted.is_empty() {
             return Err(self.errors.at(source, "`if` without `else` yields nothing: add `else { … }`"));
         }
         let before = self.env.clone();
-        let then = self.branch(|lower| lower.block(&source.then_branch, want));
+        let then = self.branch(|lower| lower.block(&source.then_branch, &unnamed));
         let after_then = std::mem::replace(&mut self.env, before.clone());
         let other = self.branch(|lower| match &source.else_branch {
-            Some((_, other)) if wanted.is_empty() => lower.expr(other, want),
-            Some((_, other)) => lower.expr(other, want),
+            Some((_, other)) => lower.expr(other, &unnamed),
             None => Ok(Vec::new()),
         });
         let after_other = std::mem::replace(&mut self.env, before);

@@ -86,6 +86,14 @@ impl<'a> Want<'a> {
     /// What statements without a value yield.
     const NOTHING: Want<'static> = Want::Tuple(Vec::new());
 
+    /// The same values under no names, for a block whose results get theirs outside.
+    fn unnamed(&self) -> Want<'static> {
+        match self {
+            Want::One(_) => Want::One(None),
+            Want::Tuple(wants) => Want::Tuple(wants.iter().map(Want::unnamed).collect()),
+        }
+    }
+
     /// The names of all values, nested tuples laid flat.
     fn names(&self) -> Vec<Option<&'a Ident>> {
         match self {

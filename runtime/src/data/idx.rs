@@ -153,11 +153,9 @@ fn elements(name: &str, mut bytes: impl Read) -> Result<Idx> {
     let mut data = Vec::new();
     bytes.take(expected + 1).read_to_end(&mut data).map_err(|error| refused(damaged(&error)))?;
     let found = data.len() as u64;
-    if found < expected {
-        return Err(refused(format!("the header says {shape:?}, that is {expected} bytes; the file ends after {found}")));
-    }
-    if found > expected {
-        return Err(refused(format!("the header says {shape:?}, that is {expected} bytes; the file has more")));
+    if found != expected {
+        let rest = if found < expected { format!("ends after {found}") } else { "has more".into() };
+        return Err(refused(format!("the header says {shape:?}, that is {expected} bytes; the file {rest}")));
     }
     Ok(Idx { shape: shape.iter().map(|&size| size as usize).collect(), data })
 }
@@ -190,15 +188,15 @@ fn damaged(error: &io::Error) -> String {
 
 /// The file of a folder, by the names it goes by.
 fn find(folder: &Path, stem: &str, kind: &str) -> Result<PathBuf> {
-    let names = [format!("{stem}-{kind}"), format!("{stem}-{kind}.gz"), format!("{stem}.{kind}"), format!("{stem}.{kind}.gz")];
-    names.iter().map(|name| folder.join(name)).find(|path| path.is_file()).ok_or_else(|| {
+    let names = ["-", "."].map(|dot| ["", ".gz"].map(|end| format!("{stem}{dot}{kind}{end}")));
+    names.as_flattened().iter().map(|name| folder.join(name)).find(|path| path.is_file()).ok_or_else(|| {
         let message = format!(
             "no such file, and none with .gz behind its name. MNIST's four files (train-images-idx3-ubyte.gz, \
              train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz) are at \
              https://ossci-datasets.s3.amazonaws.com/mnist/; Debian's package dataset-fashion-mnist has \
              Fashion-MNIST in the same form, in {FASHION_MNIST}"
         );
-        data_error(folder.join(&names[0]).display(), message)
+        data_error(folder.join(&names[0][0]).display(), message)
     })
 }
 

@@ -189,7 +189,13 @@ impl<N: Network> Model<N> {
         let places: Vec<_> =
             roots.into_iter().enumerate().map(|(i, v)| (v, Place { slot: 1 + count + i, offset: 0 })).collect();
         let program = Program::compile(function.name, &staged.graph, &|op| self.place(op), &places)?;
-        Ok(Compiled { function: function.name, signature: Signature::of(inputs), bounds: staged.bounds, program, outputs })
+        Ok(Compiled {
+            function: function.name,
+            signature: Signature::of(inputs),
+            bounds: staged.bounds,
+            program,
+            outputs,
+        })
     }
 
     /// Where parameters and inputs are: slot zero holds all parameters, the inputs follow.

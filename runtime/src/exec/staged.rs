@@ -83,6 +83,8 @@ fn checked<N>(net: &N, f: &Function<N>, inputs: &impl Inputs) -> Result<(Stage, 
     let mut cx = Check::record();
     let results = (f.shape)(net, &mut cx, &types);
     if let Some(message) = cx.first() {
+        // A mistake in the inputs themselves already begins with the name of the function.
+        let message = message.strip_prefix(f.name).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(message);
         return Err(Error::Shape { function: f.name.into(), message: message.into() });
     }
     let mut g = Stage::new();

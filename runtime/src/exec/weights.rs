@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use super::{Model, file};
 use crate::error::{Error, Result};
@@ -49,7 +49,7 @@ impl<N: Network> Model<N> {
                 (&*e.name, &*e.shape, bytes)
             })
             .collect();
-        let refused = |error: safetensors::SafeTensorError| Error::Weights { path: path.into(), message: error.to_string() };
+        let refused = |error: SafeTensorError| Error::Weights { path: path.into(), message: error.to_string() };
         let views = bytes
             .iter()
             .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)))
@@ -128,9 +128,7 @@ impl<N: Network> Model<N> {
         }
         let mut unknown: Vec<_> = tensors.iter().filter(|(name, _)| self.entry(name).is_err()).collect();
         unknown.sort_by_key(|(name, _)| *name);
-        problems.extend(
-            unknown.iter().map(|(name, view)| format!("`{name}` {:?} is not in the model", view.shape())),
-        );
+        problems.extend(unknown.iter().map(|(name, view)| format!("`{name}` {:?} is not in the model", view.shape())));
         problems
     }
 }

@@ -150,7 +150,8 @@ impl Optimizer for Adam {
     }
 
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
-        let grad = if self.0.weight_decay == 0.0 { grad } else { with_decay::stage(g, grad, weight, self.0.weight_decay) };
+        let decay = self.0.weight_decay;
+        let grad = if decay == 0.0 { grad } else { with_decay::stage(g, grad, weight, decay) };
         self.0.update(g, weight, grad, state, numbers)
     }
 

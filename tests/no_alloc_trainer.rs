@@ -1,0 +1,68 @@
+//! The trainer allocates at the start of a fit and for its report, and nothing for its steps.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use downhill::data::split;
+use downhill::prelude::*;
+
+/// Counts allocations.
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A line for each of eight features.
+#[network]
+struct Net {
+    #[init(ones)]
+    scale: Param<8>,
+    #[init(zeros)]
+    shift: Param<8>,
+}
+
+#[network]
+impl Net {
+    fn loss(&self, x: Tensor<B, 8>, y: Tensor<B, 8>) -> Tensor {
+        mse(x * self.scale + self.shift, y)
+    }
+}
+
+fn samples(n: usize) -> (Tensor, Tensor) {
+    let x = (0..8 * n).map(|i| (i % 13) as f32 / 13.0).collect::<Vec<_>>();
+    let y = x.iter().map(|x| 3.0 * x - 1.0).collect::<Vec<_>>();
+    (Tensor::new([n, 8], x).unwrap(), Tensor::new([n, 8], y).unwrap())
+}
+
+/// One test alone in its program: another thread would be counted too.
+#[test]
+fn steps_of_a_trainer_allocate_nothing() -> downhill::Result<()> {
+    let (few, many) = (samples(37), samples(997));
+    let (few, many) = (split(&few, 1.0, 1)?.0, split(&many, 1.0, 1)?.0);
+    let mut model = Net::init(0);
+    let mut trainer = Trainer::new(&mut model, Net::loss).optimizer(Adam::new(1e-3)).batch_size(8).progress(false);
+    // Compiles the step for eight samples and for the five that are left.
+    trainer.fit(&few, &(), Epochs(1))?;
+    let mut count = |data: &_| {
+        let before = COUNT.load(Ordering::Relaxed);
+        trainer.fit(data, &(), Epochs(1)).map(|_| COUNT.load(Ordering::Relaxed) - before)
+    };
+    assert_eq!(count(&few)?, count(&many)?, "5 and 125 steps");
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! What the compiler says of every mistake that a user can make; `TRYBUILD=overwrite` rewrites the
+//! expected messages.
+
+#[test]
+fn messages() {
+    let cases = trybuild::TestCases::new();
+    cases.pass("tests/ui/pass/*.rs");
+    cases.compile_fail("tests/ui/fail/*.rs");
+}
