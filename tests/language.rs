@@ -83,6 +83,30 @@ fn a_network_of_everything() {
     check_network(Everything::new().gated(true).mix(1.5), Everything::loss, &arguments);
 }
 
+/// Options of a network are plain values where a function takes such.
+#[network]
+struct Options {
+    layer: Linear<2, 2>,
+    #[option(0.5)]
+    by: f32,
+    #[option(2)]
+    rows: usize,
+    #[option(true)]
+    twice: bool,
+}
+
+#[network]
+impl Options {
+    fn loss(&self, x: Tensor<2, 2>) -> Tensor {
+        sum(scaled(self.layer(x), self.by, -1, self.twice, self.rows)) * self.by
+    }
+}
+
+#[test]
+fn options_are_arguments() {
+    check_network(Options::new(), Options::loss, &[numbers(1, &[2, 2], -1.0, 1.0)]);
+}
+
 #[network]
 struct Plain {
     blocks: [parts::Gate<2>; 2],
@@ -322,6 +346,12 @@ fn run_time_sizes_are_checked() {
     assert!(error.to_string().contains("expected Tensor, found Index"), "{error}");
     let error = model.call(Everything::loss, (&wrong,)).unwrap_err();
     assert!(error.to_string().contains("takes 2 inputs (x, targets), 1 were given"), "{error}");
+}
+
+#[test]
+fn inputs_without_elements_are_refused() {
+    let error = Everything::init(0).forward(&Tensor::new([0, 3], []).unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "Everything::forward: `x` has no elements, its shape is [0, 3]");
 }
 
 #[test]

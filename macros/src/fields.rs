@@ -69,6 +69,20 @@ impl Field {
     }
 }
 
+/// What is wrong with a well-known type that is no layer. Of other types the compiler finds out,
+/// but says it once for every use of the struct.
+fn no_layer(ty: &Type) -> Option<&'static str> {
+    let Type::Path(path) = ty else { return None };
+    let name = path.path.segments.last()?.ident.to_string();
+    match name.as_str() {
+        "Tensor" | "Index" | "Mask" => Some("a network holds no tensors: a parameter is a `Param<…>` with `#[init(…)]`"),
+        "String" | "Vec" | "Option" | "Box" | "Rc" | "Arc" | "Cell" | "RefCell" | "Mutex" | "HashMap" | "BTreeMap" => {
+            Some("a field of a network is a layer, an array of layers, a `Param`, or a plain value with `#[option(default)]`")
+        }
+        _ => None,
+    }
+}
+
 /// The attributes of one field.
 struct Parser<'a> {
     init: Option<(Attribute, Expr)>,
@@ -114,6 +128,10 @@ impl Parser<'_> {
             let shown = default.to_token_stream();
             self.errors.at(ty, format!("a plain value needs a default: write `#[option({shown})]`"));
             return FieldKind::Option { ty: ty.clone(), default };
+        }
+        if let Some(message) = no_layer(ty) {
+            self.errors.at(ty, message);
+            return self.placeholder();
         }
         match ty {
             Type::Path(_) => FieldKind::Layer(self.layer(ty, own)),

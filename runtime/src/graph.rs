@@ -258,8 +258,8 @@ impl Stage {
     }
 
     /// Reads a field of a network.
-    pub fn field(&mut self, field: &impl crate::network::Field) -> Value {
-        field.value(self)
+    pub fn field<F: crate::network::Field>(&mut self, field: &F) -> F::Staged {
+        field.staged(self)
     }
 
     /// Adds to the gradient of a field.

@@ -105,15 +105,20 @@ impl Param {
 
 /// A field that the body of a network function can read: a parameter or a plain option.
 pub trait Field {
+    /// What the field is in a body: a [`Value`] for a parameter, itself for an option.
+    type Staged;
+
     /// The field as an argument of network functions.
-    fn value(&self, g: &mut Stage) -> Value;
+    fn staged(&self, g: &mut Stage) -> Self::Staged;
 
     /// Adds to the gradient of the field.
     fn accumulate(&self, _g: &mut Stage, _d: Grad) {}
 }
 
 impl Field for Param {
-    fn value(&self, g: &mut Stage) -> Value {
+    type Staged = Value;
+
+    fn staged(&self, g: &mut Stage) -> Value {
         assert!(self.present, "a parameter that the network was built without was read");
         Value::Var(g.param(self.id, self.sizes()))
     }
@@ -126,8 +131,10 @@ impl Field for Param {
 macro_rules! option_fields {
     ($($ty:ty),*) => {$(
         impl Field for $ty {
-            fn value(&self, _g: &mut Stage) -> Value {
-                Value::from(*self)
+            type Staged = $ty;
+
+            fn staged(&self, _g: &mut Stage) -> $ty {
+                *self
             }
         }
     )*};

@@ -1,4 +1,5 @@
-//! Finite differences on the f64 reference, for every test of gradients.
+//! Finite differences on the f64 reference, for every test of gradients, and numbers for tests.
+#![allow(dead_code)] // each test program uses a part of it
 
 use downhill::graph::Op;
 use downhill::network::{Function, Network};

@@ -1,6 +1,7 @@
 //! Machine code in memory: compiled once for each distinct kernel, freed with its last user.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use cranelift_codegen::control::ControlPlane;
@@ -35,15 +36,22 @@ impl Compiled {
     /// `operands` must point to as many pointers as the kernel has operands, each to memory that
     /// covers all that the kernel's loops reach, and written ones must not be in use elsewhere.
     pub(crate) unsafe fn run(&self, operands: *const *mut u8) {
-        // SAFETY: the code at this offset was compiled as a function of this signature.
-        let kernel: extern "C" fn(*const *mut u8) =
-            unsafe { std::mem::transmute(self.code.map.as_ptr().add(self.offset)) };
+        // SAFETY: the code at this address was compiled as a function of this signature.
+        let kernel: extern "C" fn(*const *mut u8) = unsafe { std::mem::transmute(self.address()) };
         kernel(operands);
+    }
+
+    /// Where the kernel's code starts; it is there as long as `self` lives.
+    pub(super) fn address(&self) -> *const u8 {
+        self.code.map[self.offset..].as_ptr()
     }
 }
 
 /// Kernels that some program still holds, by what they compute.
-static KNOWN: Mutex<Option<HashMap<LoopKernel, (Weak<Code>, usize)>>> = Mutex::new(None);
+pub(super) struct Cache<K>(Mutex<Option<HashMap<K, (Weak<Code>, usize)>>>);
+
+/// Loop nests.
+static KNOWN: Cache<LoopKernel> = Cache::new();
 
 /// The machine at hand.
 struct Target {
@@ -71,42 +79,59 @@ fn target() -> Result<&'static Target, Error> {
     made.as_ref().map_err(|message| Error::Compile { what: "for this machine".into(), message: message.clone() })
 }
 
-/// Compiles kernels, those that are known already not again.
+/// Compiles loop nests, those that are known already not again.
 pub(crate) fn compile(kernels: &[&LoopKernel]) -> Result<Vec<Compiled>, Error> {
-    let mut known = KNOWN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let known = known.get_or_insert_default();
-    known.retain(|_, (code, _)| code.strong_count() > 0);
-    let mut found: HashMap<&LoopKernel, Compiled> = HashMap::new();
-    let mut fresh: Vec<(&LoopKernel, usize)> = Vec::new();
-    let mut bytes = Vec::new();
-    for &kernel in kernels {
-        if found.contains_key(kernel) || fresh.iter().any(|(k, _)| *k == kernel) {
-            continue;
-        }
-        match known.get(kernel).and_then(|(code, offset)| Some((code.upgrade()?, *offset))) {
-            Some((code, offset)) => {
-                found.insert(kernel, Compiled { code, offset });
-            }
-            None => {
-                bytes.resize(bytes.len().next_multiple_of(64), 0);
-                fresh.push((kernel, bytes.len()));
-                bytes.extend(machine_code(kernel)?);
-            }
-        }
+    KNOWN.compile(kernels, machine_code)
+}
+
+impl<K: Clone + Eq + Hash> Cache<K> {
+    pub(super) const fn new() -> Cache<K> {
+        Cache(Mutex::new(None))
     }
-    if !fresh.is_empty() {
-        let code = Arc::new(Code::new(&bytes)?);
-        for (kernel, offset) in fresh {
-            known.insert(kernel.clone(), (Arc::downgrade(&code), offset));
-            found.insert(kernel, Compiled { code: code.clone(), offset });
+
+    /// The kernels for these keys. The code of those that are not known yet is put together in one
+    /// piece of memory.
+    pub(super) fn compile(
+        &self,
+        keys: &[&K],
+        machine_code: impl Fn(&K) -> Result<Vec<u8>, Error>,
+    ) -> Result<Vec<Compiled>, Error> {
+        let mut known = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let known = known.get_or_insert_default();
+        known.retain(|_, (code, _)| code.strong_count() > 0);
+        let mut found: HashMap<&K, Compiled> = HashMap::new();
+        let mut fresh: Vec<(&K, usize)> = Vec::new();
+        let mut bytes = Vec::new();
+        for &key in keys {
+            if found.contains_key(key) || fresh.iter().any(|(k, _)| *k == key) {
+                continue;
+            }
+            match known.get(key).and_then(|(code, offset)| Some((code.upgrade()?, *offset))) {
+                Some((code, offset)) => {
+                    found.insert(key, Compiled { code, offset });
+                }
+                None => {
+                    bytes.resize(bytes.len().next_multiple_of(64), 0);
+                    fresh.push((key, bytes.len()));
+                    bytes.extend(machine_code(key)?);
+                }
+            }
         }
+        if !fresh.is_empty() {
+            let code = Arc::new(Code::new(&bytes)?);
+            for (key, offset) in fresh {
+                known.insert(key.clone(), (Arc::downgrade(&code), offset));
+                found.insert(key, Compiled { code: code.clone(), offset });
+            }
+        }
+        Ok(keys.iter().map(|key| found[key].clone()).collect())
     }
-    Ok(kernels.iter().map(|kernel| found[kernel].clone()).collect())
 }
 
 impl Code {
     fn new(bytes: &[u8]) -> Result<Code, Error> {
-        let refused = |error: std::io::Error| Error::Compile { what: "memory for code".into(), message: error.to_string() };
+        let refused =
+            |error: std::io::Error| Error::Compile { what: "memory for code".into(), message: error.to_string() };
         let mut map = memmap2::MmapMut::map_anon(bytes.len()).map_err(refused)?;
         map.copy_from_slice(bytes);
         Ok(Code { map: map.make_exec().map_err(refused)? })

@@ -1,9 +1,10 @@
 //! Machine code for kernels: strips of plain instructions, the functions expanded into them, and
-//! their emission with Cranelift.
+//! their emission with Cranelift; matrix products in `matmul`.
 
 mod code;
 mod emit;
 mod math;
+pub(crate) mod matmul;
 pub(crate) mod strip;
 
 pub(crate) use code::{Compiled, compile};

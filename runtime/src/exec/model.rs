@@ -1,6 +1,6 @@
 //! A network with the numbers of its parameters.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::staged::{self, Signature};
 use super::{Buffer, Place, Program};
@@ -33,7 +33,8 @@ use crate::tensor::{Input, Inputs, Tensor};
 pub struct Model<N: Network> {
     net: N,
     params: Buffer,
-    entries: Vec<Entry>,
+    /// Shared with the steps that were made for this model.
+    entries: Arc<[Entry]>,
     compiled: Mutex<Vec<Compiled>>,
 }
 
@@ -87,7 +88,7 @@ impl<N: Network> Model<N> {
                 param.init().fill(&mut params[entry.offset..entry.offset + entry.len()], seed, id);
             }
         }
-        Model { net, params, entries, compiled: Mutex::default() }
+        Model { net, params, entries: entries.into(), compiled: Mutex::default() }
     }
 
     /// The network without its numbers.
@@ -208,10 +209,7 @@ impl<N: Network> Model<N> {
     }
 
     pub(super) fn entry(&self, name: &str) -> Result<&Entry> {
-        self.entries.iter().find(|e| e.name == name).ok_or_else(|| Error::UnknownParam {
-            name: name.into(),
-            known: self.entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
-        })
+        find(&self.entries, name)
     }
 
     /// The numbers of a parameter.
@@ -219,7 +217,7 @@ impl<N: Network> Model<N> {
         &self.params[entry.offset..entry.offset + entry.len()]
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(super) fn entries(&self) -> &Arc<[Entry]> {
         &self.entries
     }
 
@@ -230,6 +228,14 @@ impl<N: Network> Model<N> {
     pub(super) fn params_len(&self) -> usize {
         self.params.len()
     }
+}
+
+/// The parameter of a name.
+pub(super) fn find<'e>(entries: &'e [Entry], name: &str) -> Result<&'e Entry> {
+    entries.iter().find(|e| e.name == name).ok_or_else(|| Error::UnknownParam {
+        name: name.into(),
+        known: entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
+    })
 }
 
 pub(super) fn input_ptr(input: Input<'_>) -> *mut f32 {

@@ -67,6 +67,9 @@ impl Stage {
         let roots = self.roots(values)?;
         let live = self.graph().live(roots.iter().copied());
         for (_, node) in self.graph().vars().filter(|(v, _)| live[v.0 as usize]) {
+            if node.is_empty() {
+                return Err(refused(&format!("the result of {} has no elements", node.name())));
+            }
             match node.op {
                 Op::Input(slot) => match inputs.get(slot) {
                     Some(x) if x.shape() == node.shape && x.dtype() == node.dtype => {}

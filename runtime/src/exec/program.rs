@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use super::Buffer;
+use crate::codegen::matmul::{self, Level, Product};
 use crate::codegen::{Compiled, compile};
 use crate::error::Result;
 use crate::graph::{Graph, Op, Var};
-use crate::kernel::{Call, MatMul, Plan, Spot, Work, plan};
+use crate::kernel::{Call, Plan, Spot, Work, plan};
 
 /// Where a value lives that comes from outside or goes there: a pointer of the caller's, and an
 /// offset from it in elements.
@@ -42,7 +43,7 @@ struct Step {
 
 enum Kernel {
     Loop(Compiled),
-    MatMul(MatMul),
+    MatMul(Product),
     Gather { count: usize, width: usize },
     ScatterAdd { count: usize, width: usize, rows: usize },
 }
@@ -66,6 +67,8 @@ impl Program {
         let plan = plan(graph, source, outputs)?;
         let loops: Vec<_> = plan.calls.iter().filter_map(Call::loop_kernel).collect();
         let mut compiled = compile(&loops)?.into_iter();
+        let products: Vec<_> = plan.calls.iter().filter_map(Call::matmul).collect();
+        let mut products = matmul::compile(&products, Level::current()?)?.into_iter();
         let mut arena = arena(&plan);
         let base = arena.as_mut_ptr();
         let mut program = Program {
@@ -94,7 +97,10 @@ impl Program {
                     Some(code) => Kernel::Loop(code),
                     None => unreachable!("one compiled kernel for each loop"),
                 },
-                Work::MatMul(product) => Kernel::MatMul(product),
+                Work::MatMul(_) => match products.next() {
+                    Some(product) => Kernel::MatMul(product),
+                    None => unreachable!("one compiled product for each"),
+                },
                 Work::Gather { count, width } => Kernel::Gather { count, width },
                 Work::ScatterAdd { count, width, rows } => Kernel::ScatterAdd { count, width, rows },
             };
@@ -171,52 +177,14 @@ impl Kernel {
             match self {
                 Kernel::Loop(code) => code.run(operands.as_ptr()),
                 Kernel::MatMul(product) => {
-                    multiply(product, &product.batch, operands[0].cast(), operands[1].cast(), operands[2].cast());
+                    // A product without packing has no room of its own, and touches none.
+                    let scratch = operands.get(3).map_or(std::ptr::null_mut(), |room| room.cast());
+                    product.run(operands[0].cast(), operands[1].cast(), operands[2].cast(), scratch);
                 }
                 Kernel::Gather { count, width } => gather(*count, *width, operands),
                 Kernel::ScatterAdd { count, width, rows } => scatter_add(*count, *width, *rows, operands),
             }
         }
-    }
-}
-
-/// Matrix products over all pairs.
-///
-/// # Safety
-///
-/// The matrices must be where the strides say, and the result must be apart from the others.
-unsafe fn multiply(p: &MatMul, batch: &[(usize, [isize; 3])], a: *const f32, b: *const f32, c: *mut f32) {
-    if let [(size, [sa, sb, sc]), rest @ ..] = batch {
-        for i in 0..*size as isize {
-            // SAFETY: promised by the caller.
-            unsafe { multiply(p, rest, a.offset(i * sa), b.offset(i * sb), c.offset(i * sc)) };
-        }
-        return;
-    }
-    let [[a_row, a_col], [b_row, b_col], [c_row, c_col]] = p.strides;
-    // SAFETY: promised by the caller; with `read_dst` off the result is only written.
-    unsafe {
-        gemm::gemm(
-            p.m,
-            p.n,
-            p.k,
-            c,
-            c_col,
-            c_row,
-            false,
-            a,
-            a_col,
-            a_row,
-            b,
-            b_col,
-            b_row,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
     }
 }
 

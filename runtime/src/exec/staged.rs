@@ -78,6 +78,10 @@ fn checked<N>(net: &N, f: &Function<N>, inputs: &impl Inputs) -> Result<(Stage, 
             found: inputs.count(),
         });
     }
+    if let Some(i) = (0..inputs.count()).find(|&i| inputs.input(i).shape().contains(&0)) {
+        let message = format!("`{}` has no elements, its shape is {:?}", f.inputs[i], inputs.input(i).shape());
+        return Err(Error::Shape { function: f.name.into(), message });
+    }
     let types: Vec<Type> =
         (0..inputs.count()).map(|i| inputs.input(i)).map(|x| Type::tensor(x.dtype(), Shape::sizes(x.shape()))).collect();
     let mut cx = Check::record();
@@ -125,6 +129,11 @@ fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, inputs: usize) -> Res
         return Err(Error::Shape { function: f.name.into(), message: message.into() });
     }
     let (graph, grads) = g.finish();
+    // Loops run at least once, so nothing without elements may be compiled.
+    if let Some(node) = graph.nodes().iter().find(|node| node.is_empty()) {
+        let message = format!("the result of {} has no elements, its shape is {:?}", node.name(), node.shape);
+        return Err(Error::Shape { function: f.name.into(), message });
+    }
     let roots = outputs.iter().copied().chain(grads.iter().flatten().copied());
     let bounds = index_bounds(&graph, roots, inputs)
         .map_err(|message| Error::Shape { function: f.name.into(), message })?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::model::{Entry, input_ptr};
+use super::model::{Entry, find, input_ptr};
 use super::staged::{self, Signature};
 use super::{Buffer, Model, Place, Program};
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ use crate::tensor::{Inputs, Tensor};
 /// ```
 pub struct Step<N: Network> {
     function: Function<N>,
-    entries: Vec<Entry>,
+    entries: Arc<[Entry]>,
     optimizer: Arc<dyn Optimizer>,
     update: Program,
     /// One array a state of the optimizer.
@@ -77,7 +77,7 @@ impl<N: Network> Step<N> {
         let len = model.params_len();
         Ok(Step {
             function: loss,
-            entries: model.entries().to_vec(),
+            entries: model.entries().clone(),
             update: compile_update(&*optimizer, len)?,
             state: optimizer.state().iter().map(|_| Buffer::zeros(len)).collect(),
             grads: Buffer::zeros(len),
@@ -122,7 +122,7 @@ impl<N: Network> Step<N> {
     ///
     /// When the inputs do not fit the signature or an index is out of range.
     pub fn differentiate(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
-        if model.entries() != self.entries {
+        if !Arc::ptr_eq(model.entries(), &self.entries) && **model.entries() != *self.entries {
             return Err(Error::OtherModel { expected: N::NAME, parameters: self.entries.iter().map(Entry::len).sum() });
         }
         let found = self.variants.iter().position(|v| v.signature.fits(&inputs));
@@ -152,10 +152,7 @@ impl<N: Network> Step<N> {
     ///
     /// When there is none of that name.
     pub fn grad(&self, name: &str) -> Result<Tensor> {
-        let entry = self.entries.iter().find(|e| e.name == name).ok_or_else(|| Error::UnknownParam {
-            name: name.into(),
-            known: self.entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
-        })?;
+        let entry = find(&self.entries, name)?;
         Tensor::new(entry.shape.clone(), &self.grads[entry.offset..entry.offset + entry.len()])
     }
 
@@ -183,7 +180,7 @@ fn compile_loss<N: Network>(model: &Model<N>, function: &Function<N>, inputs: &i
     let staged = staged::stage_loss(model.net(), function, inputs)?;
     let count = inputs.count();
     let mut outputs = vec![(staged.outputs[0], Place { slot: 1 + count, offset: 0 })];
-    for (grad, entry) in staged.grads.iter().zip(model.entries()) {
+    for (grad, entry) in staged.grads.iter().zip(model.entries().iter()) {
         if let Some(v) = grad {
             outputs.push((*v, Place { slot: 2 + count, offset: entry.offset }));
         }

@@ -112,7 +112,7 @@ impl<N: Network> Model<N> {
     /// What keeps the tensors of a file from being the parameters of this model.
     fn misfits(&self, tensors: &SafeTensors<'_>) -> Vec<String> {
         let mut problems = Vec::new();
-        for entry in self.entries() {
+        for entry in self.entries().iter() {
             let (name, shape) = (&entry.name, &entry.shape);
             match tensors.tensor(name) {
                 Err(_) => problems.push(format!("`{name}` {shape:?} is missing from the file")),

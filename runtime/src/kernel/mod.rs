@@ -57,7 +57,7 @@ pub(crate) struct MatMul {
 pub(crate) enum Work {
     /// A compiled loop nest.
     Loop(LoopKernel),
-    /// Matrix products: left, right, result.
+    /// Matrix products: left, right, result, and scratch memory if they need it.
     MatMul(MatMul),
     /// Rows by number: table, index, result.
     Gather { count: usize, width: usize },
@@ -72,7 +72,7 @@ pub(crate) enum Home {
     Value(Var),
     /// Result number `i` of the program, where a value must be in more than one place.
     Copy(usize),
-    /// Room for a row while a kernel runs, by number.
+    /// Room for a row or a panel while a kernel runs, by number.
     Scratch(usize),
 }
 
@@ -98,6 +98,14 @@ impl Call {
     pub(crate) fn loop_kernel(&self) -> Option<&LoopKernel> {
         match &self.work {
             Work::Loop(kernel) => Some(kernel),
+            _ => None,
+        }
+    }
+
+    /// The matrix products to be compiled, if it is one.
+    pub(crate) fn matmul(&self) -> Option<&MatMul> {
+        match &self.work {
+            Work::MatMul(product) => Some(product),
             _ => None,
         }
     }

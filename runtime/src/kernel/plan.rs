@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::access::dense;
 use super::fuse::{Fusion, Item, is_source};
 use super::{Call, Home, MatMul, Operand, Work, lower};
+use crate::codegen::matmul::{Level, scratch};
 use crate::error::Error;
 use crate::exec::{Buffer, Place};
 use crate::graph::{Graph, Op, Var};
@@ -45,7 +46,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     for item in &fusion.items {
         match item {
             Item::Group(group) => calls.push(lower::lower(&fusion, group, &mut rooms)),
-            Item::Alone(v) => alone(&fusion, *v, &mut calls),
+            Item::Alone(v) => alone(&fusion, *v, &mut calls, &mut rooms)?,
         }
     }
     for (i, &(v, place)) in outputs.iter().enumerate() {
@@ -84,7 +85,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
 }
 
 /// The call of an operation that is a kernel by itself.
-fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>) {
+fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>, rooms: &mut Vec<usize>) -> Result<(), Error> {
     let graph = fusion.graph;
     let node = &graph[v];
     let operand = |v: Var| {
@@ -97,7 +98,15 @@ fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>) {
         calls.push(Call { work, operands, nodes: vec![v] });
     };
     match &node.op {
-        Op::MatMul(ta, tb) => push(Work::MatMul(product(fusion, v, *ta, *tb)), &node.args),
+        Op::MatMul(ta, tb) => {
+            let product = product(fusion, v, *ta, *tb);
+            let room = scratch(&product, Level::current()?);
+            push(Work::MatMul(product), &node.args);
+            if let (1.., Some(call)) = (room, calls.last_mut()) {
+                call.operands.push(Operand { home: Home::Scratch(rooms.len()), offset: 0 });
+                rooms.push(room);
+            }
+        }
         Op::Gather => {
             let count = graph[node.args[1]].len();
             let width = graph[node.args[0]].shape[1..].iter().product();
@@ -124,6 +133,7 @@ fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>) {
         }
         op => unreachable!("{op:?} is computed in a loop nest"),
     }
+    Ok(())
 }
 
 /// The strides of a dense shape, also along axes of size one.

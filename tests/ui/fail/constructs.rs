@@ -47,11 +47,6 @@ fn errors(x: Tensor) -> Tensor {
 }
 
 #[network]
-fn unknown(x: Tensor) -> Tensor {
-    relo(x) + y
-}
-
-#[network]
 fn no_result(x: Tensor) {
     relu(x);
 }

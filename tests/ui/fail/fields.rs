@@ -7,12 +7,6 @@ struct NoInit {
 }
 
 #[network]
-struct WrongInit {
-    #[init(zeroes)]
-    weight: Param<3>,
-}
-
-#[network]
 struct NoOption {
     eps: f32,
 }
@@ -20,6 +14,11 @@ struct NoOption {
 #[network]
 struct NoNetwork {
     name: String,
+}
+
+#[network]
+struct HoldsTensor {
+    weight: Tensor<3>,
 }
 
 #[network]
@@ -44,11 +43,6 @@ enum Choice {
 struct WrongOption {
     #[layer(bais = false)]
     layer: Linear<2, 2>,
-}
-
-#[network]
-struct WrongCount {
-    layer: Linear<2>,
 }
 
 #[network]

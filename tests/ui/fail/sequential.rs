@@ -8,11 +8,6 @@ struct Stack {
     out: Linear<30, 10>,
 }
 
-#[network(sequential, loss = cross_entropie)]
-struct Misspelt {
-    only: Linear<2, 2>,
-}
-
 #[network(sequential)]
 struct WithParam {
     only: Linear<2, 2>,

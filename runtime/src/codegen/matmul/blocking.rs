@@ -1,0 +1,115 @@
+//! How a product is cut into pieces that fit registers and caches.
+//!
+//! A *chunk* is a range of the inner dimension, a *panel* a few vectors of columns, a *tile* a few
+//! rows of a panel, whose sums stay in registers for a whole chunk. All follow from the sizes and
+//! strides alone, so that the order of additions does too.
+
+use super::{Level, Spec, split};
+
+/// Steps along the inner dimension in one turn of a loop.
+pub(super) const UNROLL: usize = 4;
+
+/// Elements of a chunk of a panel: half of a first-level cache of 32 KiB, which the tile's rows and
+/// results share.
+const PANEL: usize = 6144;
+
+/// How the right matrix gets into a panel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// Vectors of its rows are read where they are.
+    Direct,
+    /// Its rows are copied.
+    Rows,
+    /// Its columns are contiguous, and are turned into rows.
+    Transposed,
+    /// Nothing is contiguous: single elements are copied.
+    Scattered,
+}
+
+/// Panels of one width.
+#[derive(Clone, Debug)]
+pub(super) struct Panel {
+    /// How many there are.
+    pub(super) count: usize,
+    pub(super) columns: usize,
+    pub(super) vectors: usize,
+    /// Whether the last vector is not a whole one.
+    pub(super) masked: bool,
+    /// How many tiles there are of how many rows each.
+    pub(super) tiles: Vec<(usize, usize)>,
+}
+
+/// The pieces of a product.
+#[derive(Clone, Debug)]
+pub(super) struct Blocking {
+    /// Elements of a vector.
+    pub(super) lanes: usize,
+    pub(super) packing: Packing,
+    pub(super) chunks: usize,
+    /// The length of all chunks but the last, a multiple of `UNROLL` if there are more than one.
+    pub(super) chunk: usize,
+    pub(super) last: usize,
+    pub(super) panels: Vec<Panel>,
+}
+
+/// The vector registers there are.
+pub(super) fn registers(level: Level) -> usize {
+    if level == Level::Avx512 { 32 } else { 16 }
+}
+
+/// The most rows of a tile: sums, a row of the panel, and an element of the left matrix must fit
+/// the registers, with AVX2 also the mask.
+fn rows(level: Level, vectors: usize, masked: bool) -> usize {
+    let mask = (masked && level != Level::Avx512) as usize;
+    (registers(level) - 1 - vectors - mask) / vectors
+}
+
+impl Blocking {
+    pub(super) fn new(spec: &Spec) -> Blocking {
+        let lanes = if spec.level == Level::Avx512 { 16 } else { 8 };
+        // A product of few rows has registers for wider panels.
+        let widest = (2..=8).rev().find(|&v| rows(spec.level, v, true) >= spec.m).unwrap_or(2);
+        let width = widest * lanes;
+        let panel = |count: usize, columns: usize| {
+            let (vectors, masked) = (columns.div_ceil(lanes), columns % lanes != 0);
+            let tiles = split(spec.m, rows(spec.level, vectors.max(1), masked));
+            Panel { count, columns, vectors, masked, tiles: tiles.into_iter().filter(|t| t.0 > 0).collect() }
+        };
+        let panels: Vec<Panel> = [panel(spec.n / width, width), panel(1, spec.n % width)]
+            .into_iter()
+            .filter(|p| p.count * p.columns > 0)
+            .collect();
+        let tiles = panels.iter().flat_map(|p| &p.tiles).map(|(count, _)| count).sum();
+        let packing = Packing::new(spec, tiles);
+        let longest = if packing == Packing::Direct && tiles == 1 {
+            spec.k
+        } else {
+            PANEL / width.min(spec.n.next_multiple_of(lanes))
+        };
+        let chunks = spec.k.div_ceil(longest.max(UNROLL)).max(1);
+        let chunk = if chunks == 1 { spec.k } else { spec.k.div_ceil(chunks).next_multiple_of(UNROLL) };
+        Blocking { lanes, packing, chunks, chunk, last: spec.k - (chunks - 1) * chunk, panels }
+    }
+
+    /// The elements of the memory for one packed panel.
+    pub(super) fn scratch(&self) -> usize {
+        if self.packing == Packing::Direct {
+            return 0;
+        }
+        let widest = self.panels.iter().map(|p| p.vectors).max().unwrap_or(0);
+        widest * self.lanes * self.chunk.max(self.last)
+    }
+}
+
+impl Packing {
+    fn new(spec: &Spec, tiles: usize) -> Packing {
+        let [row, column] = spec.strides[1];
+        match (row, column) {
+            (_, 1) if tiles > 2 && spec.n > 64 => Packing::Rows,
+            (_, 1) => Packing::Direct,
+            _ if spec.n == 1 => Packing::Direct,
+            (1, _) => Packing::Transposed,
+            _ => Packing::Scattered,
+        }
+    }
+}

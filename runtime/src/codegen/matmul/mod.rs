@@ -1,0 +1,224 @@
+//! Matrix products: kernels for the exact sizes and strides.
+//!
+//! On x86-64 a kernel is emitted with vectors of 512 or 256 bits (`x86`), which Cranelift does not
+//! have; `blocking` chooses its tiles. Elsewhere `portable` computes the product.
+
+#[cfg(target_arch = "x86_64")]
+mod blocking;
+#[cfg(target_arch = "x86_64")]
+mod pack;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::sync::OnceLock;
+
+#[cfg(target_arch = "x86_64")]
+use super::code::{Cache, Compiled};
+use crate::error::{Error, Result};
+use crate::kernel::MatMul;
+
+/// The vector instructions that kernels are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Level {
+    /// What the compiler of the library makes of a plain loop.
+    Portable,
+    /// AVX2 and FMA.
+    Avx2,
+    /// AVX-512F.
+    Avx512,
+}
+
+impl Level {
+    /// The best level of this machine.
+    fn best() -> Level {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                return Level::Avx512;
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                return Level::Avx2;
+            }
+        }
+        Level::Portable
+    }
+
+    /// The level in use: the best, or the lower one that the environment variable `DOWNHILL_SIMD`
+    /// asks for. It is read once.
+    ///
+    /// # Errors
+    ///
+    /// When the variable names no level, or one that this machine does not have.
+    pub(crate) fn current() -> Result<Level> {
+        static LEVEL: OnceLock<Result<Level, String>> = OnceLock::new();
+        let level = LEVEL.get_or_init(|| {
+            let Ok(name) = std::env::var("DOWNHILL_SIMD") else { return Ok(Level::best()) };
+            let level = match name.as_str() {
+                "avx512" => Level::Avx512,
+                "avx2" => Level::Avx2,
+                "portable" => Level::Portable,
+                _ => return Err(name),
+            };
+            if level <= Level::best() { Ok(level) } else { Err(format!("{name}, which this machine does not have")) }
+        });
+        level.clone().map_err(|found| Error::Setting {
+            setting: "DOWNHILL_SIMD",
+            expected: "avx512, avx2 or portable",
+            found,
+        })
+    }
+}
+
+/// A product of two matrices at one level: what a kernel is compiled for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Spec {
+    level: Level,
+    m: usize,
+    n: usize,
+    k: usize,
+    strides: [[isize; 2]; 3],
+}
+
+/// Rows of a product that one kernel computes. More are split, so that the rows of the left matrix
+/// stay in the second-level cache while the kernel goes along the columns of the right one.
+const ROWS: usize = 768;
+
+/// Strides up to which all offsets in a kernel fit 32 bits: at most 256 of them are added up.
+const FAR: usize = 1 << 21;
+
+/// Splits `len` into parts of at most `most`, as equal as can be: numbers and sizes.
+fn split(len: usize, most: usize) -> [(usize, usize); 2] {
+    let parts = len.div_ceil(most).max(1);
+    [(len % parts, len / parts + 1), (parts - len % parts, len / parts)]
+}
+
+/// The parts of a product that have kernels: how many after each other, and for what.
+fn parts(p: &MatMul, level: Level) -> Vec<(usize, Spec)> {
+    let far = p.strides.iter().flatten().any(|s| s.unsigned_abs() > FAR);
+    if level == Level::Portable || far || p.strides[2][1] != 1 {
+        let spec = Spec { level: Level::Portable, m: p.m, n: p.n, k: p.k, strides: p.strides };
+        return vec![(1, spec)];
+    }
+    let part = |(count, m)| (count, Spec { level, m, n: p.n, k: p.k, strides: p.strides });
+    split(p.m, ROWS).into_iter().filter(|&(count, m)| count * m * p.n > 0).map(part).collect()
+}
+
+/// The elements of scratch memory that a product needs.
+pub(crate) fn scratch(p: &MatMul, level: Level) -> usize {
+    parts(p, level).iter().map(|(_, spec)| spec.scratch()).max().unwrap_or(0)
+}
+
+/// A compiled product.
+pub(crate) struct Product {
+    matmul: MatMul,
+    parts: Vec<Part>,
+}
+
+/// Rows of a product.
+struct Part {
+    /// How many times, each over the next rows.
+    count: usize,
+    spec: Spec,
+    /// None at the portable level.
+    #[cfg(target_arch = "x86_64")]
+    code: Option<Compiled>,
+}
+
+/// Kernels that some program still holds.
+#[cfg(target_arch = "x86_64")]
+static KNOWN: Cache<Spec> = Cache::new();
+
+/// Compiles products, those that are known already not again.
+pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>> {
+    let specs: Vec<Vec<(usize, Spec)>> = products.iter().map(|p| parts(p, level)).collect();
+    #[cfg(target_arch = "x86_64")]
+    let mut compiled = {
+        let emitted: Vec<&Spec> =
+            specs.iter().flatten().map(|(_, spec)| spec).filter(|s| s.level != Level::Portable).collect();
+        KNOWN.compile(&emitted, x86::machine_code)?.into_iter()
+    };
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
+    let mut part = |(count, spec): (usize, Spec)| Part {
+        count,
+        #[cfg(target_arch = "x86_64")]
+        code: if spec.level == Level::Portable { None } else { compiled.next() },
+        spec,
+    };
+    let product = |(&p, specs): (&&MatMul, Vec<(usize, Spec)>)| Product {
+        matmul: p.clone(),
+        parts: specs.into_iter().map(&mut part).collect(),
+    };
+    Ok(products.iter().zip(specs).map(product).collect())
+}
+
+impl Product {
+    /// Computes the product of every pair.
+    ///
+    /// # Safety
+    ///
+    /// `a` and `b` must point to matrices of the product's sizes and strides, `c` to room for the
+    /// results that nothing else uses, and `scratch` to as many elements as [`scratch`] says.
+    pub(crate) unsafe fn run(&self, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) {
+        // SAFETY: promised by the caller.
+        unsafe { self.pairs(&self.matmul.batch, a, b, c, scratch) };
+    }
+
+    /// # Safety
+    ///
+    /// As `run`, for the pairs along `batch`.
+    unsafe fn pairs(&self, batch: &[(usize, [isize; 3])], a: *const f32, b: *const f32, c: *mut f32, s: *mut f32) {
+        if let [(size, [da, db, dc]), rest @ ..] = batch {
+            for i in 0..*size as isize {
+                // SAFETY: promised by the caller.
+                unsafe { self.pairs(rest, a.offset(i * da), b.offset(i * db), c.offset(i * dc), s) };
+            }
+            return;
+        }
+        let mut row = 0;
+        for part in &self.parts {
+            for _ in 0..part.count {
+                let [[a_row, _], _, [c_row, _]] = self.matmul.strides;
+                // SAFETY: promised by the caller; the parts are one behind the other in the matrix.
+                unsafe { part.run(a.offset(row * a_row), b, c.offset(row * c_row), s) };
+                row += part.spec.m as isize;
+            }
+        }
+    }
+}
+
+impl Part {
+    /// # Safety
+    ///
+    /// As [`Product::run`], for these rows of one pair.
+    unsafe fn run(&self, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(code) = &self.code {
+            // SAFETY: the code was emitted as a function of this signature, for the calling
+            // convention named here, and is alive; the caller answers for the memory.
+            unsafe {
+                let kernel: unsafe extern "sysv64" fn(*const f32, *const f32, *mut f32, *mut f32) =
+                    std::mem::transmute(code.address());
+                kernel(a, b, c, scratch);
+            }
+            return;
+        }
+        let _ = scratch;
+        // SAFETY: promised by the caller.
+        unsafe { portable::multiply(&self.spec, a, b, c) };
+    }
+}
+
+impl Spec {
+    fn scratch(&self) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if self.level != Level::Portable {
+            return blocking::Blocking::new(self).scratch();
+        }
+        0
+    }
+}

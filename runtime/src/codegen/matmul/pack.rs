@@ -1,0 +1,86 @@
+//! Copies a chunk of a panel of the right matrix into scratch memory, row behind row.
+
+use iced_x86::code_asm::registers::*;
+use iced_x86::code_asm::*;
+
+use super::blocking::{Packing, Panel, UNROLL};
+use super::simd::Emit;
+use super::x86::{B_AT, B_FROM, Emitter, SCRATCH, at};
+
+/// Where the copy is written, and a register for what is copied. Tiles use them otherwise.
+const TO: AsmRegister64 = r10;
+const ELEMENT: AsmRegister32 = r9d;
+
+impl Emitter<'_> {
+    /// Packs the chunk of the panel at `B_FROM` into `SCRATCH`.
+    pub(super) fn pack(&mut self, panel: &Panel) -> Emit {
+        let [row, column] = self.spec.strides[1].map(|s| 4 * s as i64);
+        let bytes = 4 * self.simd.lanes() as i64;
+        let to_row = panel.vectors as i64 * bytes;
+        let moves = [(B_AT, row), (TO, to_row)];
+        if self.blocking.packing != Packing::Transposed {
+            self.simd.code.mov(B_AT, B_FROM)?;
+            self.simd.code.mov(TO, SCRATCH)?;
+        }
+        match self.blocking.packing {
+            Packing::Direct => Ok(()),
+            Packing::Rows => self.sweep(&moves, &|e, steps| {
+                for step in 0..steps as i64 {
+                    for i in 0..panel.vectors {
+                        let place = i as i64 * bytes;
+                        let masked = panel.masked && i + 1 == panel.vectors;
+                        e.simd.load(i, at(B_AT, step * row + place), masked)?;
+                        e.simd.store(at(TO, step * to_row + place), i, false)?;
+                    }
+                }
+                Ok(())
+            }),
+            Packing::Scattered => {
+                self.sweep(&moves, &|e, steps| e.elements(steps, 0..panel.columns, row, column, to_row))
+            }
+            Packing::Transposed => {
+                // One vector of columns after the other: so many cache lines are in use that more
+                // of them could fall into one set of the cache.
+                for i in 0..panel.vectors {
+                    let lanes = self.simd.lanes();
+                    let columns = lanes.min(panel.columns - i * lanes);
+                    self.simd.code.lea(B_AT, at(B_FROM, (i * lanes) as i64 * column))?;
+                    self.simd.code.lea(TO, at(SCRATCH, i as i64 * bytes))?;
+                    self.sweep(&moves, &|e, steps| match steps {
+                        UNROLL => e.four_steps(columns, column, to_row),
+                        _ => e.elements(steps, 0..columns, row, column, to_row),
+                    })?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Single elements of some rows.
+    fn elements(&mut self, rows: usize, columns: std::ops::Range<usize>, row: i64, column: i64, to_row: i64) -> Emit {
+        for step in 0..rows as i64 {
+            for i in columns.clone() {
+                self.simd.code.mov(ELEMENT, dword_ptr(at(B_AT, step * row + i as i64 * column)))?;
+                self.simd.code.mov(dword_ptr(at(TO, step * to_row + 4 * i as i64)), ELEMENT)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Four elements of each of a vector of columns become four vectors.
+    fn four_steps(&mut self, columns: usize, column: i64, to_row: i64) -> Emit {
+        for r in 0..4 {
+            let source = |quarter: usize| {
+                let i = 4 * quarter + r;
+                (i < columns).then(|| at(B_AT, i as i64 * column))
+            };
+            let sources: Vec<_> = (0..self.simd.lanes() / 4).map(source).collect();
+            self.simd.quarters(r, &sources)?;
+        }
+        self.simd.transpose()?;
+        for r in 0..4 {
+            self.simd.store(at(TO, r as i64 * to_row), 8 + r, false)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! Vector instructions at two widths behind one set of names. Registers and masks are numbered.
+
+use iced_x86::IcedError;
+use iced_x86::code_asm::registers::*;
+use iced_x86::code_asm::*;
+
+use super::Level;
+
+pub(super) type Emit = Result<(), IcedError>;
+
+const ZMM: [AsmRegisterZmm; 32] = [
+    zmm0, zmm1, zmm2, zmm3, zmm4, zmm5, zmm6, zmm7, zmm8, zmm9, zmm10, zmm11, zmm12, zmm13, zmm14, zmm15, zmm16, zmm17,
+    zmm18, zmm19, zmm20, zmm21, zmm22, zmm23, zmm24, zmm25, zmm26, zmm27, zmm28, zmm29, zmm30, zmm31,
+];
+const YMM: [AsmRegisterYmm; 16] =
+    [ymm0, ymm1, ymm2, ymm3, ymm4, ymm5, ymm6, ymm7, ymm8, ymm9, ymm10, ymm11, ymm12, ymm13, ymm14, ymm15];
+const XMM: [AsmRegisterXmm; 16] =
+    [xmm0, xmm1, xmm2, xmm3, xmm4, xmm5, xmm6, xmm7, xmm8, xmm9, xmm10, xmm11, xmm12, xmm13, xmm14, xmm15];
+
+/// An assembler for vectors of 512 or 256 bits.
+pub(super) struct Simd {
+    pub(super) code: CodeAssembler,
+    wide: bool,
+    /// The mask of the last vector of a panel, where it is read from memory.
+    mask: CodeLabel,
+}
+
+/// The register of the mask, for vectors of 256 bits.
+const MASK: AsmRegisterYmm = ymm15;
+
+impl Simd {
+    pub(super) fn new(level: Level) -> Result<Simd, IcedError> {
+        let mut code = CodeAssembler::new(64)?;
+        let mask = code.create_label();
+        Ok(Simd { code, wide: level == Level::Avx512, mask })
+    }
+
+    pub(super) fn wide(&self) -> bool {
+        self.wide
+    }
+
+    /// Elements of a vector.
+    pub(super) fn lanes(&self) -> usize {
+        if self.wide { 16 } else { 8 }
+    }
+
+    /// Marks this place in the code.
+    pub(super) fn here(&mut self) -> Result<CodeLabel, IcedError> {
+        let mut label = self.code.create_label();
+        self.set(&mut label)?;
+        Ok(label)
+    }
+
+    /// Marks this place in the code with a label that was jumped to already.
+    pub(super) fn set(&mut self, label: &mut CodeLabel) -> Emit {
+        self.code.set_label(label)?;
+        // An instruction can bear only one label.
+        self.code.zero_bytes()
+    }
+
+    /// Sets the mask of vectors that have only `lanes` elements.
+    pub(super) fn set_mask(&mut self, lanes: usize) -> Emit {
+        if self.wide {
+            self.code.mov(r10d, (1i32 << lanes) - 1)?;
+            self.code.kmovw(k1, r10d)
+        } else {
+            self.code.vmovups(MASK, ymmword_ptr(self.mask))
+        }
+    }
+
+    /// What `set_mask` reads; comes after the code.
+    pub(super) fn mask_data(&mut self, lanes: usize) -> Emit {
+        if self.wide || lanes == 0 {
+            return Ok(());
+        }
+        let words: [u32; 8] = std::array::from_fn(|i| if i < lanes { u32::MAX } else { 0 });
+        self.code.set_label(&mut self.mask)?;
+        self.code.dd(&words)
+    }
+
+    pub(super) fn zero(&mut self, r: usize) -> Emit {
+        match (self.wide, r) {
+            (_, ..16) => self.code.vxorps(XMM[r], XMM[r], XMM[r]),
+            _ => self.code.vpxord(ZMM[r], ZMM[r], ZMM[r]),
+        }
+    }
+
+    pub(super) fn load(&mut self, r: usize, from: AsmMemoryOperand, masked: bool) -> Emit {
+        match (self.wide, masked) {
+            (true, true) => self.code.vmovups(ZMM[r].k1().z(), zmmword_ptr(from)),
+            (true, false) => self.code.vmovups(ZMM[r], zmmword_ptr(from)),
+            (false, true) => self.code.vmaskmovps(YMM[r], MASK, ymmword_ptr(from)),
+            (false, false) => self.code.vmovups(YMM[r], ymmword_ptr(from)),
+        }
+    }
+
+    pub(super) fn store(&mut self, to: AsmMemoryOperand, r: usize, masked: bool) -> Emit {
+        match (self.wide, masked) {
+            (true, true) => self.code.vmovups(zmmword_ptr(to).k1(), ZMM[r]),
+            (true, false) => self.code.vmovups(zmmword_ptr(to), ZMM[r]),
+            (false, true) => self.code.vmaskmovps(ymmword_ptr(to), MASK, YMM[r]),
+            (false, false) => self.code.vmovups(ymmword_ptr(to), YMM[r]),
+        }
+    }
+
+    /// All lanes of a register from one element.
+    pub(super) fn broadcast(&mut self, r: usize, from: AsmMemoryOperand) -> Emit {
+        match self.wide {
+            true => self.code.vbroadcastss(ZMM[r], dword_ptr(from)),
+            false => self.code.vbroadcastss(YMM[r], dword_ptr(from)),
+        }
+    }
+
+    /// `sum += x * y`, rounded once.
+    pub(super) fn fma(&mut self, sum: usize, x: usize, y: usize) -> Emit {
+        match self.wide {
+            true => self.code.vfmadd231ps(ZMM[sum], ZMM[x], ZMM[y]),
+            false => self.code.vfmadd231ps(YMM[sum], YMM[x], YMM[y]),
+        }
+    }
+
+    /// `sum += x * element`; only with vectors of 512 bits.
+    pub(super) fn fma_element(&mut self, sum: usize, x: usize, element: AsmMemoryOperand) -> Emit {
+        self.code.vfmadd231ps(ZMM[sum], ZMM[x], dword_bcst(element))
+    }
+
+    pub(super) fn add(&mut self, sum: usize, x: usize) -> Emit {
+        match self.wide {
+            true => self.code.vaddps(ZMM[sum], ZMM[sum], ZMM[x]),
+            false => self.code.vaddps(YMM[sum], YMM[sum], YMM[x]),
+        }
+    }
+
+    /// Four elements in each 128 bits of a register; parts without a source are zero.
+    pub(super) fn quarters(&mut self, r: usize, from: &[Option<AsmMemoryOperand>]) -> Emit {
+        match from[0] {
+            Some(first) => self.code.vmovups(XMM[r], xmmword_ptr(first))?,
+            None => self.code.vxorps(XMM[r], XMM[r], XMM[r])?,
+        }
+        for (i, &from) in from.iter().enumerate().skip(1) {
+            let Some(from) = from else { continue };
+            // A broadcast under a mask needs no shuffle, unlike an insertion.
+            match (self.wide, i) {
+                (false, _) => self.code.vinsertf128(YMM[r], YMM[r], xmmword_ptr(from), 1)?,
+                (true, 1) => self.code.vbroadcastf32x4(ZMM[r].k2(), xmmword_ptr(from))?,
+                (true, 2) => self.code.vbroadcastf32x4(ZMM[r].k3(), xmmword_ptr(from))?,
+                (true, _) => self.code.vbroadcastf32x4(ZMM[r].k4(), xmmword_ptr(from))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the masks that `quarters` uses.
+    pub(super) fn set_quarter_masks(&mut self) -> Emit {
+        if !self.wide {
+            return Ok(());
+        }
+        for (mask, bits) in [(k2, 0x00f0), (k3, 0x0f00), (k4, 0xf000)] {
+            self.code.mov(r10d, bits)?;
+            self.code.kmovw(mask, r10d)?;
+        }
+        Ok(())
+    }
+
+    /// Registers 8 to 11 from 0 to 3, each 128 bits of them a 4 x 4 matrix that is transposed.
+    pub(super) fn transpose(&mut self) -> Emit {
+        for (to, (x, y)) in [(4, (0, 1)), (6, (2, 3))] {
+            match self.wide {
+                true => {
+                    self.code.vunpcklps(ZMM[to], ZMM[x], ZMM[y])?;
+                    self.code.vunpckhps(ZMM[to + 1], ZMM[x], ZMM[y])?;
+                }
+                false => {
+                    self.code.vunpcklps(YMM[to], YMM[x], YMM[y])?;
+                    self.code.vunpckhps(YMM[to + 1], YMM[x], YMM[y])?;
+                }
+            }
+        }
+        for (to, (x, y)) in [(8, (4, 6)), (10, (5, 7))] {
+            match self.wide {
+                true => {
+                    self.code.vunpcklpd(ZMM[to], ZMM[x], ZMM[y])?;
+                    self.code.vunpckhpd(ZMM[to + 1], ZMM[x], ZMM[y])?;
+                }
+                false => {
+                    self.code.vunpcklpd(YMM[to], YMM[x], YMM[y])?;
+                    self.code.vunpckhpd(YMM[to + 1], YMM[x], YMM[y])?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

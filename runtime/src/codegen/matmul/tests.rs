@@ -1,0 +1,131 @@
+//! Products at every level that the machine has, against sums in f64.
+
+use super::{Level, compile, scratch};
+use crate::kernel::MatMul;
+
+/// Numbers in memory that ends where the last matrix ends.
+fn numbers(len: usize, seed: usize) -> Vec<f32> {
+    (0..len).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0).collect()
+}
+
+fn levels() -> impl Iterator<Item = Level> {
+    [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(|&level| level <= Level::best())
+}
+
+/// Where the last element of an operand is, and one more.
+fn extent(sizes: &[(usize, isize)]) -> usize {
+    if sizes.iter().any(|s| s.0 == 0) { 0 } else { 1 + sizes.iter().map(|s| (s.0 - 1) * s.1 as usize).sum::<usize>() }
+}
+
+/// Runs a product at every level and compares.
+fn check(p: &MatMul) {
+    let [[ar, ac], [br, bc], [cr, cc]] = p.strides;
+    let along = |i: usize| p.batch.iter().map(move |(size, strides)| (*size, strides[i]));
+    let len = |i, rows, columns| extent(&along(i).chain([rows, columns]).collect::<Vec<_>>());
+    let a = numbers(len(0, (p.m, ar), (p.k, ac)), 1);
+    let b = numbers(len(1, (p.k, br), (p.n, bc)), 2);
+    let mut want = vec![7.0; len(2, (p.m, cr), (p.n, cc)) + 16];
+    let pairs: usize = p.batch.iter().map(|b| b.0).product();
+    for pair in 0..pairs {
+        let (mut rest, mut start) = (pair, [0; 3]);
+        for (size, strides) in p.batch.iter().rev() {
+            for (start, stride) in start.iter_mut().zip(strides) {
+                *start += rest % size * *stride as usize;
+            }
+            rest /= size;
+        }
+        for i in 0..p.m {
+            for j in 0..p.n {
+                let a = |k: usize| a[start[0] + i * ar as usize + k * ac as usize] as f64;
+                let b = |k: usize| b[start[1] + k * br as usize + j * bc as usize] as f64;
+                want[start[2] + i * cr as usize + j * cc as usize] = (0..p.k).map(|k| a(k) * b(k)).sum::<f64>() as f32;
+            }
+        }
+    }
+    for level in levels() {
+        let mut room = vec![f32::NAN; scratch(p, level)];
+        let mut c = vec![7.0; want.len()];
+        let product = compile(&[p], level).unwrap_or_else(|e| panic!("{p:?} at {level:?}: {e}")).remove(0);
+        // SAFETY: all operands have the length that the sizes and strides say.
+        unsafe { product.run(a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), room.as_mut_ptr()) };
+        for (i, (x, y)) in c.iter().zip(&want).enumerate() {
+            let near = (x - y).abs() <= 1e-6 * (p.k as f32 + 16.0);
+            assert!(near, "{p:?} at {level:?}: element {i} is {x}, not {y}");
+        }
+    }
+}
+
+/// A product of dense matrices, stored transposed or not, the right one perhaps with gaps.
+fn dense(m: usize, n: usize, k: usize, ta: bool, tb: bool) -> MatMul {
+    let matrix = |rows: usize, columns: usize, transposed: bool| {
+        if transposed { [1, rows as isize] } else { [columns as isize, 1] }
+    };
+    MatMul { m, n, k, strides: [matrix(m, k, ta), matrix(k, n, tb), matrix(m, n, false)], batch: vec![] }
+}
+
+const SIZES: [usize; 19] = [1, 2, 3, 5, 7, 8, 13, 14, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100];
+
+#[test]
+fn all_sizes_of_two_dimensions() {
+    for (i, &x) in SIZES.iter().enumerate() {
+        for (j, &y) in SIZES.iter().enumerate() {
+            let z = SIZES[(3 * i + 7 * j) % SIZES.len()];
+            let transposed = |bit: usize| (i + j) >> bit & 1 == 1;
+            for (m, n, k) in [(x, y, z), (z, x, y), (y, z, x)] {
+                check(&dense(m, n, k, transposed(0), transposed(1)));
+                check(&dense(m, n, k, !transposed(0), transposed(1)));
+            }
+        }
+    }
+}
+
+#[test]
+fn long_sums_and_many_rows() {
+    for (m, n, k) in [(5, 40, 1000), (70, 33, 769), (100, 130, 513), (1, 200, 2000), (3, 1, 900), (20, 7, 1537)] {
+        for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
+            check(&dense(m, n, k, ta, tb));
+        }
+    }
+    check(&dense(1600, 40, 9, false, true));
+}
+
+#[test]
+fn views() {
+    // Rows of a wider matrix, every second row, one row for all, one element for all, any strides.
+    for strides in [[[40, 1], [70, 1]], [[80, 1], [140, 1]], [[0, 1], [0, 1]], [[0, 0], [0, 0]], [[3, 50], [2, 99]]] {
+        for (m, n, k) in [(17, 37, 19), (40, 64, 16), (2, 100, 5), (60, 1, 30), (33, 90, 700)] {
+            let strides = [strides[0], strides[1], [n as isize + 3, 1]];
+            check(&MatMul { m, n, k, strides, batch: vec![] });
+            let [a, b, c] = strides;
+            check(&MatMul { m, n, k, strides: [a, [b[1], b[0]], c], batch: vec![] });
+        }
+    }
+}
+
+#[test]
+fn batches() {
+    for (m, n, k) in [(5, 6, 7), (32, 32, 16), (16, 48, 20)] {
+        let mut p = dense(m, n, k, false, true);
+        let [a, b, c] = [m * k, n * k, m * n].map(|len| len as isize);
+        p.batch = vec![(3, [2 * a, 0, 2 * c]), (2, [a, b, c])];
+        check(&p);
+        p.batch = vec![(0, [a, b, c])];
+        check(&p);
+    }
+}
+
+#[test]
+fn sums_of_nothing_are_zero() {
+    for (m, n) in [(3, 5), (20, 40), (0, 4), (4, 0)] {
+        check(&dense(m, n, 0, false, false));
+        check(&dense(m, n, 0, false, true));
+    }
+    check(&dense(0, 3, 4, false, false));
+}
+
+#[test]
+fn strides_beyond_32_bits_are_not_emitted() {
+    let mut p = dense(3, 5, 1, false, false);
+    p.strides[0][1] = 1 << 40;
+    check(&p);
+}
