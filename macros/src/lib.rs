@@ -1,4 +1,4 @@
-//! The `#[network]` attribute of [downhill](https://docs.rs/downhill).
+//! The `#[network]` attribute of downhill.
 //!
 //! Data flows one way: source → single assignments (`lower`, `ssa`) → gradient (`gradient`) →
 //! tokens (`emit`). What the attribute stands on decides what is around that: a function is

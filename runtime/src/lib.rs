@@ -1,4 +1,4 @@
-//! Neural networks as annotated Rust structs.
+#![doc = include_str!("../../README.md")]
 #![warn(missing_docs)]
 
 extern crate self as downhill;
