@@ -75,9 +75,13 @@ fn no_layer(ty: &Type) -> Option<&'static str> {
     let Type::Path(path) = ty else { return None };
     let name = path.path.segments.last()?.ident.to_string();
     match name.as_str() {
-        "Tensor" | "Index" | "Mask" => Some("a network holds no tensors: a parameter is a `Param<…>` with `#[init(…)]`"),
+        "Tensor" | "Index" | "Mask" => {
+            Some("a network holds no tensors: a parameter is a `Param<…>` with `#[init(…)]`")
+        }
         "String" | "Vec" | "Option" | "Box" | "Rc" | "Arc" | "Cell" | "RefCell" | "Mutex" | "HashMap" | "BTreeMap" => {
-            Some("a field of a network is a layer, an array of layers, a `Param`, or a plain value with `#[option(default)]`")
+            Some(
+                "a field of a network is a layer, an array of layers, a `Param`, or a plain value with `#[option(default)]`",
+            )
         }
         _ => None,
     }

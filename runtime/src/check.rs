@@ -435,11 +435,8 @@ impl Declared {
         if self.any {
             return Type::Unknown;
         }
-        let shape = if self.rest == 0 {
-            self.shape
-        } else {
-            Shape::of(&[Dim::symbol(self.rest as char)]).join(&self.shape)
-        };
+        let shape =
+            if self.rest == 0 { self.shape } else { Shape::of(&[Dim::symbol(self.rest as char)]).join(&self.shape) };
         match self.dtype {
             Some(dtype) => Type::tensor(dtype, shape),
             None => Type::Unknown,
@@ -472,7 +469,13 @@ impl Frame {
 
     /// A call of the function `name`.
     pub const fn new(name: &'static str) -> Frame {
-        Frame { name, letters: [0; Frame::CAPACITY], dims: [Dim::UNKNOWN; Frame::CAPACITY], len: 0, rest: Shape::SCALAR }
+        Frame {
+            name,
+            letters: [0; Frame::CAPACITY],
+            dims: [Dim::UNKNOWN; Frame::CAPACITY],
+            len: 0,
+            rest: Shape::SCALAR,
+        }
     }
 
     /// Checks an argument against its declaration and binds the symbols that stand alone in it.

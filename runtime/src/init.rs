@@ -53,10 +53,11 @@ impl Init {
     pub(crate) fn fill(self, out: &mut [f32], seed: u64, id: usize) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(id as u64);
-        let uniform = |low: f32, high: f32, out: &mut [f32], rng: &mut ChaCha8Rng| match Uniform::new_inclusive(low, high) {
-            Ok(distribution) => out.fill_with(|| distribution.sample(rng)),
-            Err(_) => out.fill(low),
-        };
+        let uniform =
+            |low: f32, high: f32, out: &mut [f32], rng: &mut ChaCha8Rng| match Uniform::new_inclusive(low, high) {
+                Ok(distribution) => out.fill_with(|| distribution.sample(rng)),
+                Err(_) => out.fill(low),
+            };
         match self {
             Init::Constant(value) => out.fill(value),
             Init::Normal(std) => match Normal::new(0.0, std) {

@@ -10,13 +10,13 @@ mod error;
 mod exec;
 pub mod graph;
 pub mod init;
+mod kernel;
 pub mod network;
 pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod reference;
 pub mod shape;
-mod kernel;
 mod simplify;
 mod tensor;
 pub mod train;
@@ -30,10 +30,10 @@ pub use train::{Epochs, Report, Trainer};
 
 /// Everything that a program with a network of its own needs.
 pub mod prelude {
+    pub use crate::data::Dataset;
     pub use crate::graph::{Grad, Stage, Value};
     pub use crate::nn::*;
     pub use crate::ops::*;
     pub use crate::optim::*;
-    pub use crate::data::Dataset;
     pub use crate::{Epochs, Index, Model, Report, Step, Tensor, Trainer, network};
 }

@@ -33,7 +33,12 @@ pub struct OutOfRange {
     pub rows: usize,
 }
 
-fn node_value(graph: &Graph, node: &Node, args: &[&[f64]], source: &dyn Fn(&Op) -> Vec<f64>) -> Result<Vec<f64>, OutOfRange> {
+fn node_value(
+    graph: &Graph,
+    node: &Node,
+    args: &[&[f64]],
+    source: &dyn Fn(&Op) -> Vec<f64>,
+) -> Result<Vec<f64>, OutOfRange> {
     let shape = |i: usize| graph[node.args[i]].shape.as_slice();
     Ok(match &node.op {
         Op::Input(_) | Op::Param(_) => source(&node.op),
@@ -49,7 +54,9 @@ fn node_value(graph: &Graph, node: &Node, args: &[&[f64]], source: &dyn Fn(&Op) 
             DType::Bool => args[0].iter().map(|&x| (x != 0.0) as u8 as f64).collect(),
             DType::F32 => args[0].to_vec(),
         },
-        Op::Within(rows) => args[0].iter().map(|&x| checked_row(x, *rows).map(|row| row as f64)).collect::<Result<_, _>>()?,
+        Op::Within(rows) => {
+            args[0].iter().map(|&x| checked_row(x, *rows).map(|row| row as f64)).collect::<Result<_, _>>()?
+        }
         Op::Reduce(op, _) => {
             let mut out = vec![op.identity() as f64; node.len()];
             for (at, &x) in places(shape(0)).zip(args[0]) {
@@ -146,11 +153,7 @@ pub(crate) fn element(bits: u32, dtype: DType) -> f64 {
 }
 
 fn checked_row(index: f64, rows: usize) -> Result<usize, OutOfRange> {
-    if index >= 0.0 && index < rows as f64 {
-        Ok(index as usize)
-    } else {
-        Err(OutOfRange { index: index as i64, rows })
-    }
+    if index >= 0.0 && index < rows as f64 { Ok(index as usize) } else { Err(OutOfRange { index: index as i64, rows }) }
 }
 
 /// All places of a shape in order.

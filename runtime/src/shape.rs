@@ -135,7 +135,13 @@ impl Dim {
     /// The sum; unknown where the symbols differ, since a dimension is a single product.
     pub const fn plus(self, other: Dim) -> Dim {
         if self.is_unknown() || other.is_unknown() || !self.same_symbols(other) {
-            return if self.is_zero() { other } else if other.is_zero() { self } else { Dim::UNKNOWN };
+            return if self.is_zero() {
+                other
+            } else if other.is_zero() {
+                self
+            } else {
+                Dim::UNKNOWN
+            };
         }
         let mut sum = self;
         sum.size += other.size;

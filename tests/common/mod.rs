@@ -149,11 +149,11 @@ fn cotangent(output: usize, len: usize) -> Vec<f64> {
 }
 
 fn weighted(name: &str, staged: &Staged, inputs: &[Argument], params: &[Argument]) -> f64 {
-    let roots: Vec<_> = staged.outputs.iter().filter_map(|v| if let Value::Var(v) = v { Some(*v) } else { None }).collect();
+    let roots: Vec<_> =
+        staged.outputs.iter().filter_map(|v| if let Value::Var(v) = v { Some(*v) } else { None }).collect();
     let values = run(name, staged, &roots, inputs, params);
-    let sums = values.iter().enumerate().map(|(i, y)| {
-        y.iter().zip(cotangent(i, y.len())).map(|(y, c)| y * c).sum::<f64>()
-    });
+    let sums =
+        values.iter().enumerate().map(|(i, y)| y.iter().zip(cotangent(i, y.len())).map(|(y, c)| y * c).sum::<f64>());
     sums.sum()
 }
 

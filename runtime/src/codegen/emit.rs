@@ -340,7 +340,8 @@ impl Emitter<'_, '_> {
             Walk::Contiguous => 4,
             Walk::Strided(stride) => 4 * stride,
         };
-        let by = if stride == 4 { self.b.ins().ishl_imm_s(p.at, 2) } else { self.b.ins().imul_imm_s(p.at, stride as i64) };
+        let by =
+            if stride == 4 { self.b.ins().ishl_imm_s(p.at, 2) } else { self.b.ins().imul_imm_s(p.at, stride as i64) };
         (self.b.ins().iadd(p.pointers[operand], by), stride as i32)
     }
 

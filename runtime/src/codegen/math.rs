@@ -47,10 +47,7 @@ impl Strip {
         let low = self.float(2.121_944_4e-4);
         let r = self.fma(n, high, x);
         let r = self.fma(n, low, r);
-        let p = self.polynomial(
-            r,
-            &[1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.0e-1],
-        );
+        let p = self.polynomial(r, &[1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.0e-1]);
         let square = self.mul(r, r);
         let one = self.float(1.0);
         let linear = self.add(r, one);
@@ -129,10 +126,8 @@ impl Strip {
     pub(crate) fn tanh(&mut self, x: Reg) -> Reg {
         let z = self.abs(x);
         let square = self.mul(x, x);
-        let p = self.polynomial(
-            square,
-            &[-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1],
-        );
+        let p =
+            self.polynomial(square, &[-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1]);
         let p = self.mul(p, square);
         let near = self.fma(p, x, x);
 
@@ -177,14 +172,7 @@ impl Strip {
         let square = self.mul(x, x);
         let p = self.polynomial(
             square,
-            &[
-                -5.919_353e-4,
-                4.979_114_5e-3,
-                -2.675_702_2e-2,
-                1.128_155_2e-1,
-                -3.761_246_8e-1,
-                1.283_791_5e-1,
-            ],
+            &[-5.919_353e-4, 4.979_114_5e-3, -2.675_702_2e-2, 1.128_155_2e-1, -3.761_246_8e-1, 1.283_791_5e-1],
         );
         let near = self.fma(p, x, x);
 
@@ -260,5 +248,4 @@ impl Strip {
         let bits = self.ixor(bits, sign);
         self.from_bits(bits)
     }
-
 }

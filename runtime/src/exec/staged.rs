@@ -62,7 +62,6 @@ pub(super) fn stage_loss<N: Network>(net: &N, f: &Function<N>, inputs: &impl Inp
     finish(g, f, outputs, inputs.count())
 }
 
-
 fn not_a_loss<N>(g: &Stage, f: &Function<N>, outputs: &[Var]) -> Error {
     let found: Vec<String> = outputs.iter().map(|&v| format!("{:?}", g[v].shape)).collect();
     Error::NotALoss { function: f.name, found: found.join(", ") }
@@ -82,8 +81,10 @@ fn checked<N>(net: &N, f: &Function<N>, inputs: &impl Inputs) -> Result<(Stage, 
         let message = format!("`{}` has no elements, its shape is {:?}", f.inputs[i], inputs.input(i).shape());
         return Err(Error::Shape { function: f.name.into(), message });
     }
-    let types: Vec<Type> =
-        (0..inputs.count()).map(|i| inputs.input(i)).map(|x| Type::tensor(x.dtype(), Shape::sizes(x.shape()))).collect();
+    let types: Vec<Type> = (0..inputs.count())
+        .map(|i| inputs.input(i))
+        .map(|x| Type::tensor(x.dtype(), Shape::sizes(x.shape())))
+        .collect();
     let mut cx = Check::record();
     let results = (f.shape)(net, &mut cx, &types);
     if let Some(message) = cx.first() {
@@ -135,8 +136,8 @@ fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, inputs: usize) -> Res
         return Err(Error::Shape { function: f.name.into(), message });
     }
     let roots = outputs.iter().copied().chain(grads.iter().flatten().copied());
-    let bounds = index_bounds(&graph, roots, inputs)
-        .map_err(|message| Error::Shape { function: f.name.into(), message })?;
+    let bounds =
+        index_bounds(&graph, roots, inputs).map_err(|message| Error::Shape { function: f.name.into(), message })?;
     Ok(Staged { graph, outputs, grads, bounds })
 }
 

@@ -76,7 +76,8 @@ pub(super) fn is_view(op: &Op) -> bool {
 
 /// Strides that read the elements of one shape under another of the same length, if there are any.
 pub(super) fn reshaped(from: &[usize], strides: &[isize], to: &[usize]) -> Option<Vec<isize>> {
-    let from: Vec<(usize, isize)> = from.iter().copied().zip(strides.iter().copied()).filter(|(size, _)| *size != 1).collect();
+    let from: Vec<(usize, isize)> =
+        from.iter().copied().zip(strides.iter().copied()).filter(|(size, _)| *size != 1).collect();
     let mut out = vec![0; to.len()];
     let (mut i, mut j) = (from.len(), to.len());
     // Both shapes are cut, from the innermost axis on, into runs of the same length.

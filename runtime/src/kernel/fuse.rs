@@ -217,8 +217,7 @@ impl<'a> Fusion<'a> {
         if space.is_empty() {
             space.push(1);
         }
-        let group =
-            Group { space, split: None, members: Vec::new(), bases: HashSet::new(), strides: Vec::new() };
+        let group = Group { space, split: None, members: Vec::new(), bases: HashSet::new(), strides: Vec::new() };
         self.items.push(Item::Group(group));
         let joined = self.join(v, self.items.len() - 1);
         debug_assert!(joined, "a node fits a kernel of its own shape: {:?}", self.graph[v]);
@@ -273,9 +272,9 @@ impl<'a> Fusion<'a> {
             }
             let strides = reshaped(shape, &out, &group.space)?;
             let rank = group.space.len();
-            let split = group.split.or_else(|| {
-                (0..rank).find(|&k| (k > 0 || rank == 1) && is_row_place(&strides, &group.space, k))
-            });
+            let split = group
+                .split
+                .or_else(|| (0..rank).find(|&k| (k > 0 || rank == 1) && is_row_place(&strides, &group.space, k)));
             if let Some(k) = split.filter(|&k| is_row_place(&strides, &group.space, k) && r.rows_are_runs(k)) {
                 return Some((Placement::Fold, Some(k)));
             }
@@ -350,4 +349,3 @@ impl Reading<'_> {
         self.group.strides.iter().chain(&self.strides).all(run)
     }
 }
-

@@ -144,7 +144,10 @@ impl Call {
             Work::Loop(kernel) => {
                 let mut sizes: Vec<String> = kernel.outer.iter().map(usize::to_string).collect();
                 sizes.push(kernel.row.to_string());
-                (format!("loop, {} passes", kernel.passes.iter().filter(|p| !p.each.is_empty()).count()), sizes.join(" x "))
+                (
+                    format!("loop, {} passes", kernel.passes.iter().filter(|p| !p.each.is_empty()).count()),
+                    sizes.join(" x "),
+                )
             }
             Work::MatMul(p) => {
                 let batch: String = p.batch.iter().map(|(size, _)| format!("{size} x ")).collect();
@@ -153,14 +156,7 @@ impl Call {
             Work::Gather { count, width } => ("gather".into(), format!("{count} x {width}")),
             Work::ScatterAdd { count, width, .. } => ("scatter".into(), format!("{count} x {width}")),
         };
-        format!(
-            "{:<16} {:<20} {:>10} bytes {:>12} flops  {}",
-            kind,
-            sizes,
-            self.bytes(),
-            self.flops(),
-            names.join(" ")
-        )
+        format!("{:<16} {:<20} {:>10} bytes {:>12} flops  {}", kind, sizes, self.bytes(), self.flops(), names.join(" "))
     }
 }
 

@@ -50,9 +50,12 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
         }
     }
     for (i, &(v, place)) in outputs.iter().enumerate() {
-        let computed = fusion.item_of[v.index()].is_some();
-        if computed && !spots.contains_key(&Home::Value(v)) {
-            spots.insert(Home::Value(v), Spot::Outside(place));
+        // A result that is computed, or shows one in the same order, is written to its place.
+        let a = fusion.access(v);
+        let home = Home::Value(a.base);
+        let whole = a.offset == 0 && a.strides == dense(&graph[v].shape) && graph[a.base].len() == graph[v].len();
+        if whole && fusion.item_of[a.base.index()].is_some() && !spots.contains_key(&home) {
+            spots.insert(home, Spot::Outside(place));
         } else {
             calls.push(lower::copy(&fusion, v, Home::Copy(i), (0, &dense(&graph[v].shape)), None));
             spots.insert(Home::Copy(i), Spot::Outside(place));

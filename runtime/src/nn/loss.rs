@@ -17,7 +17,7 @@ use crate::ops::*;
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
-pub fn cross_entropy(logits: Tensor<[N], C>, targets: Index<[N]>) -> Tensor<> {
+pub fn cross_entropy(logits: Tensor<[N], C>, targets: Index<[N]>) -> Tensor {
     let shifted = logits - stop_gradient(max_keepdim(logits, [-1]));
     let total = log(sum_axes(exp(shifted), [-1]));
     let is_target = iota(C) == unsqueeze(within(targets, C), -1);
@@ -35,7 +35,7 @@ pub fn cross_entropy(logits: Tensor<[N], C>, targets: Index<[N]>) -> Tensor<> {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
-pub fn mse(prediction: Tensor, target: Tensor) -> Tensor<> {
+pub fn mse(prediction: Tensor, target: Tensor) -> Tensor {
     let error = prediction - target;
     mean(error * error)
 }

@@ -64,6 +64,6 @@ pub fn argmax(x: Tensor<[N], C>) -> Index<[N]> {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
-pub fn accuracy(logits: Tensor<[N], C>, targets: Index<[N]>) -> Tensor<> {
+pub fn accuracy(logits: Tensor<[N], C>, targets: Index<[N]>) -> Tensor {
     mean(float(argmax(logits) == within(targets, C)))
 }

@@ -197,11 +197,14 @@ const fn broadcast(cx: &mut Check, op: &str, a: Type, b: Type) -> Option<TensorT
     let (Some(ta), Some(tb)) = (a.operand(cx, op), b.operand(cx, op)) else { return None };
     let dtype = match (ta.dtype, tb.dtype, a, b) {
         // A literal takes the type of the other side.
-        (DType::F32, DType::I32, Type::Dim(_) | Type::Number, _) | (DType::I32, DType::F32, _, Type::Dim(_) | Type::Number) => DType::I32,
+        (DType::F32, DType::I32, Type::Dim(_) | Type::Number, _)
+        | (DType::I32, DType::F32, _, Type::Dim(_) | Type::Number) => DType::I32,
         (DType::F32, DType::F32, ..) => DType::F32,
         (DType::I32, DType::I32, ..) => DType::I32,
         _ => {
-            cx.error(Message::new().str(op).str(": cannot mix ").str(ta.dtype.name()).str(" and ").str(tb.dtype.name()));
+            cx.error(
+                Message::new().str(op).str(": cannot mix ").str(ta.dtype.name()).str(" and ").str(tb.dtype.name()),
+            );
             return None;
         }
     };

@@ -117,7 +117,8 @@ impl broadcast_to {
         };
         match x.shape.broadcast(&shape) {
             Some(out) if out.same(&shape) => Type::Tensor(x.like(x.dtype, shape)),
-            _ => cx.error(Message::new().str("broadcast_to: ").shape(x.shape).str(" does not broadcast to ").shape(shape)),
+            _ => cx
+                .error(Message::new().str("broadcast_to: ").shape(x.shape).str(" does not broadcast to ").shape(shape)),
         }
     }
 }
@@ -140,10 +141,15 @@ impl permute {
     pub fn stage(g: &mut Stage, x: impl Into<Value>, axes: impl Into<Value>) -> Value {
         let (x, axes) = (x.into(), axes.into());
         let (tx, ta) = (g.ty(x), g.ty(axes));
-        admitted(g, |cx| Self::shape(cx, tx, ta), &[x], |g, v| {
-            let order: Vec<usize> = list(axes).into_iter().map(|axis| axis_of(g, v[0], Value::Int(axis))).collect();
-            g.transpose(v[0], &order)
-        })
+        admitted(
+            g,
+            |cx| Self::shape(cx, tx, ta),
+            &[x],
+            |g, v| {
+                let order: Vec<usize> = list(axes).into_iter().map(|axis| axis_of(g, v[0], Value::Int(axis))).collect();
+                g.transpose(v[0], &order)
+            },
+        )
     }
 
     /// Stages the gradient in the old order.
@@ -208,7 +214,13 @@ impl transpose {
     }
 
     /// Stages the gradient: the exchange undone.
-    pub fn grad(g: &mut Stage, _x: impl Into<Value>, a: impl Into<Value>, b: impl Into<Value>, dout: Grad) -> (Grad, Grad, Grad) {
+    pub fn grad(
+        g: &mut Stage,
+        _x: impl Into<Value>,
+        a: impl Into<Value>,
+        b: impl Into<Value>,
+        dout: Grad,
+    ) -> (Grad, Grad, Grad) {
         let (a, b) = (a.into(), b.into());
         (dout.map(|dout| Self::build(g, dout, a, b)), None, None)
     }
@@ -248,14 +260,19 @@ impl slice {
     ) -> Value {
         let (x, axis, start, stop) = (x.into(), axis.into(), start.into(), stop.into());
         let [tx, ta, t0, t1] = [x, axis, start, stop].map(|value| g.ty(value));
-        admitted(g, |cx| Self::shape(cx, tx, ta, t0, t1), &[x], |g, v| {
-            let axis = axis_of(g, v[0], axis);
-            let mut shape = g[v[0]].shape.clone();
-            let mut window = vec![(0, 1); shape.len()];
-            window[axis].0 = integer(start) as usize;
-            shape[axis] = (integer(stop) - integer(start)) as usize;
-            g.slice(v[0], &window, &shape)
-        })
+        admitted(
+            g,
+            |cx| Self::shape(cx, tx, ta, t0, t1),
+            &[x],
+            |g, v| {
+                let axis = axis_of(g, v[0], axis);
+                let mut shape = g[v[0]].shape.clone();
+                let mut window = vec![(0, 1); shape.len()];
+                window[axis].0 = integer(start) as usize;
+                shape[axis] = (integer(stop) - integer(start)) as usize;
+                g.slice(v[0], &window, &shape)
+            },
+        )
     }
 
     /// Stages the gradient: zeros where nothing was taken.
@@ -321,14 +338,19 @@ impl pad {
     ) -> Value {
         let (x, axis, before, after) = (x.into(), axis.into(), before.into(), after.into());
         let [tx, ta, t0, t1] = [x, axis, before, after].map(|value| g.ty(value));
-        admitted(g, |cx| Self::shape(cx, tx, ta, t0, t1), &[x], |g, v| {
-            let axis = axis_of(g, v[0], axis);
-            let mut shape = g[v[0]].shape.clone();
-            let mut offsets = vec![0; shape.len()];
-            offsets[axis] = integer(before) as usize;
-            shape[axis] += (integer(before) + integer(after)) as usize;
-            g.pad(v[0], &offsets, &shape)
-        })
+        admitted(
+            g,
+            |cx| Self::shape(cx, tx, ta, t0, t1),
+            &[x],
+            |g, v| {
+                let axis = axis_of(g, v[0], axis);
+                let mut shape = g[v[0]].shape.clone();
+                let mut offsets = vec![0; shape.len()];
+                offsets[axis] = integer(before) as usize;
+                shape[axis] += (integer(before) + integer(after)) as usize;
+                g.pad(v[0], &offsets, &shape)
+            },
+        )
     }
 
     /// Stages the gradient: what stands at the elements.
@@ -382,14 +404,24 @@ impl concat {
     pub fn stage<const N: usize>(g: &mut Stage, xs: [Value; N], axis: impl Into<Value>) -> Value {
         let axis = axis.into();
         let (types, ta) = (xs.map(|x| g.ty(x)), g.ty(axis));
-        admitted(g, |cx| Self::shape(cx, types, ta), &xs, |g, v| {
-            let axis = axis_of(g, v[0], axis);
-            g.concat(v, axis)
-        })
+        admitted(
+            g,
+            |cx| Self::shape(cx, types, ta),
+            &xs,
+            |g, v| {
+                let axis = axis_of(g, v[0], axis);
+                g.concat(v, axis)
+            },
+        )
     }
 
     /// Stages the gradient of each tensor: its own part.
-    pub fn grad<const N: usize>(g: &mut Stage, xs: [Value; N], axis: impl Into<Value>, dout: Grad) -> ([Grad; N], Grad) {
+    pub fn grad<const N: usize>(
+        g: &mut Stage,
+        xs: [Value; N],
+        axis: impl Into<Value>,
+        dout: Grad,
+    ) -> ([Grad; N], Grad) {
         let (axis, mut start) = (axis.into(), 0);
         let grads = xs.map(|x| {
             let (x, dout) = (g.operand(x)?, dout?);
@@ -452,13 +484,18 @@ impl unsqueeze {
     pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>) -> Value {
         let (x, axis) = (x.into(), axis.into());
         let (tx, ta) = (g.ty(x), g.ty(axis));
-        admitted(g, |cx| Self::shape(cx, tx, ta), &[x], |g, v| {
-            let mut shape = g[v[0]].shape.clone();
-            let n = integer(axis);
-            let at = if n < 0 { n + shape.len() as isize + 1 } else { n };
-            shape.insert(at as usize, 1);
-            g.reshape(v[0], &shape)
-        })
+        admitted(
+            g,
+            |cx| Self::shape(cx, tx, ta),
+            &[x],
+            |g, v| {
+                let mut shape = g[v[0]].shape.clone();
+                let n = integer(axis);
+                let at = if n < 0 { n + shape.len() as isize + 1 } else { n };
+                shape.insert(at as usize, 1);
+                g.reshape(v[0], &shape)
+            },
+        )
     }
 
     /// Stages the gradient in the old shape.

@@ -8,16 +8,16 @@
 //! `exp::stage` puts it into a graph, `exp::grad` puts its gradient there.
 
 pub mod elementwise;
-pub mod rows;
 pub mod layout;
 pub mod product;
 pub mod reduce;
+pub mod rows;
 
 pub use elementwise::*;
-pub use rows::*;
 pub use layout::*;
 pub use product::*;
 pub use reduce::*;
+pub use rows::*;
 
 use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Stage, Value, Var};
@@ -87,7 +87,12 @@ fn axis_of(g: &Stage, x: Var, value: Value) -> usize {
 }
 
 /// The result of an operation whose shape rule has been checked.
-fn admitted(g: &mut Stage, rule: impl FnOnce(&mut Check) -> Type, args: &[Value], build: impl FnOnce(&mut Stage, &[Var]) -> Var) -> Value {
+fn admitted(
+    g: &mut Stage,
+    rule: impl FnOnce(&mut Check) -> Type,
+    args: &[Value],
+    build: impl FnOnce(&mut Stage, &[Var]) -> Var,
+) -> Value {
     if g.checked(rule).is_none() {
         return Value::Unknown;
     }

@@ -25,11 +25,16 @@ impl matmul {
     pub fn stage(g: &mut Stage, a: impl Into<Value>, b: impl Into<Value>) -> Value {
         let (a, b) = (a.into(), b.into());
         let (ta, tb) = (g.ty(a), g.ty(b));
-        admitted(g, |cx| Self::shape(cx, ta, tb), &[a, b], |g, v| {
-            let p = Product::new(g, v[0], v[1]);
-            let y = g.matmul(p.a, p.b, false, false);
-            g.reshape(y, &p.result)
-        })
+        admitted(
+            g,
+            |cx| Self::shape(cx, ta, tb),
+            &[a, b],
+            |g, v| {
+                let p = Product::new(g, v[0], v[1]);
+                let y = g.matmul(p.a, p.b, false, false);
+                g.reshape(y, &p.result)
+            },
+        )
     }
 
     /// Stages the gradients: dA = dY Bᵀ and dB = Aᵀ dY, summed over the axes that were broadcast.

@@ -1,0 +1,57 @@
+//! What is computed together, as `explain` tells it.
+
+use downhill::prelude::*;
+
+#[network(sequential, loss = cross_entropy)]
+struct Classifier {
+    hidden: Linear<6, 8>,
+    norm: LayerNorm<8>,
+    act: Gelu,
+    out: Linear<8, 3>,
+}
+
+fn explain() -> downhill::Result<Vec<String>> {
+    let mut model = Classifier::init(0);
+    let mut step = Step::new(&model, Classifier::loss, Sgd::new(0.1))?;
+    let (x, y) = (Tensor::new([4, 6], vec![0.5; 24])?, Index::new([4], [0, 1, 2, 0])?);
+    step.run(&mut model, (&x, &y))?;
+    Ok(step.explain().lines().map(str::to_owned).collect())
+}
+
+/// The kernels whose operations include all of these.
+fn with<'l>(lines: &'l [String], operations: &[&str]) -> Vec<&'l String> {
+    lines.iter().filter(|line| operations.iter().all(|op| line.split_whitespace().any(|word| word == *op))).collect()
+}
+
+#[test]
+fn cross_entropy_and_its_gradient_are_one_kernel() -> downhill::Result<()> {
+    let lines = explain()?;
+    assert_eq!(with(&lines, &["max", "log"]).len(), 1, "{lines:#?}");
+    let kernel = with(&lines, &["max", "log", "div", "select"]);
+    assert_eq!(kernel.len(), 1, "the maximum, the loss and the gradient: {lines:#?}");
+    Ok(())
+}
+
+#[test]
+fn layer_norm_and_the_activation_behind_it_are_one_kernel() -> downhill::Result<()> {
+    let lines = explain()?;
+    assert_eq!(with(&lines, &["sqrt", "erf"]).len(), 1, "{lines:#?}");
+    Ok(())
+}
+
+#[test]
+fn the_gradient_of_a_weight_is_a_product_and_no_copy() -> downhill::Result<()> {
+    let lines = explain()?;
+    assert_eq!(with(&lines, &["transpose"]).len() + with(&lines, &["reshape"]).len(), 0, "{lines:#?}");
+    // Two forward, and for each layer one for the weight; the first layer's input has no gradient.
+    assert_eq!(with(&lines, &["matmul"]).len(), 5, "{lines:#?}");
+    Ok(())
+}
+
+#[test]
+fn the_update_is_one_kernel() -> downhill::Result<()> {
+    let lines = explain()?;
+    let update = lines.iter().find(|line| line.starts_with("update")).expect("the update");
+    assert!(update.contains("1 kernels"), "{update}");
+    Ok(())
+}
