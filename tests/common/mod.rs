@@ -99,7 +99,7 @@ fn check(name: &str, arguments: &[Argument], params: &[Argument], build: Build<'
                 None => vec![0.0; target.data.len()],
             };
             let step = 1e-5;
-            for j in 0..target.data.len() {
+            for (j, &analytic) in analytic.iter().enumerate() {
                 let mut at = |delta: f64| {
                     let all = if of_params { &mut params } else { &mut inputs };
                     let kept = all[i].data[j];
@@ -110,12 +110,11 @@ fn check(name: &str, arguments: &[Argument], params: &[Argument], build: Build<'
                     result
                 };
                 let numeric = (at(step) - at(-step)) / (2.0 * step);
-                let error = (numeric - analytic[j]).abs();
+                let error = (numeric - analytic).abs();
                 let what = if of_params { "parameter" } else { "argument" };
                 assert!(
                     error <= 1e-6 * (1.0 + numeric.abs()),
-                    "{name}: gradient of {what} {i}, element {j}: {}, finite differences give {numeric}",
-                    analytic[j]
+                    "{name}: gradient of {what} {i}, element {j}: {analytic}, finite differences give {numeric}"
                 );
             }
         }

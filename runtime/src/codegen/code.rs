@@ -48,7 +48,10 @@ impl Compiled {
 }
 
 /// Kernels that some program still holds, by what they compute.
-pub(super) struct Cache<K>(Mutex<Option<HashMap<K, (Weak<Code>, usize)>>>);
+pub(super) struct Cache<K>(Mutex<Option<Known<K>>>);
+
+/// Where the code of a kernel is, as long as some program holds it.
+type Known<K> = HashMap<K, (Weak<Code>, usize)>;
 
 /// Loop nests.
 static KNOWN: Cache<LoopKernel> = Cache::new();

@@ -102,7 +102,7 @@ impl Emitter<'_, '_> {
                 *total = self.across(*op, sum);
             }
         }
-        if len % LANES > 0 {
+        if !len.is_multiple_of(LANES) {
             totals = self.sweep(strip, vectors * LANES, len % LANES, 1, pointers, &totals);
         }
         for ((scalar, _), total) in folds.into_iter().zip(totals) {

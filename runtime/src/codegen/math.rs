@@ -127,7 +127,7 @@ impl Strip {
         let z = self.abs(x);
         let square = self.mul(x, x);
         let p =
-            self.polynomial(square, &[-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1]);
+            self.polynomial(square, &[-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1]);
         let p = self.mul(p, square);
         let near = self.fma(p, x, x);
 
@@ -217,7 +217,7 @@ impl Strip {
         let scaled = self.mul(x, per_quarter);
         let n = self.nearest(scaled);
         let mut r = x;
-        for part in [-1.570_312_5, -4.837_512_97e-4, -7.549_789_95e-8] {
+        for part in [-1.570_312_5, -4.837_513e-4, -7.549_79e-8] {
             let part = self.float(part);
             r = self.fma(n, part, r);
         }

@@ -233,6 +233,8 @@ impl Strip {
 
 macro_rules! ones {
     ($($name:ident $op:expr => $kind:ident;)*) => {
+        // It is the register that is converted, not the strip.
+        #[allow(clippy::wrong_self_convention)]
         impl Strip {
             $(pub(crate) fn $name(&mut self, x: Reg) -> Reg {
                 self.one($op, x, Kind::$kind)

@@ -5,7 +5,7 @@ use crate::network;
 use crate::ops::*;
 
 /// The cross-entropy of logits and class numbers, in nats, averaged over the batch:
-/// −log softmax(logits)[target]. PyTorch's `cross_entropy` with its defaults.
+/// the negative logarithm of the softmax at the target. PyTorch's `cross_entropy` with its defaults.
 ///
 /// ```
 /// use downhill::prelude::*;

@@ -69,10 +69,8 @@ impl reshape {
             }
             i += 1;
         }
-        if let Some(axis) = open {
-            if let Some(size) = x.shape.len().over(known) {
-                shape = shape.with(axis, size);
-            }
+        if let (Some(axis), Some(size)) = (open, x.shape.len().over(known)) {
+            shape = shape.with(axis, size);
         }
         if !shape.len().same(x.shape.len()) {
             let message = Message::new().str("reshape: ").shape(x.shape).str(" has ").dim(x.shape.len());

@@ -71,7 +71,7 @@ impl Blocking {
         let widest = (2..=8).rev().find(|&v| rows(spec.level, v, true) >= spec.m).unwrap_or(2);
         let width = widest * lanes;
         let panel = |count: usize, columns: usize| {
-            let (vectors, masked) = (columns.div_ceil(lanes), columns % lanes != 0);
+            let (vectors, masked) = (columns.div_ceil(lanes), !columns.is_multiple_of(lanes));
             let tiles = split(spec.m, rows(spec.level, vectors.max(1), masked));
             Panel { count, columns, vectors, masked, tiles: tiles.into_iter().filter(|t| t.0 > 0).collect() }
         };
