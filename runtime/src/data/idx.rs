@@ -54,7 +54,7 @@ pub struct Mnist {
 ///
 /// # Errors
 ///
-/// [`Error::Data`] with the name of the file when it is missing (and where it can be had),
+/// [`Error::Data`] with the name of the file, and where whole ones can be had, when it is missing,
 /// truncated, damaged or of another format, when images and labels are not equally many, and when a
 /// label is above 9; [`Error::Io`] when it cannot be read.
 pub fn mnist(folder: impl AsRef<Path>) -> Result<Mnist> {
@@ -62,7 +62,10 @@ pub fn mnist(folder: impl AsRef<Path>) -> Result<Mnist> {
     let labelled = |part: &str| {
         let images = find(folder, &format!("{part}-images"), "idx3-ubyte")?;
         let labels = find(folder, &format!("{part}-labels"), "idx1-ubyte")?;
-        labelled_images(&images, &labels, CLASSES)
+        labelled_images(&images, &labels, CLASSES).map_err(|error| match error {
+            Error::Data { source_name, message } => data_error(source_name, format!("{message}. {}", sources())),
+            other => other,
+        })
     };
     Ok(Mnist { train: labelled("train")?, test: labelled("t10k")? })
 }
@@ -190,14 +193,18 @@ fn damaged(error: &io::Error) -> String {
 fn find(folder: &Path, stem: &str, kind: &str) -> Result<PathBuf> {
     let names = ["-", "."].map(|dot| ["", ".gz"].map(|end| format!("{stem}{dot}{kind}{end}")));
     names.as_flattened().iter().map(|name| folder.join(name)).find(|path| path.is_file()).ok_or_else(|| {
-        let message = format!(
-            "no such file, and none with .gz behind its name. MNIST's four files (train-images-idx3-ubyte.gz, \
-             train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz) are at \
-             https://ossci-datasets.s3.amazonaws.com/mnist/; Debian's package dataset-fashion-mnist has \
-             Fashion-MNIST in the same form, in {FASHION_MNIST}"
-        );
+        let message = format!("no such file, and none with .gz behind its name. {}", sources());
         data_error(folder.join(&names[0][0]).display(), message)
     })
+}
+
+/// Where whole files can be had.
+fn sources() -> String {
+    format!(
+        "MNIST's four files (train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, \
+         t10k-labels-idx1-ubyte.gz) are at https://ossci-datasets.s3.amazonaws.com/mnist/; Debian's package \
+         dataset-fashion-mnist has Fashion-MNIST in the same form, in {FASHION_MNIST}"
+    )
 }
 
 fn data_error(source: impl Display, message: String) -> Error {
