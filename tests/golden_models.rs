@@ -17,6 +17,56 @@ struct MlpDigits {
     out: Linear<32, 10>,
 }
 
+/// A block of the character model, with PyTorch's names.
+#[network]
+struct Block<const D: usize, const H: usize> {
+    ln1: LayerNorm<D>,
+    qkv: Linear<D, { 3 * D }>,
+    proj: Linear<D, D>,
+    ln2: LayerNorm<D>,
+    fc: Linear<D, { 4 * D }>,
+    out: Linear<{ 4 * D }, D>,
+}
+
+#[network]
+impl<const D: usize, const H: usize> Block<D, H> {
+    fn forward(&self, x: Tensor<B, T, D>) -> Tensor<B, T, D> {
+        let qkv = self.qkv(self.ln1(x));
+        let query = split_heads(slice(qkv, 2, 0, D), H);
+        let key = split_heads(slice(qkv, 2, D, 2 * D), H);
+        let value = split_heads(slice(qkv, 2, 2 * D, 3 * D), H);
+        let mixed = merge_heads(scaled_dot_product_attention(query, key, value, true));
+        let x = x + self.proj(mixed);
+        x + self.out(gelu_tanh(self.fc(self.ln2(x))))
+    }
+}
+
+/// The character model of the vectors.
+#[network]
+struct GptChar {
+    tok: Embedding<80, 32>,
+    pos: Embedding<16, 32>,
+    blocks: [Block<32, 4>; 2],
+    lnf: LayerNorm<32>,
+    #[layer(bias = false)]
+    head: Linear<32, 80>,
+}
+
+#[network]
+impl GptChar {
+    fn forward(&self, tokens: Index<B, T>) -> Tensor<B, T, 80> {
+        let mut x = self.tok(tokens) + self.pos(iota(T));
+        for block in &self.blocks {
+            x = block(x);
+        }
+        self.head(self.lnf(x))
+    }
+
+    fn loss(&self, tokens: Index<B, T>, targets: Index<B, T>) -> Tensor {
+        cross_entropy(self.forward(tokens), targets)
+    }
+}
+
 /// A file of golden vectors.
 struct Golden(Vec<u8>);
 
@@ -57,20 +107,30 @@ fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f32) {
     }
 }
 
-#[test]
-fn mlp_digits_trains_like_pytorch() -> downhill::Result<()> {
-    let golden = Golden::open("mlp_digits.safetensors");
+/// The loss of every step.
+fn losses(model: &str) -> Vec<f64> {
     let json = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/models/models.json"));
     let json: serde_json::Value = serde_json::from_str(&json.expect("models.json")).expect("JSON");
-    let losses: Vec<f64> =
-        json["mlp_digits"]["losses"].as_array().expect("losses").iter().filter_map(|x| x.as_f64()).collect();
+    let losses = json[model]["losses"].as_array().expect("losses");
+    losses.iter().map(|x| x.as_f64().expect("a number")).collect()
+}
 
-    let mut model = MlpDigits::init(0);
+/// Sets all parameters of a model to the vectors' first ones; gives their names.
+fn begin<N: downhill::network::Network>(model: &mut Model<N>, golden: &Golden) -> downhill::Result<Vec<String>> {
     let names: Vec<String> = model.params().map(|p| p.name.to_owned()).collect();
-    assert_eq!(names, ["0.weight", "0.bias", "2.weight", "2.bias"]);
     for name in &names {
         model.set(name, &golden.tensor(&format!("init/{name}")))?;
     }
+    Ok(names)
+}
+
+#[test]
+fn mlp_digits_trains_like_pytorch() -> downhill::Result<()> {
+    let golden = Golden::open("mlp_digits.safetensors");
+    let losses = losses("mlp_digits");
+    let mut model = MlpDigits::init(0);
+    let names = begin(&mut model, &golden)?;
+    assert_eq!(names, ["0.weight", "0.bias", "2.weight", "2.bias"]);
     let logits = model.forward(&golden.tensor("batches/0/x"))?;
     assert_close("logits", &logits, &golden.tensor("step0/logits"), 1e-5);
 
@@ -88,6 +148,24 @@ fn mlp_digits_trains_like_pytorch() -> downhill::Result<()> {
             let after = golden.tensor(&format!("after{}/{name}", i + 1));
             assert_close(&format!("{name} after {}", i + 1), &model.get(name)?, &after, 1e-3);
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn gpt_char_has_pytorchs_loss_and_gradients() -> downhill::Result<()> {
+    let golden = Golden::open("gpt_char.safetensors");
+    let expected = losses("gpt_char")[0];
+    let mut model = GptChar::init(0);
+    let names = begin(&mut model, &golden)?;
+    assert_eq!(model.param_count(), 31_104);
+    let (x, y) = (golden.index("batches/0/x"), golden.index("batches/0/y"));
+    assert_close("logits", &model.forward(&x)?, &golden.tensor("step0/logits"), 1e-4);
+    let mut step = Step::new(&model, GptChar::loss, AdamW::new(3e-3))?;
+    let loss = step.differentiate(&mut model, (&x, &y))?;
+    assert!((loss as f64 - expected).abs() <= 1e-5 * expected, "loss {loss}, PyTorch has {expected}");
+    for name in &names {
+        assert_close(name, &step.grad(name)?, &golden.tensor(&format!("step0/grad/{name}")), 2e-3);
     }
     Ok(())
 }

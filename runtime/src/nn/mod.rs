@@ -2,11 +2,13 @@
 //! are generated like those of any user's network.
 
 mod activation;
+mod attention;
 mod layer;
 mod loss;
 mod statistic;
 
 pub use activation::*;
+pub use attention::*;
 pub use layer::*;
 pub use loss::*;
 pub use statistic::*;

@@ -4,14 +4,13 @@
 //! rows of a panel, whose sums stay in registers for a whole chunk. All follow from the sizes and
 //! strides alone, so that the order of additions does too.
 
-use super::{Level, Spec, split};
+use super::{Level, Spec, dots, split};
 
 /// Steps along the inner dimension in one turn of a loop.
 pub(super) const UNROLL: usize = 4;
 
-/// Elements of a chunk of a panel: half of a first-level cache of 32 KiB, which the tile's rows and
-/// results share.
-const PANEL: usize = 6144;
+/// Elements of a chunk of a panel: a first-level cache of 32 KiB.
+const PANEL: usize = 8192;
 
 /// How the right matrix gets into a panel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +21,8 @@ pub(super) enum Packing {
     Rows,
     /// Its columns are contiguous, and are turned into rows.
     Transposed,
+    /// Its columns are contiguous, and used so few times that they are not turned (see `dots`).
+    Dots,
     /// Nothing is contiguous: single elements are copied.
     Scattered,
 }
@@ -67,8 +68,10 @@ fn rows(level: Level, vectors: usize, masked: bool) -> usize {
 impl Blocking {
     pub(super) fn new(spec: &Spec) -> Blocking {
         let lanes = if spec.level == Level::Avx512 { 16 } else { 8 };
+        // Rows of the left matrix that are a multiple of 4 KiB apart fall into one set of a cache.
+        let together = if spec.strides[0][0] % 1024 == 0 { spec.m.min(6) } else { spec.m };
         // A product of few rows has registers for wider panels.
-        let widest = (2..=8).rev().find(|&v| rows(spec.level, v, true) >= spec.m).unwrap_or(2);
+        let widest = (2..=8).rev().find(|&v| rows(spec.level, v, true) >= together).unwrap_or(2);
         let width = widest * lanes;
         let panel = |count: usize, columns: usize| {
             let (vectors, masked) = (columns.div_ceil(lanes), !columns.is_multiple_of(lanes));
@@ -79,8 +82,8 @@ impl Blocking {
             .into_iter()
             .filter(|p| p.count * p.columns > 0)
             .collect();
-        let tiles = panels.iter().flat_map(|p| &p.tiles).map(|(count, _)| count).sum();
-        let packing = Packing::new(spec, tiles);
+        let tiles = panels.iter().map(|p| p.tiles.iter().map(|t| t.0).sum()).max().unwrap_or(0);
+        let packing = Packing::new(spec, lanes, tiles);
         let longest = if packing == Packing::Direct && tiles == 1 {
             spec.k
         } else {
@@ -93,7 +96,7 @@ impl Blocking {
 
     /// The elements of the memory for one packed panel.
     pub(super) fn scratch(&self) -> usize {
-        if self.packing == Packing::Direct {
+        if let Packing::Direct | Packing::Dots = self.packing {
             return 0;
         }
         let widest = self.panels.iter().map(|p| p.vectors).max().unwrap_or(0);
@@ -102,12 +105,16 @@ impl Blocking {
 }
 
 impl Packing {
-    fn new(spec: &Spec, tiles: usize) -> Packing {
+    fn new(spec: &Spec, lanes: usize, tiles: usize) -> Packing {
         let [row, column] = spec.strides[1];
+        // Copying pays if rows are far apart and read often; measured, with vectors of 256 bits a
+        // panel's row is a single cache line, and it pays sooner.
+        let far = if spec.level == Level::Avx512 { 24_000 } else { 8_000 };
         match (row, column) {
-            (_, 1) if tiles > 2 && spec.n > 64 => Packing::Rows,
+            (_, 1) if tiles * row.unsigned_abs() > far => Packing::Rows,
             (_, 1) => Packing::Direct,
             _ if spec.n == 1 => Packing::Direct,
+            (1, _) if dots::suits(spec, lanes) => Packing::Dots,
             (1, _) => Packing::Transposed,
             _ => Packing::Scattered,
         }

@@ -6,6 +6,8 @@
 #[cfg(target_arch = "x86_64")]
 mod blocking;
 #[cfg(target_arch = "x86_64")]
+mod dots;
+#[cfg(target_arch = "x86_64")]
 mod pack;
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -97,25 +99,46 @@ fn split(len: usize, most: usize) -> [(usize, usize); 2] {
     [(len % parts, len / parts + 1), (parts - len % parts, len / parts)]
 }
 
+/// A product of one column as the transposed product of one row, if its result is the same in
+/// memory.
+fn turned(p: &MatMul) -> Option<MatMul> {
+    let [[a_row, a_column], [b_row, b_column], [c_row, _]] = p.strides;
+    (p.n == 1 && p.m > 1 && c_row == 1).then(|| MatMul {
+        m: 1,
+        n: p.m,
+        k: p.k,
+        strides: [[b_column, b_row], [a_column, a_row], [p.m as isize, 1]],
+        batch: p.batch.iter().map(|&(size, [a, b, c])| (size, [b, a, c])).collect(),
+    })
+}
+
 /// The parts of a product that have kernels: how many after each other, and for what.
 fn parts(p: &MatMul, level: Level) -> Vec<(usize, Spec)> {
-    let far = p.strides.iter().flatten().any(|s| s.unsigned_abs() > FAR);
-    if level == Level::Portable || far || p.strides[2][1] != 1 {
-        let spec = Spec { level: Level::Portable, m: p.m, n: p.n, k: p.k, strides: p.strides };
-        return vec![(1, spec)];
+    let [[a_row, a_column], [b_row, b_column], [c_row, c_column]] = p.strides;
+    // Nothing goes along an axis of size one: its strides are no reason for another kernel.
+    let unless_one = |size: usize, strides: [isize; 2], other: isize| if size == 1 { [other; 2] } else { strides };
+    let [a_row, c_row] = unless_one(p.m, [a_row, c_row], 0);
+    let [b_column, c_column] = unless_one(p.n, [b_column, c_column], 1);
+    let [a_column, b_row] = unless_one(p.k, [a_column, b_row], 1);
+    let strides = [[a_row, a_column], [b_row, b_column], [c_row, c_column]];
+    let far = strides.iter().flatten().any(|s| s.unsigned_abs() > FAR);
+    if level == Level::Portable || far || c_column != 1 {
+        return vec![(1, Spec { level: Level::Portable, m: p.m, n: p.n, k: p.k, strides })];
     }
-    let part = |(count, m)| (count, Spec { level, m, n: p.n, k: p.k, strides: p.strides });
+    let part = |(count, m)| (count, Spec { level, m, n: p.n, k: p.k, strides });
     split(p.m, ROWS).into_iter().filter(|&(count, m)| count * m * p.n > 0).map(part).collect()
 }
 
 /// The elements of scratch memory that a product needs.
 pub(crate) fn scratch(p: &MatMul, level: Level) -> usize {
-    parts(p, level).iter().map(|(_, spec)| spec.scratch()).max().unwrap_or(0)
+    parts(&turned(p).unwrap_or_else(|| p.clone()), level).iter().map(|(_, spec)| spec.scratch()).max().unwrap_or(0)
 }
 
 /// A compiled product.
 pub(crate) struct Product {
     matmul: MatMul,
+    /// Whether `matmul` is the transposed product, with left and right exchanged.
+    turned: bool,
     parts: Vec<Part>,
 }
 
@@ -135,7 +158,9 @@ static KNOWN: Cache<Spec> = Cache::new();
 
 /// Compiles products, those that are known already not again.
 pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>> {
-    let specs: Vec<Vec<(usize, Spec)>> = products.iter().map(|p| parts(p, level)).collect();
+    let products: Vec<(MatMul, bool)> =
+        products.iter().map(|&p| turned(p).map_or_else(|| (p.clone(), false), |p| (p, true))).collect();
+    let specs: Vec<Vec<(usize, Spec)>> = products.iter().map(|(p, _)| parts(p, level)).collect();
     #[cfg(target_arch = "x86_64")]
     let mut compiled = {
         let emitted: Vec<&Spec> =
@@ -149,11 +174,12 @@ pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>
         code: if spec.level == Level::Portable { None } else { compiled.next() },
         spec,
     };
-    let product = |(&p, specs): (&&MatMul, Vec<(usize, Spec)>)| Product {
-        matmul: p.clone(),
+    let product = |((matmul, turned), specs): ((MatMul, bool), Vec<(usize, Spec)>)| Product {
+        matmul,
+        turned,
         parts: specs.into_iter().map(&mut part).collect(),
     };
-    Ok(products.iter().zip(specs).map(product).collect())
+    Ok(products.into_iter().zip(specs).map(product).collect())
 }
 
 impl Product {
@@ -164,6 +190,7 @@ impl Product {
     /// `a` and `b` must point to matrices of the product's sizes and strides, `c` to room for the
     /// results that nothing else uses, and `scratch` to as many elements as [`scratch`] says.
     pub(crate) unsafe fn run(&self, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) {
+        let (a, b) = if self.turned { (b, a) } else { (a, b) };
         // SAFETY: promised by the caller.
         unsafe { self.pairs(&self.matmul.batch, a, b, c, scratch) };
     }

@@ -23,7 +23,7 @@ impl Emitter<'_> {
             self.simd.code.mov(TO, SCRATCH)?;
         }
         match self.blocking.packing {
-            Packing::Direct => Ok(()),
+            Packing::Direct | Packing::Dots => Ok(()),
             Packing::Rows => self.sweep(&moves, &|e, steps| {
                 for step in 0..steps as i64 {
                     for i in 0..panel.vectors {

@@ -131,6 +131,26 @@ impl Simd {
         }
     }
 
+    /// Stores the sum of a register's lanes; overwrites registers 0 and 1.
+    pub(super) fn add_lanes(&mut self, r: usize, to: AsmMemoryOperand) -> Emit {
+        let code = &mut self.code;
+        if self.wide {
+            code.vextractf64x4(ymm0, ZMM[r], 0)?;
+            code.vextractf64x4(ymm1, ZMM[r], 1)?;
+            code.vaddps(ymm0, ymm0, ymm1)?;
+            code.vextractf128(xmm1, ymm0, 1)?;
+            code.vaddps(xmm0, xmm0, xmm1)?;
+        } else {
+            code.vextractf128(xmm1, YMM[r], 1)?;
+            code.vaddps(xmm0, XMM[r], xmm1)?;
+        }
+        code.vmovhlps(xmm1, xmm0, xmm0)?;
+        code.vaddps(xmm0, xmm0, xmm1)?;
+        code.vmovshdup(xmm1, xmm0)?;
+        code.vaddss(xmm0, xmm0, xmm1)?;
+        code.vmovss(dword_ptr(to), xmm0)
+    }
+
     /// Four elements in each 128 bits of a register; parts without a source are zero.
     pub(super) fn quarters(&mut self, r: usize, from: &[Option<AsmMemoryOperand>]) -> Emit {
         match from[0] {

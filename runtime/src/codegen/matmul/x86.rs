@@ -15,26 +15,26 @@ use super::simd::{Emit, Simd};
 use crate::error::Error;
 
 // The arguments. `A` and `B` move on with the chunks.
-const A: AsmRegister64 = rdi;
-const B: AsmRegister64 = rsi;
-const C: AsmRegister64 = rdx;
+pub(super) const A: AsmRegister64 = rdi;
+pub(super) const B: AsmRegister64 = rsi;
+pub(super) const C: AsmRegister64 = rdx;
 pub(super) const SCRATCH: AsmRegister64 = rcx;
 /// The chunks that are left, this one included.
 const CHUNKS: AsmRegister64 = r15;
 /// The panels that are left, and where the one at hand is.
-const PANELS: AsmRegister64 = r13;
+pub(super) const PANELS: AsmRegister64 = r13;
 pub(super) const B_FROM: AsmRegister64 = rax;
 const C_PANEL: AsmRegister64 = rbp;
 /// Where the panel is read, packed or not.
 const PANEL: AsmRegister64 = r12;
 /// The tiles that are left, and where the one at hand is.
-const TILES: AsmRegister64 = r8;
-const A_TILE: AsmRegister64 = rbx;
-const C_TILE: AsmRegister64 = r9;
+pub(super) const TILES: AsmRegister64 = r8;
+pub(super) const A_TILE: AsmRegister64 = rbx;
+pub(super) const C_TILE: AsmRegister64 = r9;
 /// What moves along the inner dimension, and the turns that are left.
-const A_AT: AsmRegister64 = r10;
+pub(super) const A_AT: AsmRegister64 = r10;
 pub(super) const B_AT: AsmRegister64 = r11;
-const TURNS: AsmRegister64 = r14;
+pub(super) const TURNS: AsmRegister64 = r14;
 /// Registers that belong to the caller.
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
 
@@ -66,10 +66,26 @@ pub(super) fn at(base: AsmRegister64, bytes: i64) -> AsmMemoryOperand {
 
 impl Emitter<'_> {
     fn function(&mut self) -> Emit {
-        let blocking = self.blocking.clone();
         for r in SAVED {
             self.simd.code.push(r)?;
         }
+        let dots = self.blocking.packing == Packing::Dots;
+        if dots {
+            self.dots()?;
+        } else {
+            self.chunks()?;
+        }
+        for r in SAVED.into_iter().rev() {
+            self.simd.code.pop(r)?;
+        }
+        self.simd.code.vzeroupper()?;
+        self.simd.code.ret()?;
+        self.simd.mask_data(if dots { self.spec.k } else { self.spec.n } % self.simd.lanes())
+    }
+
+    /// All chunks of the inner dimension.
+    fn chunks(&mut self) -> Emit {
+        let blocking = self.blocking.clone();
         // A place for the number of turns in a chunk.
         self.simd.code.push(CHUNKS)?;
         if blocking.packing == Packing::Transposed {
@@ -83,17 +99,11 @@ impl Emitter<'_> {
             e.simd.code.mov(C_PANEL, C)?;
             blocking.panels.iter().try_for_each(|panel| e.panels(panel))
         })?;
-        self.simd.code.pop(CHUNKS)?;
-        for r in SAVED.into_iter().rev() {
-            self.simd.code.pop(r)?;
-        }
-        self.simd.code.vzeroupper()?;
-        self.simd.code.ret()?;
-        self.simd.mask_data(self.spec.n % self.simd.lanes())
+        self.simd.code.pop(CHUNKS)
     }
 
     /// A loop of `count` turns, after each of which some registers move on by bytes.
-    fn repeat(
+    pub(super) fn repeat(
         &mut self,
         counter: AsmRegister64,
         count: usize,

@@ -1,0 +1,88 @@
+//! Matrix products of views and batches, compiled and by the f64 reference.
+
+mod common;
+
+use downhill::Input;
+use downhill::graph::Var;
+use downhill::prelude::*;
+use downhill::shape::DType;
+use proptest::prelude::*;
+
+/// How an operand of a product comes from what is in memory.
+#[derive(Clone, Copy, Debug)]
+enum View {
+    Whole,
+    /// The matrix is stored transposed, and turned by a node of its own.
+    Turned,
+    /// The two outer axes and the rows are stored in another order, as the heads of attention are.
+    Heads,
+    /// Every second row, from a place inside on.
+    Slice,
+    /// Rows and columns backward.
+    Backward,
+    /// One matrix for all.
+    Broadcast,
+}
+
+const VIEWS: [View; 6] = [View::Whole, View::Turned, View::Heads, View::Slice, View::Backward, View::Broadcast];
+
+/// Stages the input of a shape whose view has the shape `[2, 3, rows, columns]`.
+fn operand(g: &mut Stage, slot: usize, view: View, rows: usize, columns: usize) -> (Var, Tensor) {
+    let shape = [2, 3, rows, columns];
+    let stored: &[usize] = match view {
+        View::Whole | View::Backward => &shape,
+        View::Turned => &[2, 3, columns, rows],
+        View::Heads => &[2, rows, 3, columns],
+        View::Slice => &[2, 3, 2 * rows + 1, columns + 3],
+        View::Broadcast => &[rows, columns],
+    };
+    let data = common::numbers(slot as u64, stored, -1.0, 1.0).data.into_iter().map(|x| x as f32).collect::<Vec<_>>();
+    let x = g.input(slot, stored, DType::F32);
+    let operand = match view {
+        View::Whole | View::Broadcast => x,
+        View::Turned => g.transpose(x, &[0, 1, 3, 2]),
+        View::Heads => g.transpose(x, &[0, 2, 1, 3]),
+        View::Slice => g.slice(x, &[(0, 1), (0, 1), (1, 2), (2, 1)], &shape),
+        View::Backward => g.slice(x, &[(0, 1), (2, -1), (rows - 1, -1), (columns - 1, -1)], &shape),
+    };
+    (operand, Tensor::new(stored, data).expect("as many as the shape says"))
+}
+
+#[track_caller]
+fn compare(g: &Stage, product: Value, inputs: &[Input<'_>]) {
+    let found = g.compute(std::slice::from_ref(&product), inputs).expect("a product");
+    let expected = g.reference(&[product], inputs).expect("a product");
+    assert_eq!(found[0].data().len(), expected[0].len());
+    let largest = expected[0].iter().fold(1f64, |m, y| m.max(y.abs()));
+    for (i, (&x, y)) in found[0].data().iter().zip(&expected[0]).enumerate() {
+        assert!((x as f64 - y).abs() < 1e-5 * largest, "element {i} is {x}, the reference has {y}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    #[test]
+    fn views(m in 1..40usize, n in 1..70usize, k in 1..40usize) {
+        for left in VIEWS {
+            for right in VIEWS {
+                let mut g = Stage::new();
+                let ((a, x), (b, y)) = (operand(&mut g, 0, left, m, k), operand(&mut g, 1, right, k, n));
+                let product = matmul::stage(&mut g, a, b);
+                prop_assert!(g.error().is_none(), "{left:?} {right:?}: {:?}", g.error());
+                compare(&g, product, &[Input::from(&x), Input::from(&y)]);
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_products(m in 1..30usize, n in 1..40usize, k in 30..300usize) {
+        // Two of them need a room for panels.
+        let mut g = Stage::new();
+        let ((a, x), (b, y)) = (operand(&mut g, 0, View::Heads, m, k), operand(&mut g, 1, View::Turned, k, n));
+        let first = g.matmul(a, b, false, false);
+        let back = g.matmul(first, b, false, true);
+        let last = g.matmul(back, a, false, true);
+        compare(&g, last.into(), &[Input::from(&x), Input::from(&y)]);
+    }
+}
