@@ -53,6 +53,12 @@ impl Param {
         Param { id: usize::MAX, sizes, rank: dims.len(), init, present: true }
     }
 
+    /// The same parameter with another start.
+    pub const fn starting(mut self, init: Init) -> Param {
+        self.init = init;
+        self
+    }
+
     /// The same parameter, or its absence, as `Linear` without a bias has one.
     pub const fn optional(mut self, present: bool) -> Param {
         self.present = present;

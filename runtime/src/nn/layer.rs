@@ -1,6 +1,7 @@
 //! Layers with parameters.
 
 use super::statistic::mean_keepdim;
+use crate::init::Init;
 use crate::network;
 use crate::ops::*;
 
@@ -41,6 +42,20 @@ impl<const I: usize, const O: usize> Linear<I, O> {
     }
 }
 
+impl Linear {
+    /// Another start of the weight: `#[layer(weight_init = init::normal(0.02))]`.
+    pub const fn weight_init(mut self, init: Init) -> Self {
+        self.weight = self.weight.starting(init);
+        self
+    }
+
+    /// Another start of the bias: `#[layer(bias_init = init::zeros)]`.
+    pub const fn bias_init(mut self, init: Init) -> Self {
+        self.bias = self.bias.starting(init);
+        self
+    }
+}
+
 /// A table of `V` rows of `D` numbers, looked up by an `Index`. It starts normal with deviation
 /// one, as PyTorch's does.
 ///
@@ -69,6 +84,14 @@ impl<const V: usize, const D: usize> Embedding<V, D> {
     /// Row numbers below `V` to their rows.
     pub fn forward(&self, rows: Index<[N]>) -> Tensor<[N], D> {
         gather(self.weight, rows)
+    }
+}
+
+impl Embedding {
+    /// Another start of the table: `#[layer(weight_init = init::normal(0.02))]`.
+    pub const fn weight_init(mut self, init: Init) -> Self {
+        self.weight = self.weight.starting(init);
+        self
     }
 }
 

@@ -1,28 +1,15 @@
 //! Adam and AdamW.
 
-use super::{Optimizer, Updated, below_one, not_negative, set, with_decay};
+use super::{Optimizer, Updated, average, below_one, correction, decayed, not_negative, set};
 use crate::error::Result;
 use crate::graph::{Stage, Value};
 use crate::network;
-use crate::ops::{mul, sqrt};
+use crate::ops::{maximum, mul, sqrt};
 
-/// One step: the new weight and averages. [`Moments::at`] says what `size` and `scale` are.
+/// The new weight. [`Moments::at`] says what `size` and `scale` are.
 #[network]
-fn adam_step(
-    weight: Tensor,
-    grad: Tensor,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    size: Tensor,
-    scale: Tensor,
-    beta1: f32,
-    beta2: f32,
-    eps: f32,
-) -> (Tensor, Tensor, Tensor) {
-    let exp_avg = exp_avg * beta1 + grad * (1.0 - beta1);
-    let exp_avg_sq = exp_avg_sq * beta2 + grad * grad * (1.0 - beta2);
-    let weight = weight - size * exp_avg / (sqrt(exp_avg_sq) * scale + eps);
-    (weight, exp_avg, exp_avg_sq)
+fn adam_step(weight: Tensor, exp_avg: Tensor, square: Tensor, size: Tensor, scale: Tensor, eps: f32) -> Tensor {
+    weight - size * exp_avg / (sqrt(square) * scale + eps)
 }
 
 /// What both rules share: everything but where the weight decay goes.
@@ -33,31 +20,39 @@ struct Moments {
     beta2: f32,
     eps: f32,
     weight_decay: f32,
+    amsgrad: bool,
 }
 
 impl Moments {
     const fn new(lr: f32, weight_decay: f32) -> Moments {
-        Moments { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay }
+        Moments { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay, amsgrad: false }
     }
 
     /// The step size `lr / (1 − β₁ᵗ)`, the factor `1 / √(1 − β₂ᵗ)` of the denominator, and what
     /// decoupled weight decay leaves of a weight.
     fn at(&self, step: u64, lr: f32) -> [f32; 3] {
-        let correction = |beta: f32| 1.0 - (beta as f64).powi(i32::try_from(step).unwrap_or(i32::MAX));
         let lr = lr as f64;
         [
-            (lr / correction(self.beta1)) as f32,
-            (1.0 / correction(self.beta2).sqrt()) as f32,
+            (lr / correction(self.beta1, step)) as f32,
+            (1.0 / correction(self.beta2, step).sqrt()) as f32,
             (1.0 - lr * self.weight_decay as f64) as f32,
         ]
     }
 
+    fn state(&self) -> &'static [&'static str] {
+        if self.amsgrad { &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"] } else { &["exp_avg", "exp_avg_sq"] }
+    }
+
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
-        let Moments { beta1, beta2, eps, .. } = *self;
-        let (exp_avg, exp_avg_sq, size, scale) = (state[0], state[1], numbers[0], numbers[1]);
-        let (weight, exp_avg, exp_avg_sq) =
-            adam_step::stage(g, weight, grad, exp_avg, exp_avg_sq, size, scale, beta1, beta2, eps);
-        Updated { weight, state: vec![exp_avg, exp_avg_sq] }
+        let exp_avg = average::stage(g, state[0], grad, self.beta1);
+        let square = mul::stage(g, grad, grad);
+        let exp_avg_sq = average::stage(g, state[1], square, self.beta2);
+        let mut new = vec![exp_avg, exp_avg_sq];
+        if let Some(&largest) = state.get(2) {
+            new.push(maximum::stage(g, largest, exp_avg_sq));
+        }
+        let weight = adam_step::stage(g, weight, exp_avg, new[new.len() - 1], numbers[0], numbers[1], self.eps);
+        Updated { weight, state: new }
     }
 
     fn check(&self) -> Result<()> {
@@ -96,6 +91,14 @@ macro_rules! settings {
                 self.0.weight_decay = weight_decay;
                 self
             }
+
+            /// Whether to divide by the largest average of squares so far in place of the latest;
+            /// `false` by default. Formula: Reddi et al., [On the convergence of Adam and
+            /// beyond](https://arxiv.org/abs/1904.09237) (2018).
+            pub const fn amsgrad(mut self, amsgrad: bool) -> $name {
+                self.0.amsgrad = amsgrad;
+                self
+            }
         }
     };
 }
@@ -116,6 +119,7 @@ macro_rules! settings {
 /// | `betas` | 0.9, 0.999 | at least 0, below 1 |
 /// | `eps` | 1e-8 | finite, at least 0 |
 /// | `weight_decay` | 0 | finite, at least 0 |
+/// | `amsgrad` | false | |
 ///
 /// Formulas: Kingma, Ba, [Adam](https://arxiv.org/abs/1412.6980) (2015), and
 /// [PyTorch's documentation](https://docs.pytorch.org/docs/stable/generated/torch.optim.Adam.html).
@@ -134,7 +138,7 @@ settings!(Adam, 0.0);
 
 impl Optimizer for Adam {
     fn state(&self) -> &'static [&'static str] {
-        &["exp_avg", "exp_avg_sq"]
+        self.0.state()
     }
 
     fn numbers(&self) -> usize {
@@ -150,8 +154,7 @@ impl Optimizer for Adam {
     }
 
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
-        let decay = self.0.weight_decay;
-        let grad = if decay == 0.0 { grad } else { with_decay::stage(g, grad, weight, decay) };
+        let grad = decayed(g, grad, weight, self.0.weight_decay);
         self.0.update(g, weight, grad, state, numbers)
     }
 
@@ -176,6 +179,7 @@ impl Optimizer for Adam {
 /// | `betas` | 0.9, 0.999 | at least 0, below 1 |
 /// | `eps` | 1e-8 | finite, at least 0 |
 /// | `weight_decay` | 0.01 | finite, at least 0 |
+/// | `amsgrad` | false | |
 ///
 /// Formulas: Loshchilov, Hutter, [Decoupled weight decay regularization](https://arxiv.org/abs/1711.05101)
 /// (2019), and [PyTorch's documentation](https://docs.pytorch.org/docs/stable/generated/torch.optim.AdamW.html).
@@ -194,7 +198,7 @@ settings!(AdamW, 0.01);
 
 impl Optimizer for AdamW {
     fn state(&self) -> &'static [&'static str] {
-        &["exp_avg", "exp_avg_sq"]
+        self.0.state()
     }
 
     fn numbers(&self) -> usize {

@@ -5,10 +5,28 @@
 //! as the learning rate and bias corrections, are inputs of the compiled update; all others are
 //! constants in it.
 
+mod adadelta;
+mod adagrad;
 mod adam;
+mod adamax;
+mod lion;
+mod nadam;
+mod radam;
+mod rmsprop;
+pub mod schedule;
 mod sgd;
 
+pub use adadelta::Adadelta;
+pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
+pub use adamax::Adamax;
+pub use lion::Lion;
+pub use nadam::NAdam;
+pub use radam::RAdam;
+pub use rmsprop::RmsProp;
+pub use schedule::{
+    Constant, Cosine, CosineRestarts, ExponentialDecay, OneCycle, PolynomialDecay, Ramp, Schedule, StepDecay,
+};
 pub use sgd::Sgd;
 
 use crate::error::{Error, Result};
@@ -43,6 +61,33 @@ pub trait Optimizer: Send + Sync {
     }
 }
 
+/// A rule that is chosen while the program runs.
+impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
+    fn state(&self) -> &'static [&'static str] {
+        (**self).state()
+    }
+
+    fn numbers(&self) -> usize {
+        (**self).numbers()
+    }
+
+    fn at(&self, step: u64, lr: f32, numbers: &mut [f32]) {
+        (**self).at(step, lr, numbers);
+    }
+
+    fn lr(&self) -> f32 {
+        (**self).lr()
+    }
+
+    fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
+        (**self).update(g, weight, grad, state, numbers)
+    }
+
+    fn check(&self) -> Result<()> {
+        (**self).check()
+    }
+}
+
 /// What an update gives.
 pub struct Updated {
     /// The new weights.
@@ -55,6 +100,33 @@ pub struct Updated {
 #[network]
 fn with_decay(grad: Tensor, weight: Tensor, weight_decay: f32) -> Tensor {
     grad + weight * weight_decay
+}
+
+/// The gradient with weight decay; none is staged where it is zero.
+fn decayed(g: &mut Stage, grad: Value, weight: Value, weight_decay: f32) -> Value {
+    if weight_decay == 0.0 { grad } else { with_decay::stage(g, grad, weight, weight_decay) }
+}
+
+/// An exponential average that keeps the share `beta`.
+#[network]
+fn average(old: Tensor, new: Tensor, beta: f32) -> Tensor {
+    old * beta + new * (1.0 - beta)
+}
+
+/// A step against a direction.
+#[network]
+fn descent(weight: Tensor, direction: Tensor, lr: Tensor) -> Tensor {
+    weight - lr * direction
+}
+
+/// What an average over `step` values has been given, `1 − βᵗ`: the rest is the zero it started at.
+fn correction(beta: f32, step: u64) -> f64 {
+    1.0 - power(beta.into(), step)
+}
+
+/// `xⁿ`.
+fn power(x: f64, n: u64) -> f64 {
+    x.powi(i32::try_from(n).unwrap_or(i32::MAX))
 }
 
 /// A setting that must be a finite number of at least zero.

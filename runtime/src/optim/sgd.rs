@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use super::{Optimizer, Updated, check, not_negative, set, with_decay};
+use super::{Optimizer, Updated, check, decayed, descent, not_negative, set};
 use crate::error::Result;
 use crate::graph::{Stage, Value};
 use crate::network;
@@ -15,12 +15,6 @@ fn gathered(buffer: Tensor, grad: Tensor, share: Tensor, momentum: f32) -> Tenso
 #[network]
 fn ahead(grad: Tensor, buffer: Tensor, momentum: f32) -> Tensor {
     grad + buffer * momentum
-}
-
-/// A step against a direction.
-#[network]
-fn descent(weight: Tensor, direction: Tensor, lr: Tensor) -> Tensor {
-    weight - lr * direction
 }
 
 /// Stochastic gradient descent, with momentum if asked, as `torch.optim.SGD` computes it:
@@ -114,7 +108,7 @@ impl Optimizer for Sgd {
     }
 
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
-        let grad = if self.weight_decay == 0.0 { grad } else { with_decay::stage(g, grad, weight, self.weight_decay) };
+        let grad = decayed(g, grad, weight, self.weight_decay);
         let (direction, state) = match *state {
             [buffer] => {
                 let share = numbers.get(1).copied().unwrap_or(Value::Number(1.0));

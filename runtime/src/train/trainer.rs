@@ -9,7 +9,7 @@ use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::exec::{Model, Step};
 use crate::network::{Function, Network};
-use crate::optim::{AdamW, Optimizer};
+use crate::optim::{AdamW, Optimizer, Schedule};
 
 /// How long to train: passes over the training data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,7 @@ pub struct Epochs(
 /// | setting | default |
 /// |---|---|
 /// | `optimizer` | `AdamW::new(1e-3)` |
+/// | `schedule` | the same learning rate at all steps |
 /// | `batch_size` | 32 |
 /// | `seed` | 0 |
 /// | `metric` | none |
@@ -54,6 +55,7 @@ pub struct Trainer<'m, N: Network> {
     model: &'m mut Model<N>,
     loss: Function<N>,
     optimizer: Arc<dyn Optimizer>,
+    schedule: Option<Box<dyn Schedule>>,
     batch_size: usize,
     seed: u64,
     names: Vec<String>,
@@ -70,6 +72,7 @@ impl<'m, N: Network> Trainer<'m, N> {
             model,
             loss,
             optimizer: Arc::new(AdamW::new(1e-3)),
+            schedule: None,
             batch_size: 32,
             seed: 0,
             names: vec![],
@@ -84,6 +87,13 @@ impl<'m, N: Network> Trainer<'m, N> {
     pub fn optimizer(mut self, optimizer: impl Optimizer + 'static) -> Self {
         self.optimizer = Arc::new(optimizer);
         self.step = None;
+        self
+    }
+
+    /// The factor of the optimizer's learning rate at every step. What has no length of its own ends
+    /// with the steps of `fit`; the steps of calls before count as taken.
+    pub fn schedule(mut self, schedule: impl Schedule + 'static) -> Self {
+        self.schedule = Some(Box::new(schedule));
         self
     }
 
@@ -128,6 +138,7 @@ impl<'m, N: Network> Trainer<'m, N> {
     /// - [`Error::NotFinite`] when the loss of a step is infinite or not a number. The parameters
     ///   are then those after the step before.
     pub fn fit<T: Dataset, V: Dataset>(&mut self, train: &T, valid: &V, epochs: Epochs) -> Result<Report> {
+        self.schedule.as_ref().map_or(Ok(()), |schedule| schedule.check())?;
         let mut batches = Batches::new(train, self.batch_size)?.shuffled(self.seed);
         let mut held_out = if valid.is_empty() { None } else { Some(Batches::new(valid, self.batch_size)?) };
         if self.step.is_none() {
@@ -140,9 +151,10 @@ impl<'m, N: Network> Trainer<'m, N> {
         }
         let mut report = Report { metrics: self.names.clone(), epochs: vec![] };
         let mut progress = Progress::new(self.progress, self.epochs.saturating_add(epochs.0), batches.count());
+        let total = self.steps().saturating_add(epochs.0.saturating_mul(batches.count() as u64));
         for _ in 0..epochs.0 {
             let start = Instant::now();
-            let train_loss = self.epoch(&mut batches, &mut progress)?;
+            let train_loss = self.epoch(&mut batches, total, &mut progress)?;
             let training = start.elapsed().as_secs_f64();
             let means = match &mut held_out {
                 Some(batches) => evaluate::means(self.model, &measured, batches)?,
@@ -163,14 +175,18 @@ impl<'m, N: Network> Trainer<'m, N> {
         Ok(report)
     }
 
-    /// One pass over the training data; gives the mean loss over the samples.
-    fn epoch<T: Dataset>(&mut self, batches: &mut Batches<'_, T>, progress: &mut Progress) -> Result<f32> {
+    /// One pass over the training data; gives the mean loss over the samples. The schedule ends at
+    /// step `total`.
+    fn epoch<T: Dataset>(&mut self, batches: &mut Batches<'_, T>, total: u64, progress: &mut Progress) -> Result<f32> {
         let Some(step) = &mut self.step else { return Ok(0.0) };
         let (mut sum, mut samples, mut steps) = (0.0, 0, 0);
         let start = Instant::now();
         progress.start(self.epochs + 1);
         batches.start(self.epochs);
         while let Some(batch) = batches.next_batch()? {
+            if let Some(schedule) = &self.schedule {
+                step.set_lr(self.optimizer.lr() * factor(&**schedule, step.steps(), total)?);
+            }
             let loss = step.run(self.model, batch).map_err(|error| match error {
                 Error::NotFinite { loss, step, .. } => Error::NotFinite { loss, step, epoch: self.epochs + 1 },
                 other => other,
@@ -197,4 +213,17 @@ impl<'m, N: Network> Trainer<'m, N> {
     pub fn explain(&self) -> String {
         self.step.as_ref().map(Step::explain).unwrap_or_default()
     }
+}
+
+/// The factor that a schedule gives, which for a closure may be any number.
+fn factor(schedule: &dyn Schedule, step: u64, total: u64) -> Result<f32> {
+    let factor = schedule.at(step, total);
+    if factor.is_finite() && factor >= 0.0 {
+        return Ok(factor);
+    }
+    Err(Error::Setting {
+        setting: "schedule",
+        expected: "a finite factor of at least 0",
+        found: format!("{factor} at step {}", step + 1),
+    })
 }
