@@ -134,9 +134,10 @@ fn main() -> Result<()> {
     }
     let rule = AdamW::new(args.lr).betas(0.9, 0.99).weight_decay(0.1);
     let mut step = Step::new(&model, <Gpt>::loss, rule)?;
+    let schedule = Cosine::new().min(0.1).warmup(100);
     let bar = ProgressBar::new(steps).with_style(ProgressStyle::with_template("{bar:24} {pos}/{len}  {msg}")?);
     for n in 0..steps {
-        step.set_lr(learning_rate(n, steps, args.lr));
+        step.set_lr(args.lr * schedule.at(n, steps));
         let (x, y) = batch(&text.train, &mut rng)?;
         let loss = step.run(&mut model, (&x, &y))?;
         bar.set_position(n + 1);
@@ -162,17 +163,6 @@ fn main() -> Result<()> {
     println!("{}", sample(&model, &text, if args.quick { 20 } else { args.sample }, &mut rng)?);
     println!("validation loss: {:.3}", validate(&model, &text.valid, if args.quick { 2 } else { usize::MAX })?);
     Ok(())
-}
-
-/// Rises over the first 100 steps, then falls along a cosine to a tenth.
-fn learning_rate(step: u64, steps: u64, highest: f32) -> f32 {
-    const WARMUP: u64 = 100;
-    if step < WARMUP {
-        return highest * (step + 1) as f32 / (WARMUP + 1) as f32;
-    }
-    let passed = (step - WARMUP) as f32 / (steps.saturating_sub(WARMUP)).max(1) as f32;
-    let lowest = highest / 10.0;
-    lowest + 0.5 * (1.0 + (std::f32::consts::PI * passed).cos()) * (highest - lowest)
 }
 
 /// Reads a text; its last tenth is held out.

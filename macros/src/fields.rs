@@ -2,6 +2,7 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
+use syn::spanned::Spanned;
 use syn::visit::Visit;
 use syn::{Attribute, Expr, GenericArgument, Path, PathArguments, Token, Type, Visibility, parse_quote};
 
@@ -52,7 +53,7 @@ pub struct Layer {
 impl Field {
     /// Reads a field; `own` are the sizes of the network.
     pub fn parse(field: &syn::Field, name: &Ident, own: &[Ident], errors: &mut Errors) -> Field {
-        let mut parser = Parser { init: None, option: None, layer: None, errors };
+        let mut parser = Parser { init: None, option: None, layer: None, checkpoint: None, errors };
         let attrs = field.attrs.iter().filter(|attr| !parser.take(attr)).cloned().collect();
         let kind = parser.kind(bare_type(&field.ty), own);
         parser.unused(&kind);
@@ -92,6 +93,7 @@ struct Parser<'a> {
     init: Option<(Attribute, Expr)>,
     option: Option<(Attribute, Expr)>,
     layer: Option<(Attribute, LayerArgs)>,
+    checkpoint: Option<Attribute>,
     errors: &'a mut Errors,
 }
 
@@ -111,6 +113,11 @@ impl Parser<'_> {
         } else if path.is_ident("option") {
             let default = self.errors.ok(attr.parse_args()).unwrap_or_else(|Reported| parse_quote!(0 as _));
             self.option = Some((attr.clone(), default));
+        } else if path.is_ident("checkpoint") {
+            if let Err(error) = attr.meta.require_path_only() {
+                self.errors.push(error);
+            }
+            self.checkpoint = Some(attr.clone());
         } else if path.is_ident("layer") {
             let args = self.errors.ok(layer_args(attr)).unwrap_or_default();
             self.layer = Some((attr.clone(), args));
@@ -166,7 +173,10 @@ impl Parser<'_> {
     }
 
     fn layer(&mut self, ty: &Type, own: &[Ident]) -> Layer {
-        let LayerArgs { options, rename } = self.layer.take().map(|(_, args)| args).unwrap_or_default();
+        let LayerArgs { mut options, rename } = self.layer.take().map(|(_, args)| args).unwrap_or_default();
+        if let Some(attr) = self.checkpoint.take() {
+            options.push((Ident::new("checkpoint", attr.path().span()), parse_quote!(true)));
+        }
         let mut sized = None;
         if mentions(ty, own)
             && let Type::Path(path) = ty
@@ -189,6 +199,9 @@ impl Parser<'_> {
         }
         if let Some((attr, _)) = &self.option {
             self.errors.at(attr, "`#[option(…)]` is for a plain value, and this is a parameter: write `#[init(…)]`");
+        }
+        if let Some(attr) = &self.checkpoint {
+            self.errors.at(attr, "`#[checkpoint]` is for a layer, whose values are then computed again");
         }
         if let Some((attr, _)) = &self.layer {
             let message = match kind {

@@ -86,7 +86,12 @@ impl Struct {
             #(#attrs)*
             #[derive(Clone, Copy, Debug)]
             #allow
-            #vis struct #ident #generics { #(#fields)* #(#sizes)* }
+            #vis struct #ident #generics {
+                #(#fields)*
+                #(#sizes)*
+                #[allow(dead_code)]
+                checkpoint: bool,
+            }
         }
     }
 
@@ -111,7 +116,14 @@ impl Struct {
             impl #ident {
                 #[doc = #doc]
                 pub const fn new(#(#params),*) -> Self {
-                    Self { #(#values)* #(#sizes),* }
+                    Self { #(#values)* #(#sizes,)* checkpoint: false }
+                }
+
+                /// Whether the gradient computes the values of this network again in place of keeping
+                /// them: what `#[checkpoint]` on a field sets.
+                pub const fn checkpoint(mut self, checkpoint: bool) -> Self {
+                    self.checkpoint = checkpoint;
+                    self
                 }
 
                 #(#options)*

@@ -142,6 +142,9 @@ pub struct Node {
     pub shape: Vec<usize>,
     /// The type of its elements.
     pub dtype: DType,
+    /// What is computed again has a scope of its own, in which nothing from before is found; zero
+    /// for all else.
+    pub scope: u32,
 }
 
 impl Node {
@@ -219,6 +222,35 @@ pub struct Stage {
     memo: HashMap<Node, Var>,
     grads: Vec<Grad>,
     error: Option<String>,
+    /// The scope of nodes to come, and the number of scopes so far.
+    scope: u32,
+    scopes: u32,
+}
+
+/// A stage within a scope in which values are computed again; the scope ends with it.
+pub struct Recompute<'s> {
+    stage: &'s mut Stage,
+    outer: u32,
+}
+
+impl std::ops::Deref for Recompute<'_> {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        self.stage
+    }
+}
+
+impl std::ops::DerefMut for Recompute<'_> {
+    fn deref_mut(&mut self) -> &mut Stage {
+        self.stage
+    }
+}
+
+impl Drop for Recompute<'_> {
+    fn drop(&mut self) {
+        self.stage.scope = self.outer;
+    }
 }
 
 impl Stage {
@@ -272,6 +304,17 @@ impl Stage {
             self.grads.resize(id + 1, None);
         }
         self.grads[id] = self.add(self.grads[id], d);
+    }
+
+    /// A scope in which values are staged anew even if they are there already, so that those from
+    /// before need not be kept; without `anew` nothing changes.
+    pub fn recompute(&mut self, anew: bool) -> Recompute<'_> {
+        let outer = self.scope;
+        if anew {
+            self.scopes += 1;
+            self.scope = self.scopes;
+        }
+        Recompute { stage: self, outer }
     }
 
     /// The sum of two gradients.
@@ -536,7 +579,9 @@ impl Stage {
 
     /// A node, simplified, or the one that computes the same already.
     pub(crate) fn push(&mut self, op: Op, args: Vec<Var>, shape: Vec<usize>, dtype: DType) -> Var {
-        let node = Node { op, args, shape, dtype };
+        // What is given or constant is the same in every scope.
+        let given = matches!(op, Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Data(_) | Op::Iota);
+        let node = Node { op, args, shape, dtype, scope: if given { 0 } else { self.scope } };
         match simplify(self, node) {
             Ok(v) => v,
             Err(node) => {

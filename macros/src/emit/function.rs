@@ -136,10 +136,12 @@ impl Unit {
             .collect();
         let types = tuple(&vec![quote!(::downhill::Grad); douts.len()]);
         let douts = tuple(&douts);
-        let g = if mentions(&body, "g") || mentions(&prologue, "g") { quote!(g) } else { quote!(_g) };
+        let used = mentions(&body, "g") || mentions(&prologue, "g");
+        let g = if used { quote!(g) } else { quote!(_g) };
+        let recompute = (used && self.receiver).then(|| quote!(let g = &mut g.recompute(self.checkpoint);));
         Emitted {
             params: quote!(#g: &mut ::downhill::Stage, #(#params,)* #douts: #types),
-            body: quote!(#prologue #body),
+            body: quote!(#recompute #prologue #body),
         }
     }
 

@@ -84,7 +84,7 @@ fn target() -> Result<&'static Target, Error> {
 
 /// Compiles loop nests, those that are known already not again.
 pub(crate) fn compile(kernels: &[&LoopKernel]) -> Result<Vec<Compiled>, Error> {
-    KNOWN.compile(kernels, machine_code)
+    KNOWN.compile(kernels, |kernel| machine_code(1, |b, fma| emit(b, kernel, fma)))
 }
 
 impl<K: Clone + Eq + Hash> Cache<K> {
@@ -141,14 +141,19 @@ impl Code {
     }
 }
 
-fn machine_code(kernel: &LoopKernel) -> Result<Vec<u8>, Error> {
+/// The code of a function of so many pointers. `emit` is told whether the machine multiplies and adds
+/// in one rounding.
+pub(super) fn machine_code(
+    pointers: usize,
+    emit: impl FnOnce(&mut FunctionBuilder<'_>, bool),
+) -> Result<Vec<u8>, Error> {
     let target = target()?;
     let mut signature = Signature::new(CallConv::triple_default(target.isa.triple()));
-    signature.params.push(AbiParam::new(I64));
+    signature.params.resize(pointers, AbiParam::new(I64));
     let mut context = Context::for_function(Function::with_name_signature(UserFuncName::default(), signature));
     let mut scratch = FunctionBuilderContext::new();
     let mut builder = FunctionBuilder::new(&mut context.func, &mut scratch);
-    emit(&mut builder, kernel, target.fma);
+    emit(&mut builder, target.fma);
     builder.finalize(target.isa.frontend_config());
     let refused = |message: String| Error::Compile { what: "a kernel".into(), message };
     let compiled =

@@ -33,6 +33,8 @@ pub(super) struct Group {
     /// How many loops are around the row; open until a reduction of rows joins.
     pub(super) split: Option<usize>,
     pub(super) members: Vec<(Var, Placement)>,
+    /// Nodes of another scope are computed at another time.
+    scope: u32,
     /// Values in memory that are read, with their strides where they are read for every element.
     bases: HashSet<Var>,
     strides: Vec<Vec<isize>>,
@@ -204,6 +206,9 @@ impl<'a> Fusion<'a> {
         let first = bases.iter().filter_map(|b| self.item_of[b.index()]).max().unwrap_or(0);
         for index in first..self.items.len() {
             let Item::Group(group) = &self.items[index] else { continue };
+            if group.scope != self.graph[v].scope {
+                continue;
+            }
             let related = bases.iter().any(|b| group.bases.contains(b) || self.item_of[b.index()] == Some(index));
             if related && self.join(v, index) {
                 return;
@@ -217,7 +222,14 @@ impl<'a> Fusion<'a> {
         if space.is_empty() {
             space.push(1);
         }
-        let group = Group { space, split: None, members: Vec::new(), bases: HashSet::new(), strides: Vec::new() };
+        let group = Group {
+            space,
+            split: None,
+            members: Vec::new(),
+            scope: self.graph[v].scope,
+            bases: HashSet::new(),
+            strides: Vec::new(),
+        };
         self.items.push(Item::Group(group));
         let joined = self.join(v, self.items.len() - 1);
         debug_assert!(joined, "a node fits a kernel of its own shape: {:?}", self.graph[v]);

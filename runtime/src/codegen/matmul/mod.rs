@@ -1,7 +1,7 @@
 //! Matrix products: kernels for the exact sizes and strides.
 //!
 //! On x86-64 a kernel is emitted with vectors of 512 or 256 bits (`x86`), which Cranelift does not
-//! have; `blocking` chooses its tiles. Elsewhere `portable` computes the product.
+//! have; `blocking` chooses its tiles. Elsewhere Cranelift compiles one (`portable`).
 
 #[cfg(target_arch = "x86_64")]
 mod blocking;
@@ -19,15 +19,14 @@ mod x86;
 
 use std::sync::OnceLock;
 
-#[cfg(target_arch = "x86_64")]
-use super::code::{Cache, Compiled};
+use super::code::{self, Cache, Compiled};
 use crate::error::{Error, Result};
 use crate::kernel::MatMul;
 
 /// The vector instructions that kernels are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Level {
-    /// What the compiler of the library makes of a plain loop.
+    /// Vectors of four elements by Cranelift.
     Portable,
     /// AVX2 and FMA.
     Avx2,
@@ -146,40 +145,39 @@ pub(crate) struct Product {
 struct Part {
     /// How many times, each over the next rows.
     count: usize,
-    spec: Spec,
-    /// None at the portable level.
+    rows: usize,
+    kernel: Kernel,
+    code: Compiled,
+}
+
+/// The function that a kernel is, by its calling convention: left, right, result, scratch memory.
+#[derive(Clone, Copy)]
+enum Kernel {
+    Cranelift,
     #[cfg(target_arch = "x86_64")]
-    code: Option<Compiled>,
+    Emitted,
 }
 
 /// Kernels that some program still holds.
-#[cfg(target_arch = "x86_64")]
 static KNOWN: Cache<Spec> = Cache::new();
 
 /// Compiles products, those that are known already not again.
 pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>> {
     let products: Vec<(MatMul, bool)> =
         products.iter().map(|&p| turned(p).map_or_else(|| (p.clone(), false), |p| (p, true))).collect();
-    let specs: Vec<Vec<(usize, Spec)>> = products.iter().map(|(p, _)| parts(p, level)).collect();
-    #[cfg(target_arch = "x86_64")]
-    let mut compiled = {
-        let emitted: Vec<&Spec> =
-            specs.iter().flatten().map(|(_, spec)| spec).filter(|s| s.level != Level::Portable).collect();
-        KNOWN.compile(&emitted, x86::machine_code)?.into_iter()
+    let parts: Vec<Vec<(usize, Spec)>> = products.iter().map(|(p, _)| parts(p, level)).collect();
+    let specs: Vec<&Spec> = parts.iter().flatten().map(|(_, spec)| spec).collect();
+    let mut compiled = KNOWN.compile(&specs, Spec::machine_code)?.into_iter();
+    let product = |((matmul, turned), parts): ((MatMul, bool), Vec<(usize, Spec)>)| {
+        let part = |((count, spec), code): ((usize, Spec), Compiled)| Part {
+            count,
+            rows: spec.m,
+            kernel: spec.kernel(),
+            code,
+        };
+        Product { matmul, turned, parts: parts.into_iter().zip(&mut compiled).map(part).collect() }
     };
-    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
-    let mut part = |(count, spec): (usize, Spec)| Part {
-        count,
-        #[cfg(target_arch = "x86_64")]
-        code: if spec.level == Level::Portable { None } else { compiled.next() },
-        spec,
-    };
-    let product = |((matmul, turned), specs): ((MatMul, bool), Vec<(usize, Spec)>)| Product {
-        matmul,
-        turned,
-        parts: specs.into_iter().map(&mut part).collect(),
-    };
-    Ok(products.into_iter().zip(specs).map(product).collect())
+    Ok(products.into_iter().zip(parts).map(product).collect())
 }
 
 impl Product {
@@ -212,7 +210,7 @@ impl Product {
                 let [[a_row, _], _, [c_row, _]] = self.matmul.strides;
                 // SAFETY: promised by the caller; the parts are one behind the other in the matrix.
                 unsafe { part.run(a.offset(row * a_row), b, c.offset(row * c_row), s) };
-                row += part.spec.m as isize;
+                row += part.rows as isize;
             }
         }
     }
@@ -223,29 +221,50 @@ impl Part {
     ///
     /// As [`Product::run`], for these rows of one pair.
     unsafe fn run(&self, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(code) = &self.code {
-            // SAFETY: the code was emitted as a function of this signature, for the calling
-            // convention named here, and is alive; the caller answers for the memory.
-            unsafe {
-                let kernel: unsafe extern "sysv64" fn(*const f32, *const f32, *mut f32, *mut f32) =
-                    std::mem::transmute(code.address());
-                kernel(a, b, c, scratch);
+        let address = self.code.address();
+        // SAFETY: the code was compiled as a function of this signature and calling convention, and
+        // lives as long as `self`; the caller answers for the memory.
+        unsafe {
+            match self.kernel {
+                Kernel::Cranelift => {
+                    let kernel: unsafe extern "C" fn(*const f32, *const f32, *mut f32, *mut f32) =
+                        std::mem::transmute(address);
+                    kernel(a, b, c, scratch);
+                }
+                #[cfg(target_arch = "x86_64")]
+                Kernel::Emitted => {
+                    let kernel: unsafe extern "sysv64" fn(*const f32, *const f32, *mut f32, *mut f32) =
+                        std::mem::transmute(address);
+                    kernel(a, b, c, scratch);
+                }
             }
-            return;
         }
-        let _ = scratch;
-        // SAFETY: promised by the caller.
-        unsafe { portable::multiply(&self.spec, a, b, c) };
     }
 }
 
 impl Spec {
-    fn scratch(&self) -> usize {
-        #[cfg(target_arch = "x86_64")]
-        if self.level != Level::Portable {
-            return blocking::Blocking::new(self).scratch();
+    fn kernel(&self) -> Kernel {
+        match self.level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 | Level::Avx512 => Kernel::Emitted,
+            _ => Kernel::Cranelift,
         }
-        0
+    }
+
+    fn machine_code(&self) -> Result<Vec<u8>> {
+        match self.kernel() {
+            Kernel::Cranelift => code::machine_code(4, |b, fma| portable::emit(b, self, fma)),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Emitted => x86::machine_code(self),
+        }
+    }
+
+    /// The elements of scratch memory that the kernel needs.
+    fn scratch(&self) -> usize {
+        match self.kernel() {
+            Kernel::Cranelift => portable::scratch(self),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Emitted => blocking::Blocking::new(self).scratch(),
+        }
     }
 }

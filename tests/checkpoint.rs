@@ -1,0 +1,76 @@
+//! `#[checkpoint]`: the same bits from less memory.
+
+use downhill::prelude::*;
+
+const WIDTH: usize = 32;
+const HEADS: usize = 4;
+
+#[network]
+struct Block {
+    norm1: LayerNorm<WIDTH>,
+    #[layer(causal = true)]
+    attention: MultiHeadAttention<WIDTH, HEADS>,
+    norm2: LayerNorm<WIDTH>,
+    up: Linear<WIDTH, { 4 * WIDTH }>,
+    down: Linear<{ 4 * WIDTH }, WIDTH>,
+}
+
+#[network]
+impl Block {
+    fn forward(&self, x: Tensor<B, T, WIDTH>) -> Tensor<B, T, WIDTH> {
+        let x = x + self.attention(self.norm1(x));
+        x + self.down(gelu(self.up(self.norm2(x))))
+    }
+}
+
+/// A model of twelve blocks, with what is written on them.
+macro_rules! model {
+    ($name:ident $(#[$attribute:meta])*) => {
+        #[network]
+        struct $name {
+            tokens: Embedding<11, WIDTH>,
+            $(#[$attribute])*
+            blocks: [Block; 12],
+            head: Linear<WIDTH, 11>,
+        }
+
+        #[network]
+        impl $name {
+            fn loss(&self, tokens: Index<B, T>, targets: Index<B, T>) -> Tensor {
+                let mut x = self.tokens(tokens);
+                for block in &self.blocks {
+                    x = block(x);
+                }
+                cross_entropy(self.head(x), targets)
+            }
+        }
+    };
+}
+
+model!(Kept);
+model!(Again #[checkpoint]);
+
+/// The loss and all gradients as bits, and the bytes of the arena.
+fn differentiate<N: downhill::network::Network>(
+    mut model: Model<N>,
+    loss: downhill::network::Function<N>,
+) -> downhill::Result<(Vec<u32>, usize)> {
+    let tokens = Index::new([2, 32], (0..64).map(|i| i * 7 % 11).collect::<Vec<_>>())?;
+    let mut step = Step::new(&model, loss, Sgd::new(0.1))?;
+    let mut bits = vec![step.differentiate(&mut model, (&tokens, &tokens))?.to_bits()];
+    for param in model.params() {
+        bits.extend(step.grad(param.name)?.data().iter().map(|x| x.to_bits()));
+    }
+    let explained = step.explain();
+    let arena = explained.split("arena ").nth(1).and_then(|text| text.split(' ').next()).and_then(|n| n.parse().ok());
+    Ok((bits, arena.expect("the bytes of the arena")))
+}
+
+#[test]
+fn twelve_blocks_take_a_third_of_the_memory_and_give_the_same_bits() -> downhill::Result<()> {
+    let (kept, all) = differentiate(Kept::init(1), Kept::loss)?;
+    let (again, less) = differentiate(Again::init(1), Again::loss)?;
+    assert!(kept == again, "the gradients differ");
+    assert!(3 * less < all, "{less} bytes with checkpoints, {all} without");
+    Ok(())
+}
