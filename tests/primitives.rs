@@ -141,7 +141,9 @@ proptest! {
         let used = g.unary(Unary::Tanh, flat);
         let back = g.reshape(used, &shape);
         let sum = g.binary(Binary::Add, back, flipped);
-        compare("moved elements", &g, &[turned, flat, flipped, padded, joined, sum], &[Input::from(&x)], 1e-6);
+        compare("moved elements", &g, &[turned, flat, flipped, padded, joined], &[Input::from(&x)], 0.0);
+        // A sum that nearly cancels is off by the rounding of its terms.
+        compare("moved elements in a sum", &g, &[sum], &[Input::from(&x)], 1e-4);
     }
 
     #[test]

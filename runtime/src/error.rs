@@ -120,6 +120,16 @@ pub enum Error {
         /// The number of the epoch, from one; zero outside a trainer.
         epoch: u64,
     },
+    /// A gradient that stopped being a number, noticed where it is clipped by its norm.
+    #[error("the norm of the gradient became {norm} at step {step}{}; the step before it was the last one kept", in_epoch(*epoch))]
+    NotFiniteGrad {
+        /// The norm.
+        norm: f32,
+        /// The number of the step, from one.
+        step: u64,
+        /// The number of the epoch, from one; zero outside a trainer.
+        epoch: u64,
+    },
     /// Data that cannot be used.
     #[error("{source_name}: {message}")]
     Data {
@@ -145,6 +155,16 @@ pub enum Error {
         /// What the code generator said.
         message: String,
     },
+}
+
+impl Error {
+    /// The same, known to be of an epoch.
+    pub(crate) fn in_epoch(mut self, number: u64) -> Error {
+        if let Error::NotFinite { epoch, .. } | Error::NotFiniteGrad { epoch, .. } = &mut self {
+            *epoch = number;
+        }
+        self
+    }
 }
 
 fn in_epoch(epoch: u64) -> String {

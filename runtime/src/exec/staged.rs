@@ -44,10 +44,15 @@ pub(super) fn stage<N: Network>(net: &N, f: &Function<N>, inputs: &impl Inputs) 
     finish(g, f, outputs, inputs.count())
 }
 
-/// Stages a loss and the gradients of all parameters.
-pub(super) fn stage_loss<N: Network>(net: &N, f: &Function<N>, inputs: &impl Inputs) -> Result<Staged> {
+/// Stages a loss and the gradients of all parameters; those that are not `trained` need none.
+pub(super) fn stage_loss<N: Network>(
+    net: &N,
+    f: &Function<N>,
+    inputs: &impl Inputs,
+    trained: &dyn Fn(usize) -> bool,
+) -> Result<Staged> {
     let (mut g, values, types) = checked(net, f, inputs)?;
-    check_gradients(net, f, &types)?;
+    check_gradients(net, f, &types, trained)?;
     let results = (f.stage)(net, &mut g, &values);
     let outputs = tensors(&mut g, f, results)?;
     let [loss] = outputs[..] else {
@@ -101,12 +106,18 @@ fn checked<N>(net: &N, f: &Function<N>, inputs: &impl Inputs) -> Result<(Stage, 
     Ok((g, values, results))
 }
 
-/// Every parameter must be reached by the gradient of the loss, unless that was cut on purpose.
-fn check_gradients<N: Network>(net: &N, f: &Function<N>, results: &[Type]) -> Result<()> {
+/// Every parameter must be reached by the gradient of the loss, unless that was cut on purpose or
+/// the parameter is not trained.
+fn check_gradients<N: Network>(
+    net: &N,
+    f: &Function<N>,
+    results: &[Type],
+    trained: &dyn Fn(usize) -> bool,
+) -> Result<()> {
     let mut cx = Check::record();
     let mut id = 0;
     while let Some((_, name)) = net.param(id, Message::new()) {
-        if id < ParamSet::CAPACITY {
+        if id < ParamSet::CAPACITY && trained(id) {
             results.iter().for_each(|&ty| crate::check::parameter(&mut cx, ty, id, name));
         }
         id += 1;

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use super::model::{Entry, find, input_ptr};
 use super::staged::{self, Signature};
-use super::{Buffer, Model, Place, Program};
+use super::update::{Sum, Update, gradient};
+use super::{Buffer, Model, Place, Program, Rules};
 use crate::error::{Error, Result};
-use crate::graph::{Op, Stage, Value};
 use crate::network::{Function, Network};
 use crate::optim::Optimizer;
-use crate::shape::DType;
 use crate::tensor::{Inputs, Tensor};
 
 /// A compiled training step, for a training loop of one's own.
@@ -37,13 +36,11 @@ use crate::tensor::{Inputs, Tensor};
 /// ```
 pub struct Step<N: Network> {
     function: Function<N>,
-    entries: Arc<[Entry]>,
-    optimizer: Arc<dyn Optimizer>,
-    update: Program,
-    /// One array a state of the optimizer.
-    state: Vec<Buffer>,
+    pub(super) entries: Arc<[Entry]>,
+    pub(super) update: Update,
     grads: Buffer,
-    numbers: Vec<f32>,
+    /// The gradients of micro-batches since the last update.
+    sum: Option<Sum>,
     loss: Buffer,
     lr: f32,
     steps: u64,
@@ -69,51 +66,142 @@ impl<N: Network> Step<N> {
     ///
     /// When a setting of the optimizer is out of its range, and when the update cannot be compiled.
     pub fn new(model: &Model<N>, loss: Function<N>, optimizer: impl Optimizer + 'static) -> Result<Step<N>> {
-        Step::shared(model, loss, Arc::new(optimizer))
+        Step::with(model, loss, Rules::new(Arc::new(optimizer)))
     }
 
-    pub(crate) fn shared(model: &Model<N>, loss: Function<N>, optimizer: Arc<dyn Optimizer>) -> Result<Step<N>> {
-        optimizer.check()?;
+    pub(crate) fn with(model: &Model<N>, loss: Function<N>, rules: Rules) -> Result<Step<N>> {
         let len = model.params_len();
         Ok(Step {
             function: loss,
             entries: model.entries().clone(),
-            update: compile_update(&*optimizer, len)?,
-            state: optimizer.state().iter().map(|_| Buffer::zeros(len)).collect(),
-            grads: Buffer::zeros(len),
-            numbers: vec![0.0; optimizer.numbers()],
+            lr: rules.optimizer.lr(),
+            update: Update::new(rules, model.entries(), len)?,
+            grads: gradient(len),
+            sum: None,
             loss: Buffer::zeros(1),
-            lr: optimizer.lr(),
             steps: 0,
             variants: Vec::new(),
-            slots: Vec::with_capacity(3 + optimizer.numbers() + optimizer.state().len() + loss.inputs.len()),
-            optimizer,
+            slots: Vec::with_capacity(3 + loss.inputs.len()),
         })
     }
 
+    /// Trains by other rules from now on; the state of the optimizer is kept, micro-batches are
+    /// forgotten.
+    pub(crate) fn set_rules(&mut self, rules: Rules) -> Result<()> {
+        let before = self.update.assigned.clone();
+        self.update.change(rules, &self.entries)?;
+        let frozen = |assigned: &[Option<usize>]| assigned.iter().map(Option::is_none).collect::<Vec<_>>();
+        if frozen(&before) != frozen(&self.update.assigned) {
+            // Which gradients are computed is compiled in.
+            self.variants.clear();
+            self.grads.fill(0.0);
+        }
+        self.discard();
+        Ok(())
+    }
+
     /// One step: computes the loss and its gradient, updates the parameters, gives the loss from
-    /// before the update.
+    /// before the update. Micro-batches that were accumulated before count too.
     ///
     /// # Errors
     ///
     /// When the inputs do not fit the signature or an index is out of range, before anything runs;
-    /// and when the loss is infinite or not a number, before the parameters are touched.
+    /// when the loss is infinite or not a number, or the norm of the gradient is, where it is
+    /// clipped by that: before the parameters are touched.
     pub fn run(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
-        let loss = self.differentiate(model, inputs)?;
-        if !loss.is_finite() {
-            return Err(Error::NotFinite { loss, step: self.steps + 1, epoch: 0 });
+        if self.sum.as_ref().is_some_and(|sum| sum.weight > 0.0) {
+            let loss = self.accumulate(model, inputs)?;
+            return self.update(model).map(|()| loss);
         }
+        let loss = self.finite_loss(model, inputs)?;
+        self.update.run(model.params_mut(), &mut self.grads, 1.0, self.steps + 1, self.lr)?;
         self.steps += 1;
-        self.optimizer.at(self.steps, self.lr, &mut self.numbers);
-        self.slots.clear();
-        self.slots.push(model.params_mut().as_mut_ptr());
-        self.slots.push(self.grads.as_mut_ptr());
-        self.slots.extend(self.state.iter_mut().map(Buffer::as_mut_ptr));
-        self.slots.extend(self.numbers.iter_mut().map(std::ptr::from_mut));
-        // SAFETY: all arrays have the length the update was compiled for and belong to this step
-        // or to the model, which is borrowed mutably.
-        unsafe { self.update.run(&self.slots) };
         Ok(loss)
+    }
+
+    /// Computes the loss of a micro-batch and adds its gradient to those of others: [`Step::update`]
+    /// then takes the mean of all. Micro-batches of the same size are together what one batch of all
+    /// their samples is, where the loss is a mean over samples.
+    ///
+    /// The first call allocates room for the sum.
+    ///
+    /// # Errors
+    ///
+    /// As [`Step::run`]; the micro-batch is then left out, those before it stay.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    ///
+    /// #[network(sequential, loss = mse)]
+    /// struct Line {
+    ///     line: Linear<1, 1>,
+    /// }
+    ///
+    /// let mut model = Line::init(0);
+    /// let mut step = Step::new(&model, Line::loss, Sgd::new(0.1))?;
+    /// for part in [[0.0, 1.0], [2.0, 3.0]] {
+    ///     let (x, y) = (Tensor::new([2, 1], part)?, Tensor::new([2, 1], part)?);
+    ///     step.accumulate(&mut model, (&x, &y))?;
+    /// }
+    /// step.update(&mut model)?;
+    /// assert_eq!(step.steps(), 1);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    pub fn accumulate(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
+        self.accumulate_weighted(model, inputs, 1.0)
+    }
+
+    /// The same with a weight in the mean: the number of samples, where batches differ in size.
+    pub(crate) fn accumulate_weighted(
+        &mut self,
+        model: &mut Model<N>,
+        inputs: impl Inputs,
+        weight: f32,
+    ) -> Result<f32> {
+        let loss = self.finite_loss(model, inputs)?;
+        let sum = match &mut self.sum {
+            Some(sum) => sum,
+            None => self.sum.insert(Sum::new(model.params_len())?),
+        };
+        sum.add(&mut self.grads, weight);
+        Ok(loss)
+    }
+
+    /// One step by the mean gradient of the micro-batches since the last one.
+    ///
+    /// # Errors
+    ///
+    /// When there was none; when the model is another, or the norm of the gradient is no finite
+    /// number where it is clipped by that, before the parameters are touched.
+    pub fn update(&mut self, model: &mut Model<N>) -> Result<()> {
+        self.check_model(model)?;
+        let Some(sum) = self.sum.as_mut().filter(|sum| sum.weight > 0.0) else {
+            let (setting, expected) = ("update", "at least one micro-batch before it");
+            return Err(Error::Setting { setting, expected, found: "none".into() });
+        };
+        let weight = std::mem::take(&mut sum.weight);
+        self.update.run(model.params_mut(), &mut sum.grads, weight, self.steps + 1, self.lr)?;
+        self.steps += 1;
+        Ok(())
+    }
+
+    /// Forgets the micro-batches since the last update.
+    pub fn discard(&mut self) {
+        if let Some(sum) = &mut self.sum {
+            sum.weight = 0.0;
+        }
+    }
+
+    fn finite_loss(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
+        let loss = self.differentiate(model, inputs)?;
+        if loss.is_finite() { Ok(loss) } else { Err(Error::NotFinite { loss, step: self.steps + 1, epoch: 0 }) }
+    }
+
+    fn check_model(&self, model: &Model<N>) -> Result<()> {
+        if Arc::ptr_eq(model.entries(), &self.entries) || **model.entries() == *self.entries {
+            return Ok(());
+        }
+        Err(Error::OtherModel { expected: N::NAME, parameters: self.entries.iter().map(Entry::len).sum() })
     }
 
     /// Computes the loss and the gradient of every parameter, and updates nothing.
@@ -122,14 +210,12 @@ impl<N: Network> Step<N> {
     ///
     /// When the inputs do not fit the signature or an index is out of range.
     pub fn differentiate(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
-        if !Arc::ptr_eq(model.entries(), &self.entries) && **model.entries() != *self.entries {
-            return Err(Error::OtherModel { expected: N::NAME, parameters: self.entries.iter().map(Entry::len).sum() });
-        }
+        self.check_model(model)?;
         let found = self.variants.iter().position(|v| v.signature.fits(&inputs));
         let i = match found {
             Some(i) => i,
             None => {
-                self.variants.push(compile_loss(model, &self.function, &inputs)?);
+                self.variants.push(compile_loss(model, &self.function, &inputs, &self.update.assigned)?);
                 self.variants.len() - 1
             }
         };
@@ -146,7 +232,8 @@ impl<N: Network> Step<N> {
         Ok(self.loss[0])
     }
 
-    /// The gradient of a parameter at the last run.
+    /// The gradient of a parameter at the last run, before it was clipped; zeros where the parameter
+    /// is frozen.
     ///
     /// # Errors
     ///
@@ -156,7 +243,13 @@ impl<N: Network> Step<N> {
         Tensor::new(entry.shape.clone(), &self.grads[entry.offset..entry.offset + entry.len()])
     }
 
-    /// Sets the learning rate of the steps to come.
+    /// The norm of the gradient at the last update, before it was clipped; `None` unless it is
+    /// clipped by its norm.
+    pub fn grad_norm(&self) -> Option<f32> {
+        self.update.last_norm()
+    }
+
+    /// Sets the learning rate of the steps to come. Those of groups stay in proportion to it.
     pub fn set_lr(&mut self, lr: f32) {
         self.lr = lr;
     }
@@ -176,42 +269,20 @@ impl<N: Network> Step<N> {
     }
 }
 
-fn compile_loss<N: Network>(model: &Model<N>, function: &Function<N>, inputs: &impl Inputs) -> Result<Variant> {
-    let staged = staged::stage_loss(model.net(), function, inputs)?;
+fn compile_loss<N: Network>(
+    model: &Model<N>,
+    function: &Function<N>,
+    inputs: &impl Inputs,
+    assigned: &[Option<usize>],
+) -> Result<Variant> {
+    let staged = staged::stage_loss(model.net(), function, inputs, &|id| assigned[id].is_some())?;
     let count = inputs.count();
     let mut outputs = vec![(staged.outputs[0], Place { slot: 1 + count, offset: 0 })];
-    for (grad, entry) in staged.grads.iter().zip(model.entries().iter()) {
-        if let Some(v) = grad {
+    for ((grad, entry), group) in staged.grads.iter().zip(model.entries().iter()).zip(assigned) {
+        if let (Some(v), Some(_)) = (grad, group) {
             outputs.push((*v, Place { slot: 2 + count, offset: entry.offset }));
         }
     }
     let program = Program::compile(function.name, &staged.graph, &|op| model.place(op), &outputs)?;
     Ok(Variant { signature: Signature::of(inputs), bounds: staged.bounds, program })
-}
-
-/// The update over all parameters at once: slot zero holds them, then come their gradients, the
-/// states, and the numbers that change from step to step.
-fn compile_update(optimizer: &dyn Optimizer, len: usize) -> Result<Program> {
-    let states = optimizer.state().len();
-    let mut g = Stage::new();
-    let array = |g: &mut Stage, slot: usize| Value::Var(g.input(slot, &[len], DType::F32));
-    let (weight, grad) = (array(&mut g, 0), array(&mut g, 1));
-    let state: Vec<Value> = (0..states).map(|i| array(&mut g, 2 + i)).collect();
-    let numbers: Vec<Value> =
-        (0..optimizer.numbers()).map(|i| Value::Var(g.input(2 + states + i, &[], DType::F32))).collect();
-    let updated = optimizer.update(&mut g, weight, grad, &state, &numbers);
-    let results = std::iter::once((updated.weight, 0)).chain(updated.state.into_iter().zip(2..2 + states));
-    let outputs = results.map(|(value, slot)| match value {
-        Value::Var(v) if g[v].shape == [len] && g[v].dtype == DType::F32 => Ok((v, Place { slot, offset: 0 })),
-        _ => Err(Error::Shape {
-            function: "Optimizer::update".into(),
-            message: g.error().unwrap_or("a result does not have the shape of the weights").into(),
-        }),
-    });
-    let outputs = outputs.collect::<Result<Vec<_>>>()?;
-    let source = |op: &Op| match op {
-        Op::Input(slot) => Place { slot: *slot, offset: 0 },
-        _ => unreachable!("an update reads inputs only"),
-    };
-    Program::compile("update", g.graph(), &source, &outputs)
 }

@@ -11,6 +11,8 @@ mod adam;
 mod adamax;
 mod lion;
 mod nadam;
+mod norm;
+mod params;
 mod radam;
 mod rmsprop;
 pub mod schedule;
@@ -22,6 +24,8 @@ pub use adam::{Adam, AdamW};
 pub use adamax::Adamax;
 pub use lion::Lion;
 pub use nadam::NAdam;
+pub use norm::Norm;
+pub use params::Params;
 pub use radam::RAdam;
 pub use rmsprop::RmsProp;
 pub use schedule::{

@@ -7,9 +7,9 @@ use super::progress::Progress;
 use super::{Epoch, Report, evaluate};
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
-use crate::exec::{Model, Step};
+use crate::exec::{Model, Rules, Step};
 use crate::network::{Function, Network};
-use crate::optim::{AdamW, Optimizer, Schedule};
+use crate::optim::{AdamW, Norm, Optimizer, Params, Schedule};
 
 /// How long to train: passes over the training data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,10 @@ pub struct Epochs(
 /// |---|---|
 /// | `optimizer` | `AdamW::new(1e-3)` |
 /// | `schedule` | the same learning rate at all steps |
+/// | `group`, `freeze` | none |
+/// | `clip_norm`, `clip_value` | no clipping |
 /// | `batch_size` | 32 |
+/// | `accumulate` | 1 batch a step |
 /// | `seed` | 0 |
 /// | `metric` | none |
 /// | `progress` | shown where the standard error is a terminal |
@@ -54,9 +57,12 @@ pub struct Epochs(
 pub struct Trainer<'m, N: Network> {
     model: &'m mut Model<N>,
     loss: Function<N>,
-    optimizer: Arc<dyn Optimizer>,
+    rules: Rules,
+    /// Whether the step does not know of the rules yet.
+    changed: bool,
     schedule: Option<Box<dyn Schedule>>,
     batch_size: usize,
+    accumulate: usize,
     seed: u64,
     names: Vec<String>,
     metrics: Vec<Function<N>>,
@@ -71,9 +77,11 @@ impl<'m, N: Network> Trainer<'m, N> {
         Trainer {
             model,
             loss,
-            optimizer: Arc::new(AdamW::new(1e-3)),
+            rules: Rules::new(Arc::new(AdamW::new(1e-3))),
+            changed: false,
             schedule: None,
             batch_size: 32,
+            accumulate: 1,
             seed: 0,
             names: vec![],
             metrics: vec![],
@@ -85,7 +93,7 @@ impl<'m, N: Network> Trainer<'m, N> {
 
     /// The update rule, with its state at zero.
     pub fn optimizer(mut self, optimizer: impl Optimizer + 'static) -> Self {
-        self.optimizer = Arc::new(optimizer);
+        self.rules.optimizer = Arc::new(optimizer);
         self.step = None;
         self
     }
@@ -97,7 +105,59 @@ impl<'m, N: Network> Trainer<'m, N> {
         self
     }
 
-    /// Samples a step. The last batch of an epoch may be shorter.
+    /// Other settings of the same optimizer for some parameters; see [`Step::group`].
+    ///
+    /// ```
+    /// use downhill::ParamInfo;
+    /// use downhill::prelude::*;
+    /// # #[network(sequential, loss = mse)]
+    /// # struct Net { line: Linear<1, 1> }
+    /// # let mut model = Net::init(0);
+    ///
+    /// let rule = AdamW::new(1e-3).weight_decay(0.1);
+    /// let trainer = Trainer::new(&mut model, Net::loss)
+    ///     .optimizer(rule)
+    ///     .group(|p: ParamInfo| p.shape.len() < 2, rule.weight_decay(0.0))
+    ///     .clip_norm(1.0);
+    /// ```
+    pub fn group(self, params: impl Params + 'static, optimizer: impl Optimizer + 'static) -> Self {
+        self.change(|rules| rules.group(params, optimizer))
+    }
+
+    /// Keeps parameters as they are; see [`Step::freeze`]. Between calls of `fit` too.
+    pub fn freeze(self, params: impl Params + 'static) -> Self {
+        self.change(|rules| rules.freeze(params, true))
+    }
+
+    /// Trains parameters again that were frozen.
+    pub fn unfreeze(self, params: impl Params + 'static) -> Self {
+        self.change(|rules| rules.freeze(params, false))
+    }
+
+    /// Clips the gradient by its Euclidean norm; see [`Step::clip_norm`].
+    pub fn clip_norm(self, max: f32) -> Self {
+        self.change(|rules| rules.clip_norm = Some((Norm::L2, max)))
+    }
+
+    /// Clips each element of the gradient; see [`Step::clip_value`].
+    pub fn clip_value(self, max: f32) -> Self {
+        self.change(|rules| rules.clip_value = Some(max))
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Rules)) -> Self {
+        change(&mut self.rules);
+        self.changed = true;
+        self
+    }
+
+    /// Batches a step: the gradient is the mean over the samples of all, as if they were one batch,
+    /// in the memory of one. The last step of an epoch may have fewer.
+    pub fn accumulate(mut self, batches: usize) -> Self {
+        self.accumulate = batches;
+        self
+    }
+
+    /// Samples a batch. The last one of an epoch may be shorter.
     pub fn batch_size(mut self, samples: usize) -> Self {
         self.batch_size = samples;
         self
@@ -135,15 +195,23 @@ impl<'m, N: Network> Trainer<'m, N> {
     ///   samples or with columns of different lengths, and shape errors of the loss and the metrics:
     ///   all before the first step;
     /// - [`Error::IndexRange`] and errors of the data set when a batch has a bad sample;
-    /// - [`Error::NotFinite`] when the loss of a step is infinite or not a number. The parameters
+    /// - [`Error::NotFinite`] when the loss of a step is infinite or not a number, and
+    ///   [`Error::NotFiniteGrad`] when the norm is that the gradient is clipped by. The parameters
     ///   are then those after the step before.
     pub fn fit<T: Dataset, V: Dataset>(&mut self, train: &T, valid: &V, epochs: Epochs) -> Result<Report> {
         self.schedule.as_ref().map_or(Ok(()), |schedule| schedule.check())?;
         let mut batches = Batches::new(train, self.batch_size)?.shuffled(self.seed);
         let mut held_out = if valid.is_empty() { None } else { Some(Batches::new(valid, self.batch_size)?) };
-        if self.step.is_none() {
-            self.step = Some(Step::shared(self.model, self.loss, self.optimizer.clone())?);
+        if self.accumulate == 0 {
+            let (setting, expected) = ("accumulate", "at least 1");
+            return Err(Error::Setting { setting, expected, found: "0".into() });
         }
+        match &mut self.step {
+            None => self.step = Some(Step::with(self.model, self.loss, self.rules.clone())?),
+            Some(step) if self.changed => step.set_rules(self.rules.clone())?,
+            Some(_) => {}
+        }
+        self.changed = false;
         let measured: Vec<Function<N>> = std::iter::once(self.loss).chain(self.metrics.iter().copied()).collect();
         if let Some(batches) = &mut held_out {
             // A metric that cannot be measured is noticed now, not after the first epoch.
@@ -151,7 +219,8 @@ impl<'m, N: Network> Trainer<'m, N> {
         }
         let mut report = Report { metrics: self.names.clone(), epochs: vec![] };
         let mut progress = Progress::new(self.progress, self.epochs.saturating_add(epochs.0), batches.count());
-        let total = self.steps().saturating_add(epochs.0.saturating_mul(batches.count() as u64));
+        let total =
+            self.steps().saturating_add(epochs.0.saturating_mul(batches.count().div_ceil(self.accumulate) as u64));
         for _ in 0..epochs.0 {
             let start = Instant::now();
             let train_loss = self.epoch(&mut batches, total, &mut progress)?;
@@ -180,17 +249,24 @@ impl<'m, N: Network> Trainer<'m, N> {
     fn epoch<T: Dataset>(&mut self, batches: &mut Batches<'_, T>, total: u64, progress: &mut Progress) -> Result<f32> {
         let Some(step) = &mut self.step else { return Ok(0.0) };
         let (mut sum, mut samples, mut steps) = (0.0, 0, 0);
+        let (together, count) = (self.accumulate as u64, batches.count() as u64);
         let start = Instant::now();
         progress.start(self.epochs + 1);
         batches.start(self.epochs);
+        // What an epoch that failed has left.
+        step.discard();
         while let Some(batch) = batches.next_batch()? {
             if let Some(schedule) = &self.schedule {
-                step.set_lr(self.optimizer.lr() * factor(&**schedule, step.steps(), total)?);
+                step.set_lr(self.rules.optimizer.lr() * factor(&**schedule, step.steps(), total)?);
             }
-            let loss = step.run(self.model, batch).map_err(|error| match error {
-                Error::NotFinite { loss, step, .. } => Error::NotFinite { loss, step, epoch: self.epochs + 1 },
-                other => other,
-            })?;
+            let loss = if together == 1 {
+                step.run(self.model, batch)
+            } else {
+                let loss = step.accumulate_weighted(self.model, batch, batch.len() as f32);
+                let complete = (steps + 1) % together == 0 || steps + 1 == count;
+                loss.and_then(|loss| if complete { step.update(self.model).map(|()| loss) } else { Ok(loss) })
+            };
+            let loss = loss.map_err(|error| error.in_epoch(self.epochs + 1))?;
             samples += batch.len();
             steps += 1;
             sum += f64::from(loss) * batch.len() as f64;

@@ -1,0 +1,75 @@
+//! A step allocates nothing with clipping, micro-batches, groups and frozen parameters either.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use downhill::prelude::*;
+
+/// Counts allocations.
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[network]
+struct Net {
+    table: Embedding<11, 24>,
+    norm: LayerNorm<24>,
+    hidden: Linear<24, 300>,
+    out: Linear<300, 11>,
+}
+
+#[network]
+impl Net {
+    fn forward(&self, tokens: Index<B, T>) -> Tensor<B, T, 11> {
+        self.out(gelu(self.hidden(self.norm(self.table(tokens)))))
+    }
+
+    fn loss(&self, tokens: Index<B, T>, targets: Index<B, T>) -> Tensor {
+        cross_entropy(self.forward(tokens), targets)
+    }
+}
+
+/// One test alone in its program: another thread would be counted too.
+#[test]
+fn a_step_with_all_settings_allocates_nothing() -> downhill::Result<()> {
+    let mut model = Net::init(0);
+    let rule = AdamW::new(1e-3).amsgrad(true);
+    let mut step = Step::new(&model, Net::loss, rule)?;
+    step.clip_norm(0.1)?;
+    step.clip_value(0.01)?;
+    step.group("*.bias", rule.weight_decay(0.0))?;
+    step.freeze("table.*")?;
+    let schedule = Cosine::new().warmup(2);
+    let x = Index::new([16, 40], (0..16 * 40).map(|i| i % 11).collect::<Vec<_>>())?;
+    let mut before = 0;
+    for n in 0..5 {
+        if n == 1 {
+            before = COUNT.load(Ordering::Relaxed);
+        }
+        step.set_lr(1e-3 * schedule.at(n, 5));
+        step.run(&mut model, (&x, &x))?;
+        step.accumulate(&mut model, (&x, &x))?;
+        step.accumulate(&mut model, (&x, &x))?;
+        step.update(&mut model)?;
+    }
+    assert_eq!(COUNT.load(Ordering::Relaxed) - before, 0);
+    assert_eq!(step.steps(), 10);
+    Ok(())
+}
