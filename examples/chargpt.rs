@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use downhill::init;
 use downhill::prelude::*;
+use downhill::{ParamInfo, init};
 use flate2::read::GzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::distr::Distribution;
@@ -134,6 +134,8 @@ fn main() -> Result<()> {
     }
     let rule = AdamW::new(args.lr).betas(0.9, 0.99).weight_decay(0.1);
     let mut step = Step::new(&model, <Gpt>::loss, rule)?;
+    step.clip_norm(1.0)?;
+    step.group(|p: ParamInfo| p.shape.len() < 2, rule.weight_decay(0.0))?;
     let schedule = Cosine::new().min(0.1).warmup(100);
     let bar = ProgressBar::new(steps).with_style(ProgressStyle::with_template("{bar:24} {pos}/{len}  {msg}")?);
     for n in 0..steps {

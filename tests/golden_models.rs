@@ -153,19 +153,32 @@ fn mlp_digits_trains_like_pytorch() -> downhill::Result<()> {
 }
 
 #[test]
-fn gpt_char_has_pytorchs_loss_and_gradients() -> downhill::Result<()> {
+fn gpt_char_trains_like_pytorch() -> downhill::Result<()> {
     let golden = Golden::open("gpt_char.safetensors");
-    let expected = losses("gpt_char")[0];
+    let losses = losses("gpt_char");
     let mut model = GptChar::init(0);
     let names = begin(&mut model, &golden)?;
     assert_eq!(model.param_count(), 31_104);
-    let (x, y) = (golden.index("batches/0/x"), golden.index("batches/0/y"));
+    let x = golden.index("batches/0/x");
     assert_close("logits", &model.forward(&x)?, &golden.tensor("step0/logits"), 1e-4);
-    let mut step = Step::new(&model, GptChar::loss, AdamW::new(3e-3))?;
-    let loss = step.differentiate(&mut model, (&x, &y))?;
-    assert!((loss as f64 - expected).abs() <= 1e-5 * expected, "loss {loss}, PyTorch has {expected}");
-    for name in &names {
-        assert_close(name, &step.grad(name)?, &golden.tensor(&format!("step0/grad/{name}")), 2e-3);
+
+    let rule = AdamW::new(3e-3).betas(0.9, 0.95).weight_decay(0.1);
+    let mut step = Step::new(&model, GptChar::loss, rule)?;
+    step.clip_norm(1.0)?;
+    assert_eq!(losses.len(), 20);
+    for (i, expected) in losses.iter().enumerate() {
+        let batch = i % 5;
+        let (x, y) = (golden.index(&format!("batches/{batch}/x")), golden.index(&format!("batches/{batch}/y")));
+        let loss = step.run(&mut model, (&x, &y))?;
+        assert!((loss as f64 - expected).abs() <= 1e-4 * expected, "loss {i}: {loss}, PyTorch has {expected}");
+        for name in names.iter().filter(|_| i == 0) {
+            assert_close(name, &step.grad(name)?, &golden.tensor(&format!("step0/grad/{name}")), 2e-3);
+        }
+        for name in names.iter().filter(|_| [0, 4, 19].contains(&i)) {
+            let after = golden.tensor(&format!("after{}/{name}", i + 1));
+            // Where a gradient is almost zero, Adam divides rounding by rounding.
+            assert_close(&format!("{name} after {}", i + 1), &model.get(name)?, &after, 2e-2);
+        }
     }
     Ok(())
 }
