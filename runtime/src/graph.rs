@@ -97,6 +97,11 @@ pub enum Op {
     Data(Arc<[u32]>),
     /// 0, 1, 2, … along the only axis.
     Iota,
+    /// The seed of a run: one whole number.
+    Seed,
+    /// Random numbers from 0 to 1, less than 1, of the stream of this number; the argument is the
+    /// seed.
+    Random(u32),
     /// A function of one element.
     Unary(Unary),
     /// A function of two elements of the same place.
@@ -225,6 +230,9 @@ pub struct Stage {
     /// The scope of nodes to come, and the number of scopes so far.
     scope: u32,
     scopes: u32,
+    /// What each node computes as a number that does not depend on the scope.
+    structure: Vec<u64>,
+    training: bool,
 }
 
 /// A stage within a scope in which values are computed again; the scope ends with it.
@@ -257,6 +265,16 @@ impl Stage {
     /// An empty graph.
     pub fn new() -> Stage {
         Stage::default()
+    }
+
+    /// Whether this is for a step of training, in which layers such as `Dropout` act.
+    pub fn is_training(&self) -> bool {
+        self.training
+    }
+
+    /// Sets whether this is for a step of training.
+    pub fn set_training(&mut self, training: bool) {
+        self.training = training;
     }
 
     /// The graph so far.
@@ -405,6 +423,15 @@ impl Stage {
             _ => vec![],
         };
         crate::Tensor::new(shape, values[0].iter().map(|&x| x as f32).collect::<Vec<f32>>())
+    }
+
+    /// Random numbers from 0 to 1, less than 1, for what is done to `x`: the same ones whenever the
+    /// same is done to the same value in a run, also where it is computed again.
+    pub fn random_for(&mut self, x: Var) -> Var {
+        let seed = self.push(Op::Seed, vec![], vec![], DType::I32);
+        let stream = self.structure[x.index()];
+        let shape = self[x].shape.clone();
+        self.push(Op::Random((stream ^ stream >> 32) as u32), vec![seed], shape, DType::F32)
     }
 
     /// 0, 1, …, n - 1.
@@ -580,13 +607,14 @@ impl Stage {
     /// A node, simplified, or the one that computes the same already.
     pub(crate) fn push(&mut self, op: Op, args: Vec<Var>, shape: Vec<usize>, dtype: DType) -> Var {
         // What is given or constant is the same in every scope.
-        let given = matches!(op, Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Data(_) | Op::Iota);
+        let given = matches!(op, Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Data(_) | Op::Iota | Op::Seed);
         let node = Node { op, args, shape, dtype, scope: if given { 0 } else { self.scope } };
         match simplify(self, node) {
             Ok(v) => v,
             Err(node) => {
                 let next = Var(self.graph.nodes.len() as u32);
                 *self.memo.entry(node).or_insert_with_key(|node| {
+                    self.structure.push(structure(node, &self.structure));
                     self.graph.nodes.push(node.clone());
                     next
                 })
@@ -600,5 +628,32 @@ impl std::ops::Index<Var> for Stage {
 
     fn index(&self, v: Var) -> &Node {
         &self.graph[v]
+    }
+}
+
+/// What a node computes, as a number: equal for equal computations in different scopes.
+fn structure(node: &Node, of: &[u64]) -> u64 {
+    use std::hash::{Hash, Hasher};
+    let mut args: Vec<u64> = node.args.iter().map(|arg| of[arg.index()]).collect();
+    if let Op::Binary(Binary::Add | Binary::Mul) = node.op {
+        args.sort_unstable(); // in the graph they are in the order of their numbers
+    }
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    (&node.op, args, &node.shape, node.dtype).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The hash FNV-1a: the standard library's own may change, and random numbers depend on this.
+struct Fnv(u64);
+
+impl std::hash::Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ byte as u64).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }

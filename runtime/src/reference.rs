@@ -44,6 +44,11 @@ fn node_value(
         Op::Input(_) | Op::Param(_) => source(&node.op),
         Op::Data(data) => data.iter().map(|&bits| element(bits, node.dtype)).collect(),
         Op::Const(bits) => vec![element(*bits, node.dtype); node.len()],
+        Op::Seed => source(&node.op),
+        Op::Random(stream) => {
+            let seed = args[0][0] as i64 as u32;
+            (0..node.len()).map(|i| crate::ops::random::reference(seed, *stream, i as u32)).collect()
+        }
         Op::Iota => (0..node.len()).map(|i| i as f64).collect(),
         Op::Unary(op) => args[0].iter().map(|&x| op.reference(x)).collect(),
         Op::Binary(op) => args[0].iter().zip(args[1]).map(|(&a, &b)| op.reference(a, b)).collect(),

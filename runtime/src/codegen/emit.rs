@@ -228,6 +228,7 @@ impl Emitter<'_, '_> {
         let int = lane_type(Kind::Int, p.lanes);
         match *inst {
             Inst::Load(operand, walk, kind) => self.load(p, operand, walk, kind),
+            Inst::Number(operand, walk) => self.number(p, operand, walk),
             Inst::One(op, x) => self.one(op, r(x), float, int),
             Inst::Two(op, x, y) => self.two(op, strip.kind(x), r(x), r(y), p.lanes),
             Inst::Fma(x, y, z) if self.fma => self.b.ins().fma(r(x), r(y), r(z)),
@@ -252,6 +253,7 @@ impl Emitter<'_, '_> {
             Op1::Bits => self.bitcast(int, x),
             Op1::FromBits => self.bitcast(float, x),
             Op1::Shl(by) => self.b.ins().ishl_imm_s(x, by as i64),
+            Op1::ShrUnsigned(by) => self.b.ins().ushr_imm_u(x, by as i64),
             Op1::Shr(by) => self.b.ins().sshr_imm_s(x, by as i64),
             Op1::MaskToFloat => {
                 let one = self.b.ins().f32const(1.0);
@@ -360,6 +362,23 @@ impl Emitter<'_, '_> {
             }
         }
         vector
+    }
+
+    /// The operand starts at address zero, so that an address is the number of the element times its
+    /// size.
+    fn number(&mut self, p: &Place<'_>, operand: usize, walk: Walk) -> Value {
+        let (address, stride) = self.address(p, operand, walk);
+        let number = self.b.ins().ushr_imm_u(address, 2);
+        let first = self.b.ins().ireduce(I32, number);
+        if p.lanes == 1 {
+            return first;
+        }
+        let mut numbers = self.b.ins().splat(I32X4, first);
+        for lane in 1..LANES as u8 {
+            let number = self.b.ins().iadd_imm_s(first, lane as i64 * (stride / 4) as i64);
+            numbers = self.b.ins().insertlane(numbers, number, lane);
+        }
+        numbers
     }
 
     fn lane_load(&mut self, address: Value, lane: u8, stride: i32, kind: Kind) -> Value {

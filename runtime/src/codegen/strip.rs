@@ -57,6 +57,8 @@ pub(crate) enum Op1 {
     /// Shifts by a constant; to the right with the sign.
     Shl(u8),
     Shr(u8),
+    /// A shift to the right without the sign.
+    ShrUnsigned(u8),
     /// One where a mask holds, else zero, as a number.
     MaskToFloat,
 }
@@ -94,6 +96,8 @@ pub(crate) enum Inst {
     Load(usize, Walk, Kind),
     /// A scalar of the row, by number.
     Scalar(usize),
+    /// The number of the element of an operand: how far it is from the operand's start.
+    Number(usize, Walk),
     One(Op1, Reg),
     Two(Op2, Reg, Reg),
     /// `a * b + c`, rounded once where the machine can.
@@ -139,7 +143,7 @@ impl Strip {
     /// How an operand is read or written, if it is.
     pub(crate) fn walk(&self, operand: usize) -> Option<Walk> {
         let loads = self.insts.iter().filter_map(|inst| match *inst {
-            Inst::Load(o, walk, _) if o == operand => Some(walk),
+            Inst::Load(o, walk, _) | Inst::Number(o, walk) if o == operand => Some(walk),
             _ => None,
         });
         let stores = self.effects.iter().filter_map(|effect| match *effect {
@@ -288,6 +292,10 @@ twos! {
 impl Strip {
     pub(crate) fn shl(&mut self, x: Reg, by: u8) -> Reg {
         self.one(Op1::Shl(by), x, Kind::Int)
+    }
+
+    pub(crate) fn shr_unsigned(&mut self, x: Reg, by: u8) -> Reg {
+        self.one(Op1::ShrUnsigned(by), x, Kind::Int)
     }
 
     pub(crate) fn shr(&mut self, x: Reg, by: u8) -> Reg {

@@ -84,6 +84,7 @@ impl Program {
             for operand in &call.operands {
                 let pointer = match plan.spots[&operand.home] {
                     Spot::Arena(offset) => base.wrapping_add(offset + operand.offset).cast(),
+                    Spot::Nowhere => std::ptr::without_provenance_mut(4 * operand.offset),
                     Spot::Outside(place) => {
                         let offset = place.offset + operand.offset;
                         program.outside.push((program.pointers.len(), Place { offset, ..place }));

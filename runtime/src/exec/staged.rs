@@ -52,6 +52,7 @@ pub(super) fn stage_loss<N: Network>(
     trained: &dyn Fn(usize) -> bool,
 ) -> Result<Staged> {
     let (mut g, values, types) = checked(net, f, inputs)?;
+    g.set_training(true);
     check_gradients(net, f, &types, trained)?;
     let results = (f.stage)(net, &mut g, &values);
     let outputs = tensors(&mut g, f, results)?;

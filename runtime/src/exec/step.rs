@@ -7,7 +7,9 @@ use super::staged::{self, Signature};
 use super::update::{Sum, Update, gradient};
 use super::{Buffer, Model, Place, Program, Rules};
 use crate::error::{Error, Result};
+use crate::graph::Op;
 use crate::network::{Function, Network};
+use crate::ops::random::hash;
 use crate::optim::Optimizer;
 use crate::tensor::{Inputs, Tensor};
 
@@ -44,6 +46,10 @@ pub struct Step<N: Network> {
     loss: Buffer,
     lr: f32,
     steps: u64,
+    /// What the random numbers of a run depend on: its seed is a hash of both.
+    seed: u64,
+    runs: u64,
+    run_seed: Buffer,
     variants: Vec<Variant>,
     /// The pointers of a run, kept so that a run allocates nothing.
     slots: Vec<*mut f32>,
@@ -80,8 +86,11 @@ impl<N: Network> Step<N> {
             sum: None,
             loss: Buffer::zeros(1),
             steps: 0,
+            seed: 0,
+            runs: 0,
+            run_seed: Buffer::zeros(1),
             variants: Vec::new(),
-            slots: Vec::with_capacity(3 + loss.inputs.len()),
+            slots: Vec::with_capacity(4 + loss.inputs.len()),
         })
     }
 
@@ -221,11 +230,15 @@ impl<N: Network> Step<N> {
         };
         let variant = &mut self.variants[i];
         staged::check_bounds(&self.function, &inputs, &variant.bounds)?;
+        let words = [self.seed, self.runs].map(|word| (word ^ word >> 32) as u32);
+        self.run_seed[0] = f32::from_bits(hash(hash(words[0]) ^ words[1]));
+        self.runs += 1;
         self.slots.clear();
         self.slots.push(model.params_mut().as_mut_ptr());
         self.slots.extend((0..inputs.count()).map(|i| input_ptr(inputs.input(i))));
         self.slots.push(self.loss.as_mut_ptr());
         self.slots.push(self.grads.as_mut_ptr());
+        self.slots.push(self.run_seed.as_mut_ptr());
         // SAFETY: the inputs have the shapes of this variant and their indices were checked;
         // parameters, loss and gradients have the layout it was compiled for.
         unsafe { variant.program.run(&self.slots) };
@@ -252,6 +265,13 @@ impl<N: Network> Step<N> {
     /// Sets the learning rate of the steps to come. Those of groups stay in proportion to it.
     pub fn set_lr(&mut self, lr: f32) {
         self.lr = lr;
+    }
+
+    /// Sets what the random numbers of the runs to come depend on, together with their order: those
+    /// of `Dropout`, for example. It is 0 at first.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
+        self.runs = 0;
     }
 
     /// The number of steps taken.
@@ -283,6 +303,10 @@ fn compile_loss<N: Network>(
             outputs.push((*v, Place { slot: 2 + count, offset: entry.offset }));
         }
     }
-    let program = Program::compile(function.name, &staged.graph, &|op| model.place(op), &outputs)?;
+    let source = |op: &Op| match op {
+        Op::Seed => Place { slot: 3 + count, offset: 0 },
+        op => model.place(op),
+    };
+    let program = Program::compile(function.name, &staged.graph, &source, &outputs)?;
     Ok(Variant { signature: Signature::of(inputs), bounds: staged.bounds, program })
 }

@@ -64,12 +64,12 @@ pub(super) struct Fusion<'a> {
 
 /// What a node is to fusion.
 fn is_elementwise(op: &Op) -> bool {
-    matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Cast)
+    matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Cast | Op::Random(_))
 }
 
 /// Whether a node is in memory before the program starts.
 pub(super) fn is_source(op: &Op) -> bool {
-    matches!(op, Op::Input(_) | Op::Param(_) | Op::Data(_) | Op::Iota)
+    matches!(op, Op::Input(_) | Op::Param(_) | Op::Data(_) | Op::Iota | Op::Seed)
 }
 
 /// What a group is asked to read.
@@ -166,7 +166,7 @@ impl<'a> Fusion<'a> {
         for (v, node) in self.graph.vars().filter(|(v, _)| live[v.index()]) {
             let mask = |&arg: &Var| self.graph[arg].dtype == DType::Bool;
             self.inline[v.index()] = match node.op {
-                Op::Compare(_) => true,
+                Op::Compare(_) | Op::Random(_) => true,
                 Op::Cast => node.args.iter().all(mask),
                 _ => false,
             };
@@ -304,6 +304,11 @@ impl<'a> Fusion<'a> {
     }
 
     fn readable_args(&self, v: Var, r: &mut Reading<'_>) -> bool {
+        if let Op::Random(_) = self.graph[v].op {
+            // The seed is the same for every element, under any shape.
+            r.bases.push(self.graph[v].args[0]);
+            return true;
+        }
         if self.copied[v.index()] {
             let (reads, shape) = self.reads(v);
             return reads.iter().all(|a| self.reachable(a, &shape, r));

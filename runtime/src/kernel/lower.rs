@@ -316,10 +316,7 @@ impl Lowering<'_> {
         if self.scalar.contains_key(&a.base) {
             return self.read_scalar(a.base, strip);
         }
-        let space = &self.group.space;
-        let target = if full { &space[..] } else { &space[..self.split()] };
-        let mut strides = reshaped(shape, &a.strides, target).unwrap_or_default();
-        strides.resize(space.len(), 0);
+        let strides = self.over_space(shape, &a.strides, full);
         let (operand, walk) = self.operand(Home::Value(a.base), a.offset as usize, strides);
         load(strip, operand, walk, dtype)
     }
@@ -331,6 +328,9 @@ impl Lowering<'_> {
             return self.read_access(&reads[0], &shape, strip, full);
         }
         let node = self.node(v).clone();
+        if let Op::Random(stream) = node.op {
+            return self.random(&node, stream, strip, full);
+        }
         let args: Vec<Reg> = node.args.iter().map(|&arg| self.read(arg, &node.shape, strip, full)).collect();
         let from = self.node(node.args[0]).dtype;
         match node.op {
@@ -341,6 +341,25 @@ impl Lowering<'_> {
             Op::Cast => cast(strip, from, node.dtype, args[0]),
             _ => unreachable!("only elementwise operations are computed for every element"),
         }
+    }
+
+    /// Random numbers from the seed and the number of the element.
+    fn random(&mut self, node: &Node, stream: u32, strip: &mut Strip, full: bool) -> Reg {
+        let scalar = Access { base: node.args[0], offset: 0, strides: vec![0; node.shape.len()] };
+        let seed = self.read_access(&scalar, &node.shape, strip, full);
+        let strides = self.over_space(&node.shape, &dense(&node.shape), full);
+        let (operand, walk) = self.operand(Home::Nowhere, 0, strides);
+        let number = strip.push(Inst::Number(operand, walk), Kind::Int);
+        crate::ops::random::lower(strip, seed, stream, number)
+    }
+
+    /// Strides under a shape as strides over the space.
+    fn over_space(&self, shape: &[usize], strides: &[isize], full: bool) -> Vec<isize> {
+        let space = &self.group.space;
+        let target = if full { &space[..] } else { &space[..self.split()] };
+        let mut strides = reshaped(shape, strides, target).unwrap_or_default();
+        strides.resize(space.len(), 0);
+        strides
     }
 
     /// Puts the loop nest and its operands together.

@@ -74,6 +74,8 @@ pub(crate) enum Home {
     Copy(usize),
     /// Room for a row or a panel while a kernel runs, by number.
     Scratch(usize),
+    /// No memory: an operand that starts at address zero, whose addresses are numbers of elements.
+    Nowhere,
 }
 
 /// An operand of a call.
@@ -127,7 +129,10 @@ impl Call {
     /// Bytes read and written, each element of an operand once.
     pub(crate) fn bytes(&self) -> usize {
         4 * match &self.work {
-            Work::Loop(kernel) => (0..self.operands.len()).map(|i| kernel.extent(i)).sum(),
+            Work::Loop(kernel) => {
+                let operands = self.operands.iter().enumerate().filter(|(_, o)| o.home != Home::Nowhere);
+                operands.map(|(i, _)| kernel.extent(i)).sum()
+            }
             Work::MatMul(p) => {
                 let batch: usize = p.batch.iter().map(|(size, _)| size).product();
                 batch * (p.m * p.k + p.k * p.n + p.m * p.n)

@@ -20,6 +20,8 @@ pub(crate) enum Spot {
     Arena(usize),
     /// In memory of the caller.
     Outside(Place),
+    /// At address zero, which is never read.
+    Nowhere,
 }
 
 /// A program before it is machine code.
@@ -61,6 +63,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
             spots.insert(Home::Copy(i), Spot::Outside(place));
         }
     }
+    spots.insert(Home::Nowhere, Spot::Nowhere);
     let mut plan = Plan { calls, spots, arena: 0, data: Vec::new(), unshared: 0 };
     for (v, node) in graph.vars().filter(|(_, node)| is_source(&node.op)) {
         let home = Home::Value(v);
@@ -78,6 +81,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
                 Home::Value(v) => graph[v].len(),
                 Home::Copy(i) => graph[outputs[i].0].len(),
                 Home::Scratch(i) => rooms[i],
+                Home::Nowhere => 0,
             };
             lens.insert(operand.home, len);
         }

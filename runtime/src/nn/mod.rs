@@ -3,12 +3,14 @@
 
 mod activation;
 mod attention;
+mod dropout;
 mod layer;
 mod loss;
 mod statistic;
 
 pub use activation::*;
 pub use attention::*;
+pub use dropout::*;
 pub use layer::*;
 pub use loss::*;
 pub use statistic::*;

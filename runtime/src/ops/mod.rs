@@ -10,12 +10,14 @@
 pub mod elementwise;
 pub mod layout;
 pub mod product;
+pub(crate) mod random;
 pub mod reduce;
 pub mod rows;
 
 pub use elementwise::*;
 pub use layout::*;
 pub use product::*;
+pub use random::dropout;
 pub use reduce::*;
 pub use rows::*;
 

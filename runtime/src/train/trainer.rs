@@ -163,7 +163,8 @@ impl<'m, N: Network> Trainer<'m, N> {
         self
     }
 
-    /// What the order of the samples depends on, together with the number of the epoch.
+    /// What the order of the samples depends on, together with the number of the epoch, and what
+    /// `Dropout` drops.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -207,7 +208,11 @@ impl<'m, N: Network> Trainer<'m, N> {
             return Err(Error::Setting { setting, expected, found: "0".into() });
         }
         match &mut self.step {
-            None => self.step = Some(Step::with(self.model, self.loss, self.rules.clone())?),
+            None => {
+                let mut step = Step::with(self.model, self.loss, self.rules.clone())?;
+                step.set_seed(self.seed);
+                self.step = Some(step);
+            }
             Some(step) if self.changed => step.set_rules(self.rules.clone())?,
             Some(_) => {}
         }
