@@ -50,8 +50,12 @@ fn the_gradient_of_a_weight_is_a_product_and_no_copy() -> downhill::Result<()> {
 
 #[test]
 fn the_update_is_one_kernel() -> downhill::Result<()> {
-    let lines = explain()?;
-    let update = lines.iter().find(|line| line.starts_with("update")).expect("the update");
-    assert!(update.contains("1 kernels"), "{update}");
+    fn update(rule: impl Optimizer + 'static) -> downhill::Result<String> {
+        let step = Step::new(&Classifier::init(0), Classifier::loss, rule)?;
+        Ok(step.explain())
+    }
+    for text in [update(Sgd::new(0.1).momentum(0.9))?, update(AdamW::new(0.1))?, update(Lion::new(0.1))?] {
+        assert!(text.contains("update: 1 kernels"), "{text}");
+    }
     Ok(())
 }

@@ -2,13 +2,15 @@
 //!
 //! Nodes are taken in order. An elementwise operation or reduction joins the kernel of its latest
 //! argument when both run over the same elements, or a later kernel that already touches one of
-//! its arguments; otherwise it opens a kernel of its own. Comparisons and masks as numbers are
-//! never stored: every kernel that needs them computes them again.
+//! its arguments, or any when all its arguments are given; otherwise it opens a kernel of its own. Comparisons and masks as numbers are
+//! never stored: every kernel that needs them computes them again. So is a sum or product that
+//! another kernel reads and whose operands are in memory anyway: it need not be written and read.
 
 use std::collections::HashSet;
 
 use super::access::{Access, access, dense, is_view, reshaped};
 use crate::graph::{Graph, Op, Var};
+use crate::ops::elementwise::{Binary, Unary};
 use crate::shape::DType;
 
 /// How a node is computed within a loop nest.
@@ -60,6 +62,18 @@ pub(super) struct Fusion<'a> {
     /// Views that are values of their own.
     copied: Vec<bool>,
     inline: Vec<bool>,
+    /// Values that kernels other than their own compute again.
+    again: Vec<bool>,
+}
+
+/// Whether computing a node again costs less than reading it from memory.
+fn is_cheap(op: &Op) -> bool {
+    match op {
+        Op::Unary(op) => matches!(op, Unary::Neg | Unary::Abs),
+        Op::Binary(op) => !matches!(op, Binary::Div),
+        Op::Select => true,
+        _ => false,
+    }
 }
 
 /// What a node is to fusion.
@@ -94,6 +108,7 @@ impl<'a> Fusion<'a> {
             stored: HashSet::new(),
             copied: vec![false; count],
             inline: vec![false; count],
+            again: vec![false; count],
         };
         fusion.mark_copies(&live);
         fusion.mark_inline(&live, outputs);
@@ -114,7 +129,61 @@ impl<'a> Fusion<'a> {
         for &v in outputs {
             fusion.store(v);
         }
+        fusion.compute_again(&live, outputs);
         fusion
+    }
+
+    /// Takes cheap values out of memory whose operands are there anyway.
+    fn compute_again(&mut self, live: &[bool], outputs: &[Var]) {
+        let results: HashSet<Var> = outputs.iter().map(|&v| self.access(v).base).collect();
+        let mut readers: Vec<Vec<Var>> = vec![Vec::new(); self.graph.nodes().len()];
+        for (v, node) in self.graph.vars().filter(|(v, _)| live[v.index()]) {
+            node.args.iter().for_each(|arg| readers[arg.index()].push(v));
+        }
+        for (v, node) in self.graph.vars() {
+            let stored = is_cheap(&node.op) && self.stored.contains(&v) && !results.contains(&v);
+            if stored && self.can_be_computed_by(v, &readers[v.index()], &readers) {
+                self.again[v.index()] = true;
+                self.stored.remove(&v);
+            }
+        }
+    }
+
+    /// Whether all readers of `v` can compute it from what is in memory.
+    fn can_be_computed_by(&self, v: Var, by: &[Var], readers: &[Vec<Var>]) -> bool {
+        by.iter().all(|&reader| {
+            let op = &self.graph[reader].op;
+            if !(is_elementwise(op) || matches!(op, Op::Reduce(..))) || self.copied[reader.index()] {
+                return false;
+            }
+            if self.inline[reader.index()] {
+                return self.can_be_computed_by(v, &readers[reader.index()], readers);
+            }
+            match self.item_of[reader.index()] {
+                Some(index) if Some(index) == self.item_of[v.index()] => true,
+                Some(index) => self.is_in_reach(v, index),
+                None => false,
+            }
+        })
+    }
+
+    /// Whether a kernel can read the arguments of `v`, or compute them again in turn.
+    fn is_in_reach(&self, v: Var, index: usize) -> bool {
+        let Item::Group(group) = &self.items[index] else { return false };
+        let node = &self.graph[v];
+        node.args.iter().all(|&arg| {
+            if self.inline[arg.index()] || self.again[arg.index()] {
+                return self.is_in_reach(arg, index);
+            }
+            let a = self.access(arg);
+            let base = &self.graph[a.base].op;
+            if let Op::Const(_) = base {
+                return true;
+            }
+            let there = is_source(base) || self.stored.contains(&a.base) && self.item_of[a.base.index()] < Some(index);
+            let strides = reshaped(&node.shape, &a.strides, &group.space);
+            there && strides.is_some_and(|s| group.split.is_none_or(|k| is_run(&s, &group.space, k)))
+        })
     }
 
     /// The elements that reading `v` reads.
@@ -123,9 +192,9 @@ impl<'a> Fusion<'a> {
         found.expect("a view that has no strides was marked as a copy")
     }
 
-    /// Whether `v` is computed by every kernel that reads it.
-    pub(super) fn is_inline(&self, v: Var) -> bool {
-        self.inline[v.index()]
+    /// Whether kernel `index` computes `v` where it reads it.
+    pub(super) fn is_inline(&self, v: Var, index: usize) -> bool {
+        self.inline[v.index()] || self.again[v.index()] && self.item_of[v.index()] != Some(index)
     }
 
     /// Whether `v` is a view that is a value of its own.
@@ -204,13 +273,14 @@ impl<'a> Fusion<'a> {
         let mut bases = Vec::new();
         self.bases(v, &mut bases);
         let first = bases.iter().filter_map(|b| self.item_of[b.index()]).max().unwrap_or(0);
+        let given = bases.iter().all(|b| self.item_of[b.index()].is_none());
         for index in first..self.items.len() {
             let Item::Group(group) = &self.items[index] else { continue };
             if group.scope != self.graph[v].scope {
                 continue;
             }
             let related = bases.iter().any(|b| group.bases.contains(b) || self.item_of[b.index()] == Some(index));
-            if related && self.join(v, index) {
+            if (related || given) && self.join(v, index) {
                 return;
             }
         }
@@ -358,11 +428,14 @@ fn is_row_place(strides: &[isize], space: &[usize], split: usize) -> bool {
     strides[..split] == dense(&space[..split]) && strides[split..].iter().all(|&s| s == 0)
 }
 
+/// Whether these strides move through a row in equal steps, where `split` loops are around the row.
+fn is_run(strides: &[isize], space: &[usize], split: usize) -> bool {
+    (split + 1..space.len()).all(|i| strides[i - 1] == strides[i] * space[i] as isize)
+}
+
 impl Reading<'_> {
     /// Whether everything read for every element moves through a row in equal steps.
     fn rows_are_runs(&self, split: usize) -> bool {
-        let space = &self.group.space;
-        let run = |s: &Vec<isize>| (split + 1..space.len()).all(|i| s[i - 1] == s[i] * space[i] as isize);
-        self.group.strides.iter().chain(&self.strides).all(run)
+        self.group.strides.iter().chain(&self.strides).all(|s| is_run(s, &self.group.space, split))
     }
 }

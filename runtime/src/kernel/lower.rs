@@ -19,6 +19,8 @@ use crate::shape::DType;
 struct Lowering<'a> {
     fusion: &'a Fusion<'a>,
     group: &'a Group,
+    /// The number of the kernel.
+    index: usize,
     /// The pass in which a value for every element is computed, or before which one a row is known.
     level: HashMap<Var, usize>,
     /// The number of a value that is one a row.
@@ -34,10 +36,11 @@ struct Lowering<'a> {
 }
 
 /// Lowers a group. Scratch rooms are numbered from `scratch` on; gives how long each must be.
-pub(super) fn lower(fusion: &Fusion<'_>, group: &Group, scratch: &mut Vec<usize>) -> Call {
+pub(super) fn lower(fusion: &Fusion<'_>, index: usize, group: &Group, scratch: &mut Vec<usize>) -> Call {
     let mut l = Lowering {
         fusion,
         group,
+        index,
         level: HashMap::new(),
         scalar: HashMap::new(),
         kept: BTreeSet::new(),
@@ -107,7 +110,7 @@ impl Lowering<'_> {
             return out.extend(self.fusion.reads(v).0.into_iter().map(|a| a.base));
         }
         for &arg in &self.node(v).args {
-            if self.fusion.is_inline(arg) {
+            if self.fusion.is_inline(arg, self.index) {
                 self.arg_bases(arg, out);
             } else {
                 out.push(self.fusion.access(arg).base);
@@ -287,7 +290,7 @@ impl Lowering<'_> {
 
     /// The register of `v` as it is read under `shape`.
     fn read(&mut self, v: Var, shape: &[usize], strip: &mut Strip, full: bool) -> Reg {
-        if self.fusion.is_inline(v) {
+        if self.fusion.is_inline(v, self.index) {
             return match self.regs.get(&v) {
                 Some(&reg) => reg,
                 None => {

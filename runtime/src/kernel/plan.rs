@@ -45,9 +45,9 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     let mut lens: HashMap<Home, usize> = HashMap::new();
     let mut calls = Vec::new();
     let mut rooms = Vec::new();
-    for item in &fusion.items {
+    for (index, item) in fusion.items.iter().enumerate() {
         match item {
-            Item::Group(group) => calls.push(lower::lower(&fusion, group, &mut rooms)),
+            Item::Group(group) => calls.push(lower::lower(&fusion, index, group, &mut rooms)),
             Item::Alone(v) => alone(&fusion, *v, &mut calls, &mut rooms)?,
         }
     }
