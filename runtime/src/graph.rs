@@ -124,6 +124,18 @@ pub enum Op {
     Transpose(Vec<usize>),
     /// Every axis from its start on, in steps that may be negative.
     Slice(Vec<(usize, isize)>),
+    /// An axis cut into windows, which may overlap: element `j` of window `i`, on two axes in place of
+    /// one, is the element `start + i step + j dilation`.
+    Windows {
+        /// The axis.
+        axis: usize,
+        /// The first element of the first window.
+        start: usize,
+        /// How far the next window is.
+        step: isize,
+        /// How far the next element of a window is.
+        dilation: isize,
+    },
     /// The argument placed at these offsets into zeros.
     Pad(Vec<usize>),
     /// The arguments one behind the other along an axis.
@@ -176,7 +188,7 @@ impl Node {
             Op::ScatterAdd => "scatter_add".into(),
             other => {
                 let text = format!("{other:?}");
-                text.split('(').next().unwrap_or_default().to_lowercase()
+                text.split(['(', ' ']).next().unwrap_or_default().to_lowercase()
             }
         }
     }
@@ -533,6 +545,22 @@ impl Stage {
     pub fn slice(&mut self, x: Var, window: &[(usize, isize)], shape: &[usize]) -> Var {
         let dtype = self[x].dtype;
         self.push(Op::Slice(window.to_vec()), vec![x], shape.to_vec(), dtype)
+    }
+
+    /// An axis cut into `count` windows of `size` elements each, on two axes in its place: element `j` of
+    /// window `i` is the element `start + i step + j dilation`.
+    pub fn windows(
+        &mut self,
+        x: Var,
+        axis: usize,
+        start: usize,
+        (count, step): (usize, isize),
+        (size, dilation): (usize, isize),
+    ) -> Var {
+        let mut shape = self[x].shape.clone();
+        shape.splice(axis..=axis, [count, size]);
+        let dtype = self[x].dtype;
+        self.push(Op::Windows { axis, start, step, dilation }, vec![x], shape, dtype)
     }
 
     /// `x` placed at these offsets into zeros of `shape`.

@@ -91,6 +91,13 @@ fn node_value(
                 args[0][clamped(&from, shape(0))]
             })
             .collect(),
+        Op::Windows { axis, start, step, dilation } => places(&node.shape)
+            .map(|mut at| {
+                let j = at.remove(axis + 1) as isize;
+                at[*axis] = (*start as isize + at[*axis] as isize * step + j * dilation) as usize;
+                args[0][clamped(&at, shape(0))]
+            })
+            .collect(),
         Op::Pad(before) => {
             let mut out = vec![0.0; node.len()];
             for (at, &x) in places(shape(0)).zip(args[0]) {
@@ -179,8 +186,8 @@ fn clamped(at: &[usize], shape: &[usize]) -> usize {
     at.iter().zip(shape).fold(0, |flat, (&i, &size)| flat * size + if size == 1 { 0 } else { i })
 }
 
-/// The error function to double precision: its Maclaurin series near zero, and Lentz's continued
-/// fraction of the complement further out (Abramowitz and Stegun, 7.1.5 and 7.1.14).
+/// The error function to double precision: its Maclaurin series near zero, and one less the
+/// complement further out (Abramowitz and Stegun, 7.1.5).
 pub(crate) fn erf(x: f64) -> f64 {
     let z = x.abs();
     if z.is_nan() {
@@ -194,11 +201,18 @@ pub(crate) fn erf(x: f64) -> f64 {
             sum += term / (2.0 * n + 1.0);
         }
         sum * std::f64::consts::FRAC_2_SQRT_PI
-    } else if z < 6.0 {
-        let fraction = (1..=60).rev().fold(z, |rest, n| z + n as f64 / 2.0 / rest);
-        1.0 - (-z * z).exp() / (fraction * std::f64::consts::PI.sqrt())
     } else {
-        1.0
+        1.0 - erfc(z)
     };
     value.copysign(x)
+}
+
+/// The complementary error function: Lentz's continued fraction from 2.5 on (Abramowitz and Stegun,
+/// 7.1.14).
+pub(crate) fn erfc(x: f64) -> f64 {
+    if x < 2.5 || x.is_nan() {
+        return 1.0 - erf(x);
+    }
+    let fraction = (1..=60).rev().fold(x, |rest, n| x + n as f64 / 2.0 / rest);
+    (-x * x).exp() / (fraction * std::f64::consts::PI.sqrt())
 }

@@ -16,7 +16,13 @@ pub(crate) fn simplify(g: &mut Stage, node: Node) -> Result<Var, Node> {
         Op::Cast => cast(g, node),
         Op::Select if node.args[1] == node.args[2] => Ok(node.args[1]),
         Op::Reduce(op, axes) => reduce(g, *op, *axes, node),
-        Op::Reshape | Op::Broadcast | Op::Transpose(_) | Op::Slice(_) | Op::Pad(_) | Op::Concat(_) => layout(g, node),
+        Op::Reshape
+        | Op::Broadcast
+        | Op::Transpose(_)
+        | Op::Slice(_)
+        | Op::Windows { .. }
+        | Op::Pad(_)
+        | Op::Concat(_) => layout(g, node),
         Op::MatMul(..) => Err(matmul(g, node)),
         _ => Err(node),
     }
@@ -105,7 +111,8 @@ fn reduce(g: &mut Stage, op: Reduce, axes: u8, mut node: Node) -> Result<Var, No
     if let Some(value) = constant(g, x).filter(|_| count > 0) {
         let value = match op {
             Reduce::Sum => value * count as f32,
-            Reduce::Max => value,
+            Reduce::Max | Reduce::Min => value,
+            Reduce::Prod => value.powi(count as i32),
         };
         return Ok(g.fill(value, &node.shape));
     }
@@ -116,7 +123,7 @@ fn reduce(g: &mut Stage, op: Reduce, axes: u8, mut node: Node) -> Result<Var, No
 /// Views of constants are constants, views that change nothing vanish, equal views compose.
 fn layout(g: &mut Stage, node: Node) -> Result<Var, Node> {
     let x = node.args[0];
-    let fills = matches!(node.op, Op::Reshape | Op::Broadcast | Op::Transpose(_) | Op::Slice(_));
+    let fills = matches!(node.op, Op::Reshape | Op::Broadcast | Op::Transpose(_) | Op::Slice(_) | Op::Windows { .. });
     if let (Op::Const(_), true) = (&g[x].op, fills) {
         return Ok(g.push(g[x].op.clone(), vec![], node.shape, node.dtype));
     }

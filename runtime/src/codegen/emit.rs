@@ -324,6 +324,8 @@ impl Emitter<'_, '_> {
         match op {
             Reduce::Sum => self.b.ins().fadd(total, x),
             Reduce::Max => self.b.ins().fmax(total, x),
+            Reduce::Min => self.b.ins().fmin(total, x),
+            Reduce::Prod => self.b.ins().fmul(total, x),
         }
     }
 

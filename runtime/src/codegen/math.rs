@@ -4,7 +4,7 @@ use super::strip::{Reg, Strip};
 
 impl Strip {
     /// `c[0] xⁿ + … + c[n]`, by Horner's rule.
-    fn polynomial(&mut self, x: Reg, coefficients: &[f32]) -> Reg {
+    pub(super) fn polynomial(&mut self, x: Reg, coefficients: &[f32]) -> Reg {
         let mut sum = self.float(coefficients[0]);
         for &c in &coefficients[1..] {
             let c = self.float(c);
@@ -147,7 +147,7 @@ impl Strip {
     }
 
     /// A number that is not negative with the sign of another.
-    fn with_sign_of(&mut self, magnitude: Reg, of: Reg) -> Reg {
+    pub(super) fn with_sign_of(&mut self, magnitude: Reg, of: Reg) -> Reg {
         let sign = self.int(i32::MIN);
         let bits = self.bits(of);
         let sign = self.iand(bits, sign);

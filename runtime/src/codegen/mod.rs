@@ -3,6 +3,7 @@
 
 mod code;
 mod emit;
+mod inverse;
 mod math;
 pub(crate) mod matmul;
 pub(crate) mod strip;

@@ -60,6 +60,18 @@ pub(super) fn access(graph: &Graph, v: Var, copied: &dyn Fn(Var) -> bool) -> Opt
             }
             Some(a)
         }
+        Op::Windows { axis, start, step, dilation } => {
+            let mut a = inner()?;
+            let stride = a.strides[*axis];
+            a.offset += stride * *start as isize;
+            a.strides.splice(*axis..=*axis, [stride * step, stride * dilation]);
+            for (stride, &size) in a.strides.iter_mut().zip(&node.shape) {
+                if size == 1 {
+                    *stride = 0;
+                }
+            }
+            Some(a)
+        }
         Op::Reshape => {
             let mut a = inner()?;
             a.strides = reshaped(&graph[node.args[0]].shape, &a.strides, &node.shape)?;
@@ -71,7 +83,7 @@ pub(super) fn access(graph: &Graph, v: Var, copied: &dyn Fn(Var) -> bool) -> Opt
 
 /// Whether a node only shows elements of another in another order.
 pub(super) fn is_view(op: &Op) -> bool {
-    matches!(op, Op::Within(_) | Op::Broadcast | Op::Transpose(_) | Op::Slice(_) | Op::Reshape)
+    matches!(op, Op::Within(_) | Op::Broadcast | Op::Transpose(_) | Op::Slice(_) | Op::Windows { .. } | Op::Reshape)
 }
 
 /// Strides that read the elements of one shape under another of the same length, if there are any.

@@ -4,13 +4,19 @@
 mod activation;
 mod attention;
 mod dropout;
+mod index;
 mod layer;
 mod loss;
+mod math;
+mod norm;
 mod statistic;
 
 pub use activation::*;
 pub use attention::*;
 pub use dropout::*;
+pub use index::*;
 pub use layer::*;
 pub use loss::*;
+pub use math::*;
+pub use norm::*;
 pub use statistic::*;

@@ -167,6 +167,118 @@ unary! {
             Some(g.binary(Binary::Mul, dy, slope))
         };
         lower |s, x| s.cos(x);
+    /// 1 less than the exponential, eˣ − 1, without losing small x.
+    Expm1 expm1 ("0.001" => "0.001_000_5")
+        reference f64::exp_m1;
+        grad |g, _, y, dy| {
+            let one = g.number(1.0);
+            let slope = g.binary(Binary::Add, y, one);
+            Some(g.binary(Binary::Mul, dy, slope))
+        };
+        lower |s, x| s.expm1(x);
+    /// The natural logarithm of 1 + x, without losing small x.
+    Log1p log1p ("0.001" => "0.000_999_5")
+        reference f64::ln_1p;
+        grad |g, x, _, dy| {
+            let one = g.number(1.0);
+            let sum = g.binary(Binary::Add, x, one);
+            Some(g.binary(Binary::Div, dy, sum))
+        };
+        lower |s, x| s.log1p(x);
+    /// The complementary error function 1 − erf x, without losing large x.
+    Erfc erfc ("2.0" => "0.004_677_7")
+        reference crate::reference::erfc;
+        grad |g, x, _, dy| {
+            let square = g.binary(Binary::Mul, x, x);
+            let negative = g.unary(Unary::Neg, square);
+            let bell = g.unary(Unary::Exp, negative);
+            let scale = g.number(-std::f64::consts::FRAC_2_SQRT_PI);
+            let slope = g.binary(Binary::Mul, bell, scale);
+            Some(g.binary(Binary::Mul, dy, slope))
+        };
+        lower |s, x| s.erfc(x);
+    /// The tangent of an angle in radians.
+    Tan tan ("0.5" => "0.546_302_5")
+        reference f64::tan;
+        grad |g, _, y, dy| {
+            let square = g.binary(Binary::Mul, y, y);
+            let one = g.number(1.0);
+            let slope = g.binary(Binary::Add, square, one);
+            Some(g.binary(Binary::Mul, dy, slope))
+        };
+        lower |s, x| {
+            let (sine, cosine) = (s.sin(x), s.cos(x));
+            s.div(sine, cosine)
+        };
+    /// The inverse sine, in radians.
+    Asin asin ("0.5" => "0.523_598_8")
+        reference f64::asin;
+        grad |g, x, _, dy| {
+            let root = root_of(g, x, -1.0, 1.0);
+            Some(g.binary(Binary::Div, dy, root))
+        };
+        lower |s, x| s.asin(x);
+    /// The inverse cosine, in radians.
+    Acos acos ("0.5" => "1.047_197_6")
+        reference f64::acos;
+        grad |g, x, _, dy| {
+            let root = root_of(g, x, -1.0, 1.0);
+            let d = g.binary(Binary::Div, dy, root);
+            Some(g.unary(Unary::Neg, d))
+        };
+        lower |s, x| s.acos(x);
+    /// The inverse tangent, in radians.
+    Atan atan ("1.0" => "0.785_398_2")
+        reference f64::atan;
+        grad |g, x, _, dy| {
+            let square = g.binary(Binary::Mul, x, x);
+            let one = g.number(1.0);
+            let sum = g.binary(Binary::Add, square, one);
+            Some(g.binary(Binary::Div, dy, sum))
+        };
+        lower |s, x| s.atan(x);
+    /// The hyperbolic sine.
+    Sinh sinh ("0.5" => "0.521_095_3")
+        reference f64::sinh;
+        grad |g, x, _, dy| {
+            let slope = g.unary(Unary::Cosh, x);
+            Some(g.binary(Binary::Mul, dy, slope))
+        };
+        lower |s, x| s.sinh(x);
+    /// The hyperbolic cosine.
+    Cosh cosh ("0.5" => "1.127_626")
+        reference f64::cosh;
+        grad |g, x, _, dy| {
+            let slope = g.unary(Unary::Sinh, x);
+            Some(g.binary(Binary::Mul, dy, slope))
+        };
+        lower |s, x| s.cosh(x);
+    /// The inverse hyperbolic sine.
+    Asinh asinh ("0.5" => "0.481_211_8")
+        reference |x| x.abs().asinh().copysign(x);
+        grad |g, x, _, dy| {
+            let root = root_of(g, x, 1.0, 1.0);
+            Some(g.binary(Binary::Div, dy, root))
+        };
+        lower |s, x| s.asinh(x);
+    /// The inverse hyperbolic cosine, of numbers from 1 on.
+    Acosh acosh ("2.0" => "1.316_957_9")
+        reference f64::acosh;
+        grad |g, x, _, dy| {
+            let root = root_of(g, x, 1.0, -1.0);
+            Some(g.binary(Binary::Div, dy, root))
+        };
+        lower |s, x| s.acosh(x);
+    /// The inverse hyperbolic tangent, of numbers within ±1.
+    Atanh atanh ("0.5" => "0.549_306_1")
+        reference f64::atanh;
+        grad |g, x, _, dy| {
+            let square = g.binary(Binary::Mul, x, x);
+            let one = g.number(1.0);
+            let rest = g.binary(Binary::Sub, one, square);
+            Some(g.binary(Binary::Div, dy, rest))
+        };
+        lower |s, x| s.atanh(x);
     /// The largest whole number that is not above x. It has no gradient.
     Floor floor ("-1.5" => "-2.0")
         reference f64::floor;
@@ -179,6 +291,16 @@ impl Unary {
     const fn is_flat(self) -> bool {
         matches!(self, Unary::Floor)
     }
+}
+
+/// √(sign x² + constant), the denominator of slopes of inverse functions.
+fn root_of(g: &mut Stage, x: Var, sign: f64, constant: f64) -> Var {
+    let square = g.binary(Binary::Mul, x, x);
+    let sign = g.number(sign);
+    let square = g.binary(Binary::Mul, square, sign);
+    let constant = g.number(constant);
+    let sum = g.binary(Binary::Add, square, constant);
+    g.unary(Unary::Sqrt, sum)
 }
 
 fn sign_of(g: &mut Stage, x: Var) -> Var {
@@ -356,6 +478,41 @@ binary! {
         reference |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) };
         grad |g, a, b, dy| extreme_grad(g, b, a, dy);
         lower Strip::min, Strip::imin;
+    /// The power aᵇ. A negative base has one only for a whole exponent.
+    Pow pow ("2.0", "3.0" => "8.0")
+        reference f64::powf;
+        grad |g, a, b, dy| {
+            let (zero, one) = (g.number(0.0), g.number(1.0));
+            let less = g.binary(Binary::Sub, b, one);
+            let power = g.binary(Binary::Pow, a, less);
+            let slope = g.binary(Binary::Mul, power, b);
+            // A constant has no slope, even where 0 to the power -1 is infinite.
+            let flat = g.compare(Compare::Eq, b, zero);
+            let slope = g.select(flat, zero, slope);
+            let da = g.binary(Binary::Mul, dy, slope);
+            let y = g.binary(Binary::Pow, a, b);
+            let log = g.unary(Unary::Log, a);
+            let slope = g.binary(Binary::Mul, y, log);
+            // 0ᵇ is zero for every b above zero.
+            let at_zero = g.compare(Compare::Eq, a, zero);
+            let grows = g.compare(Compare::Le, zero, b);
+            let kept = g.select(grows, zero, slope);
+            let slope = g.select(at_zero, kept, slope);
+            (da, g.binary(Binary::Mul, dy, slope))
+        };
+        lower Strip::pow, Strip::pow;
+    /// The angle of the point (b, a) in radians, from −π to π.
+    Atan2 atan2 ("0.0", "1.0" => "0.0")
+        reference f64::atan2;
+        grad |g, a, b, dy| {
+            let (aa, bb) = (g.binary(Binary::Mul, a, a), g.binary(Binary::Mul, b, b));
+            let sum = g.binary(Binary::Add, aa, bb);
+            let share = g.binary(Binary::Div, dy, sum);
+            let da = g.binary(Binary::Mul, share, b);
+            let db = g.binary(Binary::Mul, share, a);
+            (da, g.unary(Unary::Neg, db))
+        };
+        lower Strip::atan2, Strip::atan2;
 }
 
 /// A comparison.

@@ -9,17 +9,21 @@
 
 pub mod elementwise;
 pub mod layout;
+pub mod order;
 pub mod product;
 pub(crate) mod random;
 pub mod reduce;
 pub mod rows;
+pub mod window;
 
 pub use elementwise::*;
 pub use layout::*;
+pub use order::*;
 pub use product::*;
 pub use random::dropout;
 pub use reduce::*;
 pub use rows::*;
+pub use window::*;
 
 use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Stage, Value, Var};

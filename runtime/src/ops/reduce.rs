@@ -13,17 +13,23 @@ pub enum Reduce {
     Sum,
     /// The largest of them.
     Max,
+    /// The smallest of them.
+    Min,
+    /// Their product.
+    Prod,
 }
 
 impl Reduce {
     /// All reductions.
-    pub const ALL: &[Reduce] = &[Reduce::Sum, Reduce::Max];
+    pub const ALL: &[Reduce] = &[Reduce::Sum, Reduce::Max, Reduce::Min, Reduce::Prod];
 
     /// The name of the operation.
     pub const fn name(self) -> &'static str {
         match self {
             Reduce::Sum => "sum",
             Reduce::Max => "max",
+            Reduce::Min => "min",
+            Reduce::Prod => "prod",
         }
     }
 
@@ -32,6 +38,8 @@ impl Reduce {
         match self {
             Reduce::Sum => 0.0,
             Reduce::Max => f32::NEG_INFINITY,
+            Reduce::Min => f32::INFINITY,
+            Reduce::Prod => 1.0,
         }
     }
 
@@ -40,26 +48,95 @@ impl Reduce {
         match self {
             Reduce::Sum => acc + x,
             Reduce::Max => Binary::Max.reference(acc, x),
+            Reduce::Min => Binary::Min.reference(acc, x),
+            Reduce::Prod => acc * x,
         }
     }
 
     /// The gradient of `x`, given that of its reduction `y`, both with `y`'s axes kept. Where
-    /// several elements are the largest, they share it equally, as PyTorch's `amax` has it.
+    /// several elements are the largest or smallest, they share it equally, as PyTorch's `amax` has it.
     fn grad(self, g: &mut Stage, x: Var, y: Var, axes: u8, dy: Var) -> Var {
         match self {
             Reduce::Sum => {
                 let shape = g[x].shape.clone();
                 g.broadcast(dy, &shape)
             }
-            Reduce::Max => {
+            Reduce::Max | Reduce::Min => {
                 let largest = g.compare(Compare::Eq, x, y);
                 let ones = g.cast(largest, DType::F32);
                 let count = g.reduce(Reduce::Sum, ones, axes);
                 let share = g.binary(Binary::Div, dy, count);
                 g.binary(Binary::Mul, ones, share)
             }
+            Reduce::Prod => {
+                let rest = product_of_others(g, x, axes);
+                g.binary(Binary::Mul, dy, rest)
+            }
         }
     }
+}
+
+/// For every element the product of all others along the axes: of those before it and those behind
+/// it, so that zeros need no division.
+fn product_of_others(g: &mut Stage, x: Var, axes: u8) -> Var {
+    let shape = g[x].shape.clone();
+    let (over, kept): (Vec<usize>, Vec<usize>) = (0..shape.len()).partition(|axis| axes >> axis & 1 == 1);
+    let order: Vec<usize> = kept.iter().chain(&over).copied().collect();
+    let mut flat: Vec<usize> = kept.iter().map(|&axis| shape[axis]).collect();
+    flat.push(over.iter().map(|&axis| shape[axis]).product());
+    let turned = g.transpose(x, &order);
+    let turned_shape = g[turned].shape.clone();
+    let rows = g.reshape(turned, &flat);
+    let last = flat.len() - 1;
+    let before = scan(g, Binary::Mul, rows, last, true, 1.0);
+    let mirrored = flip_axis(g, rows, last);
+    let behind = scan(g, Binary::Mul, mirrored, last, true, 1.0);
+    let behind = flip_axis(g, behind, last);
+    let rest = g.binary(Binary::Mul, before, behind);
+    let rest = g.reshape(rest, &turned_shape);
+    let mut back = vec![0; order.len()];
+    for (i, axis) in order.into_iter().enumerate() {
+        back[axis] = i;
+    }
+    g.transpose(rest, &back)
+}
+
+/// The elements of an axis in reverse order.
+pub(super) fn flip_axis(g: &mut Stage, x: Var, axis: usize) -> Var {
+    let shape = g[x].shape.clone();
+    let mut window = vec![(0, 1); shape.len()];
+    window[axis] = (shape[axis] - 1, -1);
+    g.slice(x, &window, &shape)
+}
+
+/// All elements up to each place along an axis combined, in a logarithmic number of steps (Hillis and
+/// Steele, Data parallel algorithms, 1986); `identity` changes nothing. An exclusive scan leaves out
+/// the place itself.
+pub(super) fn scan(g: &mut Stage, op: Binary, x: Var, axis: usize, exclusive: bool, identity: f32) -> Var {
+    let n = g[x].shape[axis];
+    let mut total = if exclusive { shifted(g, x, axis, 1, identity) } else { x };
+    let mut step = 1;
+    while step < n {
+        let moved = shifted(g, total, axis, step, identity);
+        total = g.binary(op, total, moved);
+        step *= 2;
+    }
+    total
+}
+
+/// The elements moved back along an axis, with `fill` in front.
+fn shifted(g: &mut Stage, x: Var, axis: usize, by: usize, fill: f32) -> Var {
+    let shape = g[x].shape.clone();
+    let by = by.min(shape[axis]);
+    let mut size = shape.clone();
+    size[axis] = by;
+    let front = g.fill(fill, &size);
+    if by == shape[axis] {
+        return front;
+    }
+    size[axis] = shape[axis] - by;
+    let rest = g.slice(x, &vec![(0, 1); shape.len()], &size);
+    g.concat(&[front, rest], axis)
 }
 
 /// Which axes are reduced and whether they stay; the result's shape.
@@ -218,6 +295,62 @@ reductions! {
     Sum sum sum_axes sum_keepdim ("10.0", "3.0, 7.0");
     /// The largest of elements; equal ones share the gradient.
     Max max max_axes max_keepdim ("4.0", "2.0, 4.0");
+    /// The smallest of elements; equal ones share the gradient.
+    Min min min_axes min_keepdim ("1.0", "1.0, 3.0");
+    /// The product of elements; its gradient holds where elements are zero too.
+    Prod prod prod_axes prod_keepdim ("24.0", "2.0, 12.0");
+}
+
+/// The sums of elements up to each place along an axis, its own included.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([4], [1.0, 2.0, 3.0, 4.0])?);
+/// let y = cumsum::stage(&mut g, x, -1);
+/// assert_eq!(g.value(y)?.data(), [1.0, 3.0, 6.0, 10.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum cumsum {}
+
+impl cumsum {
+    /// Stages the sums.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>) -> Value {
+        let (x, axis) = (x.into(), axis.into());
+        let (tx, ta) = (g.ty(x), g.ty(axis));
+        admitted(
+            g,
+            |cx| Self::shape(cx, tx, ta),
+            &[x],
+            |g, v| {
+                let axis = axis_of(g, v[0], axis);
+                scan(g, Binary::Add, v[0], axis, false, 0.0)
+            },
+        )
+    }
+
+    /// Stages the gradient: the sums from the end.
+    pub fn grad(g: &mut Stage, _x: impl Into<Value>, axis: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
+        let axis = axis.into();
+        let dx = dout.map(|dout| {
+            let axis = axis_of(g, dout, axis);
+            let mirrored = flip_axis(g, dout, axis);
+            let sums = scan(g, Binary::Add, mirrored, axis, false, 0.0);
+            flip_axis(g, sums, axis)
+        });
+        (dx, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, at: Type) -> Type {
+        let Some(x) = numbers(cx, "cumsum", x) else { return Type::Unknown };
+        match super::axis(cx, "cumsum", &x, at) {
+            Some(_) => Type::Tensor(x),
+            None => Type::Unknown,
+        }
+    }
 }
 
 fn every(g: &Stage, x: Var) -> u8 {

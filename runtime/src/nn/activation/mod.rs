@@ -1,9 +1,17 @@
 //! Activation functions, and the layers that apply them in a sequential network.
 
+mod hard;
+mod rectified;
+mod smooth;
+
 use std::f64::consts::FRAC_1_SQRT_2;
 
 use crate::network;
 use crate::ops::*;
+
+pub use hard::*;
+pub use rectified::*;
+pub use smooth::*;
 
 /// √(2/π), of the tanh form of GELU.
 const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
@@ -124,4 +132,16 @@ activation_layers! {
     Sigmoid sigmoid;
     /// [`gelu`] as a layer.
     Gelu gelu;
+    /// [`silu`] as a layer.
+    Silu silu;
+    /// [`mish`] as a layer.
+    Mish mish;
+    /// [`selu`] as a layer.
+    Selu selu;
+    /// [`relu6`] as a layer.
+    Relu6 relu6;
+    /// [`hardswish`] as a layer.
+    Hardswish hardswish;
+    /// [`softsign`] as a layer.
+    Softsign softsign;
 }

@@ -1,0 +1,299 @@
+//! Functions built on those of `math`: inverse, hyperbolic and complementary ones, and powers.
+
+use std::f32::consts::{FRAC_PI_2, LN_2, PI};
+
+use super::strip::{Reg, Strip};
+
+impl Strip {
+    /// eˣ − 1: the polynomial of `exp` without its leading one near zero, a difference elsewhere.
+    pub(crate) fn expm1(&mut self, x: Reg) -> Reg {
+        let p = self.polynomial(x, &[1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.0e-1]);
+        let square = self.mul(x, x);
+        let near = self.fma(p, square, x);
+        let e = self.exp(x);
+        let one = self.float(1.0);
+        let far = self.sub(e, one);
+        let (z, bound) = (self.abs(x), self.float(0.5 * LN_2));
+        let is_near = self.lt(z, bound);
+        self.select(is_near, near, far)
+    }
+
+    /// ln(1 + x): the logarithm of u = 1 + x, rounded, times x / (u − 1), which undoes the rounding
+    /// (Kahan; Goldberg, What every computer scientist should know, theorem 4).
+    pub(crate) fn log1p(&mut self, x: Reg) -> Reg {
+        let (one, infinity) = (self.float(1.0), self.float(f32::INFINITY));
+        let u = self.add(x, one);
+        let log = self.log(u);
+        let rest = self.sub(u, one);
+        let ratio = self.div(x, rest);
+        let y = self.mul(log, ratio);
+        let small = self.eq(u, one);
+        let y = self.select(small, x, y);
+        let large = self.eq(x, infinity);
+        self.select(large, x, y)
+    }
+
+    /// erfc x: 1 − erf x below one, and Cephes' `erfcf` above: exp(−x²) / x P(1 / x²), in two ranges.
+    pub(crate) fn erfc(&mut self, x: Reg) -> Reg {
+        let one = self.float(1.0);
+        let erf = self.erf(x);
+        let near = self.sub(one, erf);
+
+        let square = self.mul(x, x);
+        let negative = self.neg(square);
+        // What x² was rounded by, which exp would make visible.
+        let missing = self.fma(x, x, negative);
+        let e = self.exp(negative);
+        let correction = self.mul(e, missing);
+        let e = self.sub(e, correction);
+        let q = self.div(one, x);
+        let y = self.mul(q, q);
+        let middle = self.polynomial(
+            y,
+            &[
+                2.326_82e-2,
+                -1.387_039_4e-1,
+                3.687_424_6e-1,
+                -5.824_733e-1,
+                6.210_004_5e-1,
+                -4.944_515_3e-1,
+                3.404_88e-1,
+                -2.741_127e-1,
+                5.638_259_4e-1,
+            ],
+        );
+        let outer = self.polynomial(
+            y,
+            &[
+                -1.047_766_4e1,
+                1.297_72e1,
+                -7.495_518_7,
+                2.921_019,
+                -1.015_265_2,
+                4.218_463_4e-1,
+                -2.820_767_4e-1,
+                5.641_895e-1,
+            ],
+        );
+        let two = self.float(2.0);
+        let is_middle = self.lt(x, two);
+        let p = self.select(is_middle, middle, outer);
+        let far = self.mul(e, q);
+        let far = self.mul(far, p);
+        // The exponential is zero far out, where its product with an infinite factor is none.
+        let (end, zero) = (self.float(10.5), self.float(0.0));
+        let beyond = self.lt(end, x);
+        let far = self.select(beyond, zero, far);
+        let is_far = self.lt(one, x);
+        self.select(is_far, far, near)
+    }
+
+    /// asin of 0 to 1, by Cephes' `asinf`: a polynomial up to ½, and π/2 − 2 asin √((1 − x) / 2) above.
+    fn asin_of_positive(&mut self, z: Reg) -> Reg {
+        let (one, half) = (self.float(1.0), self.float(0.5));
+        let is_far = self.lt(half, z);
+        let rest = self.sub(one, z);
+        let halved = self.mul(rest, half);
+        let square = self.mul(z, z);
+        let square = self.select(is_far, halved, square);
+        let root = self.sqrt(halved);
+        let s = self.select(is_far, root, z);
+        let p = self.polynomial(square, &[4.216_32e-2, 2.418_131_2e-2, 4.547_002_6e-2, 7.495_3e-2, 1.666_675_2e-1]);
+        let p = self.mul(p, square);
+        let near = self.fma(p, s, s);
+        let (minus_two, quarter) = (self.float(-2.0), self.float(FRAC_PI_2));
+        let far = self.fma(near, minus_two, quarter);
+        self.select(is_far, far, near)
+    }
+
+    /// The inverse sine; NaN beyond ±1.
+    pub(crate) fn asin(&mut self, x: Reg) -> Reg {
+        let z = self.abs(x);
+        let y = self.asin_of_positive(z);
+        let negative = self.neg(y);
+        let zero = self.float(0.0);
+        let below = self.lt(x, zero);
+        self.select(below, negative, y)
+    }
+
+    /// The inverse cosine: 2 asin √((1 − x) / 2) for x above ½, where π/2 − asin x would cancel.
+    pub(crate) fn acos(&mut self, x: Reg) -> Reg {
+        let (one, half, zero) = (self.float(1.0), self.float(0.5), self.float(0.0));
+        let z = self.abs(x);
+        let rest = self.sub(one, z);
+        let halved = self.mul(rest, half);
+        let root = self.sqrt(halved);
+        let y = self.asin_of_positive(root);
+        let doubled = self.add(y, y);
+        let pi = self.float(PI);
+        let mirrored = self.sub(pi, doubled);
+        let below = self.lt(x, zero);
+        let far = self.select(below, mirrored, doubled);
+        let quarter = self.float(FRAC_PI_2);
+        let asin = self.asin(x);
+        let near = self.sub(quarter, asin);
+        let is_far = self.lt(half, z);
+        self.select(is_far, far, near)
+    }
+
+    /// The inverse tangent, by Cephes' `atanf`: reduced to within tan(π/8).
+    pub(crate) fn atan(&mut self, x: Reg) -> Reg {
+        let z = self.abs(x);
+        let (one, zero) = (self.float(1.0), self.float(0.0));
+        let (high, low) = (self.float(2.414_213_6), self.float(0.414_213_57));
+        let is_far = self.lt(high, z);
+        let is_middle = self.lt(low, z);
+        let inverse = self.div(one, z);
+        let inverse = self.neg(inverse);
+        let (less, more) = (self.sub(z, one), self.add(z, one));
+        let ratio = self.div(less, more);
+        let r = self.select(is_middle, ratio, z);
+        let r = self.select(is_far, inverse, r);
+        let (quarter, eighth) = (self.float(FRAC_PI_2), self.float(PI / 4.0));
+        let start = self.select(is_middle, eighth, zero);
+        let start = self.select(is_far, quarter, start);
+        let square = self.mul(r, r);
+        let p = self.polynomial(square, &[8.053_745e-2, -1.387_768_6e-1, 1.997_771_1e-1, -3.333_295e-1]);
+        let p = self.mul(p, square);
+        let y = self.fma(p, r, r);
+        let y = self.add(start, y);
+        let negative = self.neg(y);
+        let below = self.lt(x, zero);
+        self.select(below, negative, y)
+    }
+
+    /// The angle of the point (x, y): the inverse tangent of the smaller over the larger coordinate,
+    /// in its octant.
+    pub(crate) fn atan2(&mut self, y: Reg, x: Reg) -> Reg {
+        let zero = self.float(0.0);
+        let (ax, ay) = (self.abs(x), self.abs(y));
+        let steep = self.lt(ax, ay);
+        let small = self.select(steep, ax, ay);
+        let large = self.select(steep, ay, ax);
+        let ratio = self.div(small, large);
+        // The origin has the angle zero, and a diagonal at infinity that of the diagonal.
+        let one = self.float(1.0);
+        let same = self.eq(small, large);
+        let ratio = self.select(same, one, ratio);
+        let origin = self.eq(large, zero);
+        let ratio = self.select(origin, zero, ratio);
+        let angle = self.atan(ratio);
+        let (quarter, pi) = (self.float(FRAC_PI_2), self.float(PI));
+        let turned = self.sub(quarter, angle);
+        let angle = self.select(steep, turned, angle);
+        let behind = self.sub(pi, angle);
+        // The sign of x counts also where it is that of zero.
+        let bits = self.bits(x);
+        let none = self.int(0);
+        let left = self.ilt(bits, none);
+        let angle = self.select(left, behind, angle);
+        let unordered = self.ne(x, x);
+        let angle = self.select(unordered, x, angle);
+        self.with_sign_of(angle, y)
+    }
+
+    /// sinh x = (t + t / (t + 1)) / 2 with t = e^|x| − 1.
+    pub(crate) fn sinh(&mut self, x: Reg) -> Reg {
+        let z = self.abs(x);
+        let t = self.expm1(z);
+        let (one, half) = (self.float(1.0), self.float(0.5));
+        let more = self.add(t, one);
+        let ratio = self.div(t, more);
+        let sum = self.add(t, ratio);
+        let y = self.mul(sum, half);
+        // Where t is infinite its quotient is none.
+        let infinity = self.float(f32::INFINITY);
+        let is_large = self.eq(t, infinity);
+        let y = self.select(is_large, t, y);
+        self.with_sign_of(y, x)
+    }
+
+    /// cosh x = (e + 1 / e) / 2 with e = e^|x|.
+    pub(crate) fn cosh(&mut self, x: Reg) -> Reg {
+        let z = self.abs(x);
+        let e = self.exp(z);
+        let (one, half) = (self.float(1.0), self.float(0.5));
+        let inverse = self.div(one, e);
+        let sum = self.add(e, inverse);
+        self.mul(sum, half)
+    }
+
+    /// asinh x = sign x · ln(1 + |x| + x² / (1 + √(1 + x²))); ln 2|x| where the square overflows.
+    pub(crate) fn asinh(&mut self, x: Reg) -> Reg {
+        let z = self.abs(x);
+        let one = self.float(1.0);
+        let square = self.mul(z, z);
+        let root = self.add(square, one);
+        let root = self.sqrt(root);
+        let root = self.add(root, one);
+        let rest = self.div(square, root);
+        let sum = self.add(z, rest);
+        let near = self.log1p(sum);
+        let far = self.log_of_double(z);
+        let bound = self.float(1e9);
+        let is_far = self.lt(bound, z);
+        let y = self.select(is_far, far, near);
+        self.with_sign_of(y, x)
+    }
+
+    /// acosh x = ln(1 + t + √(2 t + t²)) with t = x − 1; ln 2x where the square overflows.
+    pub(crate) fn acosh(&mut self, x: Reg) -> Reg {
+        let (one, two) = (self.float(1.0), self.float(2.0));
+        let t = self.sub(x, one);
+        let square = self.add(t, two);
+        let square = self.mul(square, t);
+        let root = self.sqrt(square);
+        let sum = self.add(t, root);
+        let near = self.log1p(sum);
+        let far = self.log_of_double(x);
+        let bound = self.float(1e9);
+        let is_far = self.lt(bound, x);
+        let y = self.select(is_far, far, near);
+        let nan = self.float(f32::NAN);
+        let below = self.lt(x, one);
+        self.select(below, nan, y)
+    }
+
+    fn log_of_double(&mut self, x: Reg) -> Reg {
+        let log = self.log(x);
+        let ln_2 = self.float(LN_2);
+        self.add(log, ln_2)
+    }
+
+    /// atanh x = sign x · ½ ln(1 + 2 |x| / (1 − |x|)).
+    pub(crate) fn atanh(&mut self, x: Reg) -> Reg {
+        let z = self.abs(x);
+        let (one, half) = (self.float(1.0), self.float(0.5));
+        let rest = self.sub(one, z);
+        let doubled = self.add(z, z);
+        let ratio = self.div(doubled, rest);
+        let log = self.log1p(ratio);
+        let y = self.mul(log, half);
+        self.with_sign_of(y, x)
+    }
+
+    /// aᵇ = exp(b ln |a|), negative where a is and b is an odd number. The error grows with |b ln a|, to
+    /// about 50 units in the last place at the ends of the range.
+    pub(crate) fn pow(&mut self, a: Reg, b: Reg) -> Reg {
+        let (zero, one, half) = (self.float(0.0), self.float(1.0), self.float(0.5));
+        let z = self.abs(a);
+        let log = self.log(z);
+        let exponent = self.mul(b, log);
+        let y = self.exp(exponent);
+        let whole = self.floor(b);
+        let is_whole = self.eq(whole, b);
+        let halved = self.mul(b, half);
+        let whole_half = self.floor(halved);
+        let is_even = self.eq(whole_half, halved);
+        let negative = self.neg(y);
+        let signed = self.select(is_even, y, negative);
+        let nan = self.float(f32::NAN);
+        let of_negative = self.select(is_whole, signed, nan);
+        let below = self.lt(a, zero);
+        let y = self.select(below, of_negative, y);
+        let none = self.eq(b, zero);
+        let y = self.select(none, one, y);
+        let unit = self.eq(a, one);
+        self.select(unit, one, y)
+    }
+}

@@ -1,0 +1,199 @@
+//! Elements of an axis in another order, or several times.
+
+use super::reduce::flip_axis;
+use super::{admitted, axis, axis_of, integer, number};
+use crate::check::{Check, Message, Type};
+use crate::graph::{Grad, Stage, Value, Var};
+use crate::shape::Dim;
+
+/// The elements of an axis in reverse order.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([3], [1.0, 2.0, 3.0])?);
+/// let y = flip::stage(&mut g, x, 0);
+/// assert_eq!(g.value(y)?.data(), [3.0, 2.0, 1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum flip {}
+
+impl flip {
+    /// Stages the reversal.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>) -> Value {
+        let (x, axis) = (x.into(), axis.into());
+        let (tx, ta) = (g.ty(x), g.ty(axis));
+        admitted(
+            g,
+            |cx| Self::shape(cx, tx, ta),
+            &[x],
+            |g, v| {
+                let axis = axis_of(g, v[0], axis);
+                flip_axis(g, v[0], axis)
+            },
+        )
+    }
+
+    /// Stages the gradient: the reversal undone.
+    pub fn grad(g: &mut Stage, _x: impl Into<Value>, axis: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
+        let axis = axis.into();
+        let dx = dout.map(|dout| {
+            let axis = axis_of(g, dout, axis);
+            flip_axis(g, dout, axis)
+        });
+        (dx, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, at: Type) -> Type {
+        let Some(x) = x.operand(cx, "flip") else { return Type::Unknown };
+        match axis(cx, "flip", &x, at) {
+            Some(_) => Type::Tensor(x),
+            None => Type::Unknown,
+        }
+    }
+}
+
+/// The elements of an axis moved by `by` places; those that leave at the end come in at the start.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([3], [1.0, 2.0, 3.0])?);
+/// let y = roll::stage(&mut g, x, 0, 1);
+/// assert_eq!(g.value(y)?.data(), [3.0, 1.0, 2.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum roll {}
+
+impl roll {
+    fn build(g: &mut Stage, x: Var, axis: usize, by: isize) -> Var {
+        let n = g[x].shape[axis];
+        let by = by.rem_euclid(n.max(1) as isize) as usize;
+        if by == 0 {
+            return x;
+        }
+        let mut shape = g[x].shape.clone();
+        let mut window = vec![(0, 1); shape.len()];
+        shape[axis] = n - by;
+        let head = g.slice(x, &window, &shape);
+        window[axis].0 = n - by;
+        shape[axis] = by;
+        let tail = g.slice(x, &window, &shape);
+        g.concat(&[tail, head], axis)
+    }
+
+    /// Stages the move.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>, by: impl Into<Value>) -> Value {
+        let (x, axis, by) = (x.into(), axis.into(), by.into());
+        let [tx, ta, tb] = [x, axis, by].map(|value| g.ty(value));
+        admitted(
+            g,
+            |cx| Self::shape(cx, tx, ta, tb),
+            &[x],
+            |g, v| {
+                let axis = axis_of(g, v[0], axis);
+                Self::build(g, v[0], axis, integer(by))
+            },
+        )
+    }
+
+    /// Stages the gradient: the move back.
+    pub fn grad(
+        g: &mut Stage,
+        _x: impl Into<Value>,
+        axis: impl Into<Value>,
+        by: impl Into<Value>,
+        dout: Grad,
+    ) -> (Grad, Grad, Grad) {
+        let (axis, by) = (axis.into(), integer(by.into()));
+        let dx = dout.map(|dout| {
+            let axis = axis_of(g, dout, axis);
+            Self::build(g, dout, axis, -by)
+        });
+        (dx, None, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, at: Type, by: Type) -> Type {
+        let Some(x) = x.operand(cx, "roll") else { return Type::Unknown };
+        match (axis(cx, "roll", &x, at), number(cx, "roll", by)) {
+            (Some(_), Some(_)) => Type::Tensor(x),
+            _ => Type::Unknown,
+        }
+    }
+}
+
+/// The elements of an axis `times` times, one row of them behind the other.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2], [1.0, 2.0])?);
+/// let y = repeat::stage(&mut g, x, 0, 2);
+/// assert_eq!(g.value(y)?.data(), [1.0, 2.0, 1.0, 2.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum repeat {}
+
+impl repeat {
+    /// Stages the repetition.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>, times: impl Into<Value>) -> Value {
+        let (x, axis, times) = (x.into(), axis.into(), times.into());
+        let [tx, ta, tt] = [x, axis, times].map(|value| g.ty(value));
+        admitted(
+            g,
+            |cx| Self::shape(cx, tx, ta, tt),
+            &[x],
+            |g, v| {
+                let (axis, times) = (axis_of(g, v[0], axis), integer(times) as usize);
+                let mut shape = g[v[0]].shape.clone();
+                let n = shape[axis];
+                shape.insert(axis, 1);
+                let x = g.reshape(v[0], &shape);
+                shape[axis] = times;
+                let x = g.broadcast(x, &shape);
+                shape.remove(axis);
+                shape[axis] = n * times;
+                g.reshape(x, &shape)
+            },
+        )
+    }
+
+    /// Stages the gradient: the sum over the repetitions.
+    pub fn grad(
+        g: &mut Stage,
+        x: impl Into<Value>,
+        axis: impl Into<Value>,
+        times: impl Into<Value>,
+        dout: Grad,
+    ) -> (Grad, Grad, Grad) {
+        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None, None) };
+        let axis = axis_of(g, x, axis.into());
+        let kept = g[x].shape.clone();
+        let mut shape = kept.clone();
+        shape.insert(axis, integer(times.into()) as usize);
+        let d = g.reshape(dout, &shape);
+        let sum = g.reduce(super::Reduce::Sum, d, 1 << axis);
+        (Some(g.reshape(sum, &kept)), None, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, at: Type, times: Type) -> Type {
+        let Some(x) = x.operand(cx, "repeat") else { return Type::Unknown };
+        let (Some(axis), Some(times)) = (axis(cx, "repeat", &x, at), number(cx, "repeat", times)) else {
+            return Type::Unknown;
+        };
+        if matches!(times.get(), Some(n) if n < 0) {
+            return cx.error(Message::new().str("repeat: expected how many times, found ").dim(times));
+        }
+        let size: Dim = x.shape.dim(axis).times(times);
+        Type::Tensor(x.like(x.dtype, x.shape.with(axis, size)))
+    }
+}

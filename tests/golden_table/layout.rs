@@ -1,0 +1,294 @@
+//! Operations that move elements.
+
+use super::Builder;
+use super::case::{Case, dims, ints};
+use super::tape::{Grads, T, Tape};
+use downhill::prelude::*;
+
+pub const TABLE: &[(&str, Builder)] = &[
+    ("reshape", |c| sized(c, "shape")),
+    ("view", |c| sized(c, "shape")),
+    ("broadcast_to", |c| expand(c)),
+    ("expand", |c| expand(c)),
+    ("flatten", |c| {
+        let x = c.x();
+        let (start, stop) = (c.int(0, "start_dim").unwrap_or(0), c.int(1, "end_dim").unwrap_or(-1));
+        let (start, stop) = (c.axis(x, start), c.axis(x, stop));
+        let mut shape = c.t.shape(x);
+        if shape.is_empty() {
+            shape.push(1);
+        }
+        let merged = shape[start..=stop].iter().product();
+        shape.splice(start..=stop, [merged]);
+        vec![reshaped(&mut c.t, x, &shape)]
+    }),
+    ("squeeze", |c| squeeze(c)),
+    ("squeeze.multiple", |c| squeeze(c)),
+    ("unsqueeze", |c| {
+        let (x, axis) = (c.x(), c.int(0, "dim").expect("an axis"));
+        vec![op!(c.t, unsqueeze(x; axis))]
+    }),
+    ("permute", |c| {
+        let (x, axes) = (c.x(), ints(&c.sizes("dims")));
+        vec![op!(c.t, permute(x; axes))]
+    }),
+    ("transpose", |c| {
+        let (x, a, b) = (c.x(), c.int(0, "dim0").expect("an axis"), c.int(1, "dim1").expect("an axis"));
+        if c.t.rank(x) == 0 {
+            return vec![x];
+        }
+        vec![op!(c.t, transpose(x; a, b))]
+    }),
+    ("movedim", |c| {
+        let x = c.x();
+        let axes = |c: &Case<'_>, place, name| -> Vec<usize> {
+            c.ints(place, name).expect("axes").into_iter().map(|axis| c.axis(x, axis)).collect()
+        };
+        let (from, to) = (axes(c, 0, "source"), axes(c, 1, "destination"));
+        let rank = c.t.rank(x);
+        let mut rest = (0..rank).filter(|axis| !from.contains(axis));
+        let order: Vec<usize> = (0..rank)
+            .map(|place| match to.iter().position(|&t| t == place) {
+                Some(i) => from[i],
+                None => rest.next().expect("an axis for every place"),
+            })
+            .collect();
+        let order = dims(&order);
+        vec![op!(c.t, permute(x; order))]
+    }),
+    ("narrow", |c| {
+        let (x, axis) = (c.x(), c.int(0, "dim").expect("an axis"));
+        let (start, length) = (c.int(1, "start").expect("a start"), c.int(2, "length").expect("a length"));
+        let axis = c.axis(x, axis);
+        let start = if start < 0 { start + c.t.shape(x)[axis] as isize } else { start };
+        vec![op!(c.t, slice(x; axis, start, start + length))]
+    }),
+    ("slice", |c| {
+        let x = c.x();
+        let axis = c.axis(x, c.int(0, "dim").unwrap_or(0));
+        let n = c.t.shape(x)[axis] as isize;
+        let place = |i: isize| (if i < 0 { i + n } else { i }).clamp(0, n);
+        let start = place(c.int(1, "start").unwrap_or(0));
+        let stop = place(c.int(2, "end").unwrap_or(n)).max(start);
+        let step = c.int(3, "step").unwrap_or(1);
+        let x = op!(c.t, slice(x; axis, start, stop));
+        if step == 1 {
+            return vec![x];
+        }
+        let x = op!(c.t, windows(x; axis, 1, step, 1));
+        let mut shape = c.t.shape(x);
+        shape.remove(axis + 1);
+        vec![reshaped(&mut c.t, x, &shape)]
+    }),
+    ("chunk", |c| {
+        let (x, parts) = (c.x(), c.int(0, "chunks").expect("a number of parts") as usize);
+        let axis = c.axis(x, c.int(1, "dim").unwrap_or(0));
+        let n = c.t.shape(x)[axis];
+        cut(&mut c.t, x, axis, &equal(n, n.div_ceil(parts)))
+    }),
+    ("split", |c| split(c)),
+    ("split.list_args", |c| split(c)),
+    ("unbind", |c| {
+        let x = c.x();
+        let axis = c.axis(x, c.int(0, "dim").unwrap_or(0));
+        let mut shape = c.t.shape(x);
+        let n = shape.remove(axis);
+        let parts = cut(&mut c.t, x, axis, &vec![1; n]);
+        parts.into_iter().map(|part| reshaped(&mut c.t, part, &shape)).collect()
+    }),
+    ("cat", |c| {
+        let xs = c.xs();
+        let axis = c.axis(xs[0], c.int(0, "dim").unwrap_or(0));
+        vec![join(&mut c.t, &xs, axis)]
+    }),
+    ("stack", |c| {
+        let axis = c.int(0, "dim").unwrap_or(0);
+        let xs: Vec<T> = c.xs().into_iter().map(|x| op!(c.t, unsqueeze(x; axis))).collect();
+        let axis = c.axis(xs[0], axis);
+        vec![join(&mut c.t, &xs, axis)]
+    }),
+    ("flip", |c| {
+        let mut x = c.x();
+        for axis in c.sizes("dims") {
+            if c.t.rank(x) > 0 {
+                x = op!(c.t, flip(x; axis));
+            }
+        }
+        vec![x]
+    }),
+    ("roll", |c| {
+        let mut x = c.x();
+        let by = c.ints(0, "shifts").expect("shifts");
+        match c.ints(1, "dims") {
+            Some(axes) => {
+                for (&axis, &by) in axes.iter().zip(&by) {
+                    if c.t.rank(x) > 0 {
+                        x = op!(c.t, roll(x; axis, by));
+                    }
+                }
+                vec![x]
+            }
+            None => {
+                let (shape, by) = (c.t.shape(x), by[0]);
+                let flat = reshaped(&mut c.t, x, &[shape.iter().product()]);
+                let rolled = op!(c.t, roll(flat; 0, by));
+                vec![reshaped(&mut c.t, rolled, &shape)]
+            }
+        }
+    }),
+    ("repeat", |c| {
+        let (mut x, times) = (c.x(), c.sizes("repeats"));
+        let mut shape = c.t.shape(x);
+        while shape.len() < times.len() {
+            shape.insert(0, 1);
+        }
+        x = reshaped(&mut c.t, x, &shape);
+        for (axis, &n) in times.iter().enumerate() {
+            x = op!(c.t, repeat(x; axis, n));
+        }
+        vec![x]
+    }),
+    ("tril", |c| triangle(c, true)),
+    ("triu", |c| triangle(c, false)),
+    ("nn.functional.pad.constant", |c| padded(c)),
+    ("nn.functional.pad.circular", |c| padded(c)),
+    ("nn.functional.pad.reflect", |c| padded(c)),
+    ("nn.functional.pad.replicate", |c| padded(c)),
+];
+
+pub fn reshaped(t: &mut Tape, x: T, shape: &[usize]) -> T {
+    let shape = dims(shape);
+    op!(t, reshape(x; shape))
+}
+
+fn sized(c: &mut Case<'_>, name: &str) -> Vec<T> {
+    let (x, shape) = (c.x(), ints(&c.sizes(name)));
+    vec![op!(c.t, reshape(x; shape))]
+}
+
+fn expand(c: &mut Case<'_>) -> Vec<T> {
+    let (x, mut sizes) = (c.x(), c.sizes("size"));
+    let shape = c.t.shape(x);
+    let missing = sizes.len() - shape.len();
+    for (i, size) in sizes.iter_mut().enumerate().filter(|(_, size)| **size == -1) {
+        *size = shape[i - missing] as isize;
+    }
+    let sizes = ints(&sizes);
+    vec![op!(c.t, broadcast_to(x; sizes))]
+}
+
+fn squeeze(c: &mut Case<'_>) -> Vec<T> {
+    let x = c.x();
+    let shape = c.t.shape(x);
+    let axes: Vec<usize> = match c.ints(0, "dim") {
+        Some(list) => list.into_iter().map(|axis| c.axis(x, axis)).collect(),
+        None => (0..shape.len()).collect(),
+    };
+    let kept: Vec<usize> = (0..shape.len()).filter(|i| shape[*i] != 1 || !axes.contains(i)).map(|i| shape[i]).collect();
+    vec![reshaped(&mut c.t, x, &kept)]
+}
+
+fn equal(n: usize, size: usize) -> Vec<usize> {
+    (0..n.div_ceil(size)).map(|i| size.min(n - i * size)).collect()
+}
+
+fn split(c: &mut Case<'_>) -> Vec<T> {
+    let x = c.x();
+    let axis = c.axis(x, c.int(1, "dim").unwrap_or(0));
+    let sizes = c.ints(0, "split_size_or_sections").or(c.ints(0, "split_size")).expect("sizes");
+    let n = c.t.shape(x)[axis];
+    let one = c.int(0, "split_size_or_sections").or(c.int(0, "split_size"));
+    let sizes = match one {
+        Some(size) => equal(n, size as usize),
+        None => sizes.into_iter().map(|size| size as usize).collect(),
+    };
+    cut(&mut c.t, x, axis, &sizes)
+}
+
+/// The parts of an axis with these sizes.
+fn cut(t: &mut Tape, x: T, axis: usize, sizes: &[usize]) -> Vec<T> {
+    let mut start = 0;
+    sizes
+        .iter()
+        .map(|&size| {
+            let from = start;
+            start += size;
+            op!(t, slice(x; axis, from, from + size))
+        })
+        .collect()
+}
+
+/// Any number of tensors one behind the other.
+pub fn join(t: &mut Tape, xs: &[T], axis: usize) -> T {
+    let mut all = xs[0];
+    for &x in &xs[1..] {
+        all = t.call(
+            &[all, x],
+            move |g, v| concat::stage(g, [v[0], v[1]], axis),
+            move |g, v, d| concat::grad(g, [v[0], v[1]], axis, d).0.to_vec(),
+        );
+    }
+    all
+}
+
+fn triangle(c: &mut Case<'_>, lower: bool) -> Vec<T> {
+    let (x, diagonal) = (c.x(), c.int(0, "diagonal").unwrap_or(0));
+    vec![if lower { op!(c.t, tril(x; diagonal)) } else { op!(c.t, triu(x; diagonal)) }]
+}
+
+fn padded(c: &mut Case<'_>) -> Vec<T> {
+    let mut x = c.x();
+    let list = c.ints(0, "pad").expect("sizes");
+    let mode = c.text(1, "mode").unwrap_or("constant").to_owned();
+    let value = c.number(2, "value").unwrap_or(0.0);
+    let rank = c.t.rank(x);
+    // The sizes come for the last axis first. An axis that is cut is cut first.
+    for (i, pair) in list.chunks(2).enumerate() {
+        let axis = rank - 1 - i;
+        x = pad_axis(&mut c.t, x, axis, (pair[0], pair[1]), &mode, value);
+    }
+    vec![x]
+}
+
+/// One axis padded; negative sizes cut.
+pub fn pad_axis(t: &mut Tape, x: T, axis: usize, (before, after): (isize, isize), mode: &str, value: f64) -> T {
+    let n = t.shape(x)[axis] as isize;
+    if mode == "constant" {
+        let (start, stop) = ((-before).max(0), n + after.min(0));
+        let x = op!(t, slice(x; axis, start, stop));
+        let (before, after) = (before.max(0), after.max(0));
+        let zeros = op!(t, pad(x; axis, before, after));
+        if value == 0.0 || before + after == 0 {
+            return zeros;
+        }
+        let mut ones = t.shape(x);
+        ones.fill(1);
+        ones[axis] = t.shape(x)[axis];
+        let inside = t.g.fill(1.0, &ones);
+        let inside = t.push(inside);
+        let inside = op!(t, pad(inside; axis, before, after));
+        let zero = t.push(0.0);
+        let inside = op!(t, ne(inside, zero));
+        let value = t.push(value);
+        return op!(t, select(inside, zeros, value));
+    }
+    // What wraps around is what remains of an axis that is cut.
+    let (n, x, before, after) = if mode == "circular" {
+        let (start, stop) = ((-before).max(0), n + after.min(0));
+        (stop - start, op!(t, slice(x; axis, start, stop)), before.max(0), after.max(0))
+    } else {
+        (n, x, before, after)
+    };
+    // Runs of places that are read forwards or backwards, or one place many times.
+    let place = |i: isize| match mode {
+        "circular" => i.rem_euclid(n),
+        "replicate" => i.clamp(0, n - 1),
+        _ => {
+            let period = 2 * (n - 1).max(1);
+            let i = i.rem_euclid(period);
+            if i < n { i } else { period - i }
+        }
+    };
+    let parts: Vec<T> = (-before..n + after).map(place).map(|i| op!(t, slice(x; axis, i, i + 1))).collect();
+    join(t, &parts, axis)
+}
