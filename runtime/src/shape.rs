@@ -309,7 +309,9 @@ impl Shape {
             let b = other.aligned(i, rank);
             shape = shape.push(if a.is_one() {
                 b
-            } else if b.is_one() || a.same(b) {
+            } else if b.is_one() {
+                a
+            } else if a.same(b) {
                 if a.is_unknown() { b } else { a }
             } else {
                 return None;

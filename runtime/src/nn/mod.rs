@@ -3,6 +3,7 @@
 
 mod activation;
 mod attention;
+mod convolution;
 mod dropout;
 mod index;
 mod layer;
@@ -13,6 +14,7 @@ mod statistic;
 
 pub use activation::*;
 pub use attention::*;
+pub use convolution::*;
 pub use dropout::*;
 pub use index::*;
 pub use layer::*;

@@ -594,3 +594,54 @@ impl size {
         }
     }
 }
+
+/// The axes from `start` up to and with `stop` as one; negative axes count from the end.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 3, 4], vec![0.0; 24])?);
+/// let y = flatten::stage(&mut g, x, 1, -1);
+/// assert_eq!(g.value(y)?.shape(), [2, 12]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum flatten {}
+
+impl flatten {
+    /// Stages the new shape.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>, start: impl Into<Value>, stop: impl Into<Value>) -> Value {
+        let (x, start, stop) = (x.into(), start.into(), stop.into());
+        let (tx, t0, t1) = (g.ty(x), g.ty(start), g.ty(stop));
+        let Some(ty) = g.checked(|cx| Self::shape(cx, tx, t0, t1)) else { return Value::Unknown };
+        let (Some(x), Some(shape)) = (g.operand(x), ty.shape.concrete()) else { return Value::Unknown };
+        Value::Var(g.reshape(x, &shape))
+    }
+
+    /// Stages the gradient in the old shape.
+    pub fn grad(
+        g: &mut Stage,
+        x: impl Into<Value>,
+        _start: impl Into<Value>,
+        _stop: impl Into<Value>,
+        dout: Grad,
+    ) -> (Grad, Grad, Grad) {
+        (reshape::grad(g, x, 0, dout).0, None, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, start: Type, stop: Type) -> Type {
+        let Some(x) = x.operand(cx, "flatten") else { return Type::Unknown };
+        let (Some(start), Some(stop)) = (axis(cx, "flatten", &x, start), axis(cx, "flatten", &x, stop)) else {
+            return Type::Unknown;
+        };
+        if start > stop {
+            let message = Message::new().str("flatten: axis ").num(start as isize).str(" comes after axis ");
+            return cx.error(message.num(stop as isize));
+        }
+        let merged = x.shape.range(start, stop + 1).len();
+        let shape = x.shape.range(0, start).push(merged).join(&x.shape.range(stop + 1, x.shape.rank()));
+        Type::Tensor(x.like(x.dtype, shape))
+    }
+}
