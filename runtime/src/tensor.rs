@@ -161,6 +161,16 @@ pub trait Inputs {
     fn input(&self, i: usize) -> Input<'_>;
 }
 
+impl Inputs for () {
+    fn count(&self) -> usize {
+        0
+    }
+
+    fn input(&self, _i: usize) -> Input<'_> {
+        unreachable!("an input past their count")
+    }
+}
+
 impl Inputs for &Tensor {
     fn count(&self) -> usize {
         1
