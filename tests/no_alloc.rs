@@ -1,31 +1,10 @@
 //! A compiled step allocates nothing.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[path = "common/counting.rs"]
+mod counting;
 
+use counting::allocations;
 use downhill::prelude::*;
-
-/// Counts allocations.
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[network]
 struct Net {
@@ -56,10 +35,10 @@ fn a_step_allocates_nothing() -> downhill::Result<()> {
     for x in [&full, &short] {
         step.run(&mut model, (x, x))?;
     }
-    let before = COUNT.load(Ordering::Relaxed);
+    let before = allocations();
     for x in [&full, &short, &full, &full, &short] {
         step.run(&mut model, (x, x))?;
     }
-    assert_eq!(COUNT.load(Ordering::Relaxed) - before, 0);
+    assert_eq!(allocations() - before, 0);
     Ok(())
 }

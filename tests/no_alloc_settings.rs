@@ -1,31 +1,10 @@
 //! A step allocates nothing with clipping, micro-batches, groups and frozen parameters either.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[path = "common/counting.rs"]
+mod counting;
 
+use counting::allocations;
 use downhill::prelude::*;
-
-/// Counts allocations.
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[network]
 struct Net {
@@ -61,7 +40,7 @@ fn a_step_with_all_settings_allocates_nothing() -> downhill::Result<()> {
     let mut before = 0;
     for n in 0..5 {
         if n == 1 {
-            before = COUNT.load(Ordering::Relaxed);
+            before = allocations();
         }
         step.set_lr(1e-3 * schedule.at(n, 5));
         step.run(&mut model, (&x, &x))?;
@@ -69,7 +48,7 @@ fn a_step_with_all_settings_allocates_nothing() -> downhill::Result<()> {
         step.accumulate(&mut model, (&x, &x))?;
         step.update(&mut model)?;
     }
-    assert_eq!(COUNT.load(Ordering::Relaxed) - before, 0);
+    assert_eq!(allocations() - before, 0);
     assert_eq!(step.steps(), 10);
     Ok(())
 }

@@ -1,32 +1,11 @@
 //! The trainer allocates at the start of a fit and for its report, and nothing for its steps.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[path = "common/counting.rs"]
+mod counting;
 
+use counting::allocations;
 use downhill::data::split;
 use downhill::prelude::*;
-
-/// Counts allocations.
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// A line for each of eight features.
 #[network]
@@ -60,8 +39,8 @@ fn steps_of_a_trainer_allocate_nothing() -> downhill::Result<()> {
     // Compiles the step for eight samples and for the five that are left.
     trainer.fit(&few, &(), Epochs(1))?;
     let mut count = |data: &_| {
-        let before = COUNT.load(Ordering::Relaxed);
-        trainer.fit(data, &(), Epochs(1)).map(|_| COUNT.load(Ordering::Relaxed) - before)
+        let before = allocations();
+        trainer.fit(data, &(), Epochs(1)).map(|_| allocations() - before)
     };
     assert_eq!(count(&few)?, count(&many)?, "5 and 125 steps");
     Ok(())

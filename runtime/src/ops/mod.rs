@@ -7,6 +7,7 @@
 //! An operation is a type without values, so that its name stays free for local variables;
 //! `exp::stage` puts it into a graph, `exp::grad` puts its gradient there.
 
+mod choice;
 pub mod elementwise;
 pub mod layout;
 pub mod order;
@@ -16,6 +17,7 @@ pub mod reduce;
 pub mod rows;
 pub mod window;
 
+pub use choice::*;
 pub use elementwise::*;
 pub use layout::*;
 pub use order::*;

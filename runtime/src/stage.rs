@@ -1,0 +1,469 @@
+//! Staging: the graph under construction.
+//!
+//! Nodes are hash-consed: the same operation on the same values is the same node. That is common
+//! subexpression elimination, and it is also what lets a backward function stage the forward
+//! values again where it needs them, in place of a tape. Algebra is simplified as nodes are made
+//! (see `simplify`), so no later pass has to.
+
+use std::collections::HashMap;
+
+use crate::check::{Check, TensorType, Type};
+use crate::graph::{Grad, Graph, Node, Op, Value, Var};
+use crate::ops::elementwise::{Binary, Compare, Unary};
+use crate::ops::reduce::Reduce;
+use crate::shape::{DType, Dim, MAX_RANK, Shape};
+use crate::simplify::simplify;
+
+/// A graph under construction, with the gradients that have reached its parameters.
+#[derive(Default)]
+pub struct Stage {
+    graph: Graph,
+    memo: HashMap<Node, Var>,
+    grads: Vec<Grad>,
+    error: Option<String>,
+    /// The scope of nodes to come, and the number of scopes so far.
+    scope: u32,
+    scopes: u32,
+    /// What each node computes as a number that does not depend on the scope.
+    structure: Vec<u64>,
+    training: bool,
+}
+
+/// A stage within a scope in which values are computed again; the scope ends with it.
+pub struct Recompute<'s> {
+    stage: &'s mut Stage,
+    outer: u32,
+}
+
+impl std::ops::Deref for Recompute<'_> {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        self.stage
+    }
+}
+
+impl std::ops::DerefMut for Recompute<'_> {
+    fn deref_mut(&mut self) -> &mut Stage {
+        self.stage
+    }
+}
+
+impl Drop for Recompute<'_> {
+    fn drop(&mut self) {
+        self.stage.scope = self.outer;
+    }
+}
+
+impl Stage {
+    /// An empty graph.
+    pub fn new() -> Stage {
+        Stage::default()
+    }
+
+    /// Whether this is for a step of training, in which layers such as `Dropout` act.
+    pub fn is_training(&self) -> bool {
+        self.training
+    }
+
+    /// Sets whether this is for a step of training.
+    pub fn set_training(&mut self, training: bool) {
+        self.training = training;
+    }
+
+    /// The graph so far.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The gradients that have reached the parameters so far, by number.
+    pub fn param_grads(&self) -> &[Grad] {
+        &self.grads
+    }
+
+    /// The graph and the gradient of every parameter, by number.
+    pub fn finish(self) -> (Graph, Vec<Grad>) {
+        (self.graph, self.grads)
+    }
+
+    /// The first shape error of an operation that was staged by hand.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// An input, by number.
+    pub fn input(&mut self, slot: usize, shape: &[usize], dtype: DType) -> Var {
+        self.push(Op::Input(slot), vec![], shape.to_vec(), dtype)
+    }
+
+    /// A parameter, by number.
+    pub fn param(&mut self, id: usize, sizes: &[usize]) -> Var {
+        self.push(Op::Param(id), vec![], sizes.to_vec(), DType::F32)
+    }
+
+    /// Reads a field of a network.
+    pub fn field<F: crate::network::Field>(&mut self, field: &F) -> F::Staged {
+        field.staged(self)
+    }
+
+    /// Adds to the gradient of a field.
+    pub fn accumulate(&mut self, field: &impl crate::network::Field, d: Grad) {
+        field.accumulate(self, d);
+    }
+
+    pub(crate) fn add_param_grad(&mut self, id: usize, d: Grad) {
+        if self.grads.len() <= id {
+            self.grads.resize(id + 1, None);
+        }
+        self.grads[id] = self.add(self.grads[id], d);
+    }
+
+    /// A scope in which values are staged anew even if they are there already, so that those from
+    /// before need not be kept; without `anew` nothing changes.
+    pub fn recompute(&mut self, anew: bool) -> Recompute<'_> {
+        let outer = self.scope;
+        if anew {
+            self.scopes += 1;
+            self.scope = self.scopes;
+        }
+        Recompute { stage: self, outer }
+    }
+
+    /// The sum of two gradients.
+    pub fn add(&mut self, a: Grad, b: Grad) -> Grad {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(self.binary(Binary::Add, a, b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The size of a tensor's axis, counted from the end when negative.
+    pub fn dim(&self, x: Value, axis: isize) -> usize {
+        let Value::Var(x) = x else { return 1 };
+        let shape = &self[x].shape;
+        let axis = if axis < 0 { axis + shape.len() as isize } else { axis };
+        usize::try_from(axis).ok().and_then(|axis| shape.get(axis).copied()).unwrap_or(1)
+    }
+
+    /// What shape rules know of a value.
+    pub fn ty(&self, value: Value) -> Type {
+        match value {
+            Value::Var(v) => Type::tensor(self[v].dtype, Shape::sizes(&self[v].shape)),
+            Value::Int(n) => Type::Dim(Dim::int(n)),
+            Value::Number(_) => Type::Number,
+            Value::Bool(b) => Type::Bool(b),
+            Value::Ints { list, len } => {
+                let mut dims = [Dim::int(0); MAX_RANK];
+                for (dim, n) in dims.iter_mut().zip(list) {
+                    *dim = Dim::int(n);
+                }
+                Type::dims(&dims[..len])
+            }
+            Value::Unknown => Type::Unknown,
+        }
+    }
+
+    /// Runs a shape rule; a result that is refused is `None`, and the error is kept.
+    pub(crate) fn checked(&mut self, rule: impl FnOnce(&mut Check) -> Type) -> Option<TensorType> {
+        let mut cx = Check::record();
+        let ty = rule(&mut cx);
+        if self.error.is_none() {
+            self.error = cx.first().map(str::to_owned);
+        }
+        match ty {
+            Type::Tensor(t) if cx.errors() == 0 => Some(t),
+            _ => None,
+        }
+    }
+
+    /// A value as a tensor: a number is one without axes.
+    pub(crate) fn operand(&mut self, value: Value) -> Option<Var> {
+        match value {
+            Value::Var(v) => Some(v),
+            Value::Number(x) => Some(self.number(x)),
+            Value::Int(n) => Some(self.number(n as f64)),
+            _ => None,
+        }
+    }
+
+    /// A number as a tensor without axes.
+    pub fn number(&mut self, x: f64) -> Var {
+        self.fill(x as f32, &[])
+    }
+
+    /// A tensor whose elements are all `x`.
+    pub fn fill(&mut self, x: f32, shape: &[usize]) -> Var {
+        self.push(Op::Const(x.to_bits()), vec![], shape.to_vec(), DType::F32)
+    }
+
+    /// A tensor whose elements are known beforehand.
+    pub fn constant(&mut self, x: &crate::Tensor) -> Value {
+        let data = x.data().iter().map(|x| x.to_bits()).collect();
+        Value::Var(self.push(Op::Data(data), vec![], x.shape().to_vec(), DType::F32))
+    }
+
+    /// A value that depends on no input and no parameter, by the f64 reference.
+    ///
+    /// # Errors
+    ///
+    /// Where an operation on the way to it was refused, or an index is out of range.
+    pub fn value(&self, x: Value) -> Result<crate::Tensor, crate::Error> {
+        if let Value::Number(x) = x {
+            return crate::Tensor::new([], [x as f32]);
+        }
+        let values = self.reference(&[x], &[])?;
+        let shape = match x {
+            Value::Var(v) => self[v].shape.clone(),
+            _ => vec![],
+        };
+        crate::Tensor::new(shape, values[0].iter().map(|&x| x as f32).collect::<Vec<f32>>())
+    }
+
+    /// Random numbers from 0 to 1, less than 1, for what is done to `x`: the same ones whenever the
+    /// same is done to the same value in a run, also where it is computed again.
+    pub fn random_for(&mut self, x: Var) -> Var {
+        let seed = self.push(Op::Seed, vec![], vec![], DType::I32);
+        let stream = self.structure[x.index()];
+        let shape = self[x].shape.clone();
+        self.push(Op::Random((stream ^ stream >> 32) as u32), vec![seed], shape, DType::F32)
+    }
+
+    /// 0, 1, …, n - 1.
+    pub fn iota(&mut self, n: usize) -> Var {
+        self.push(Op::Iota, vec![], vec![n], DType::I32)
+    }
+
+    /// `op` of every element.
+    pub fn unary(&mut self, op: Unary, x: Var) -> Var {
+        let (shape, dtype) = (self[x].shape.clone(), self[x].dtype);
+        self.push(Op::Unary(op), vec![x], shape, dtype)
+    }
+
+    /// `op` of the elements of two tensors, broadcast against each other.
+    pub fn binary(&mut self, op: Binary, a: Var, b: Var) -> Var {
+        let (a, b) = self.align(a, b);
+        let (shape, dtype) = (self[a].shape.clone(), self[a].dtype);
+        self.push(Op::Binary(op), vec![a, b], shape, dtype)
+    }
+
+    /// Compares the elements of two tensors, broadcast against each other.
+    pub fn compare(&mut self, op: Compare, a: Var, b: Var) -> Var {
+        let (a, b) = self.align(a, b);
+        let shape = self[a].shape.clone();
+        self.push(Op::Compare(op), vec![a, b], shape, DType::Bool)
+    }
+
+    /// Elements of `a` where `mask` holds, else of `b`, all broadcast against each other.
+    pub fn select(&mut self, mask: Var, a: Var, b: Var) -> Var {
+        let (a, b) = self.align(a, b);
+        let (mask, a) = self.broadcast_both(mask, a);
+        let (a, b) = self.broadcast_both(a, b);
+        let (shape, dtype) = (self[a].shape.clone(), self[a].dtype);
+        self.push(Op::Select, vec![mask, a, b], shape, dtype)
+    }
+
+    /// The same elements as another type: whole numbers are cut, truth values are zero and one.
+    pub fn cast(&mut self, x: Var, dtype: DType) -> Var {
+        let shape = self[x].shape.clone();
+        self.push(Op::Cast, vec![x], shape, dtype)
+    }
+
+    /// The same whole numbers, with the promise that they are at least 0 and below `rows`: an input
+    /// that breaks it is refused before anything runs.
+    pub fn within(&mut self, index: Var, rows: usize) -> Var {
+        let shape = self[index].shape.clone();
+        self.push(Op::Within(rows), vec![index], shape, DType::I32)
+    }
+
+    /// A reduction over the axes whose bit is set; they stay with size one.
+    pub fn reduce(&mut self, op: Reduce, x: Var, axes: u8) -> Var {
+        let mut shape = self[x].shape.clone();
+        for (axis, size) in shape.iter_mut().enumerate() {
+            if axes >> axis & 1 == 1 {
+                *size = 1;
+            }
+        }
+        let dtype = self[x].dtype;
+        self.push(Op::Reduce(op, axes), vec![x], shape, dtype)
+    }
+
+    /// The same elements under another shape of the same length.
+    pub fn reshape(&mut self, x: Var, shape: &[usize]) -> Var {
+        debug_assert_eq!(self[x].len(), shape.iter().product::<usize>());
+        let dtype = self[x].dtype;
+        self.push(Op::Reshape, vec![x], shape.to_vec(), dtype)
+    }
+
+    /// NumPy's broadcast: aligned at the innermost axis, axes of size one are repeated.
+    pub fn broadcast(&mut self, x: Var, shape: &[usize]) -> Var {
+        let missing = shape.len() - self[x].shape.len();
+        let aligned = [&vec![1; missing][..], &self[x].shape].concat();
+        let x = self.reshape(x, &aligned);
+        let dtype = self[x].dtype;
+        self.push(Op::Broadcast, vec![x], shape.to_vec(), dtype)
+    }
+
+    /// The sum of `d` over the axes along which a tensor of `shape` was broadcast to it.
+    pub fn unbroadcast(&mut self, d: Var, shape: &[usize]) -> Var {
+        let missing = self[d].shape.len() - shape.len();
+        let mut axes = 0;
+        for (axis, &size) in self[d].shape.iter().enumerate() {
+            if size != 1 && (axis < missing || shape[axis - missing] == 1) {
+                axes |= 1 << axis;
+            }
+        }
+        let sum = self.reduce(Reduce::Sum, d, axes);
+        self.reshape(sum, shape)
+    }
+
+    /// Axis `i` of the result is axis `axes[i]` of `x`.
+    pub fn transpose(&mut self, x: Var, axes: &[usize]) -> Var {
+        let shape = axes.iter().map(|&axis| self[x].shape[axis]).collect();
+        let dtype = self[x].dtype;
+        self.push(Op::Transpose(axes.to_vec()), vec![x], shape, dtype)
+    }
+
+    /// From the start of every axis on, in steps, as many elements as `shape` says.
+    pub fn slice(&mut self, x: Var, window: &[(usize, isize)], shape: &[usize]) -> Var {
+        let dtype = self[x].dtype;
+        self.push(Op::Slice(window.to_vec()), vec![x], shape.to_vec(), dtype)
+    }
+
+    /// An axis cut into `count` windows of `size` elements each, on two axes in its place: element `j` of
+    /// window `i` is the element `start + i step + j dilation`.
+    pub fn windows(
+        &mut self,
+        x: Var,
+        axis: usize,
+        start: usize,
+        (count, step): (usize, isize),
+        (size, dilation): (usize, isize),
+    ) -> Var {
+        let mut shape = self[x].shape.clone();
+        shape.splice(axis..=axis, [count, size]);
+        let dtype = self[x].dtype;
+        self.push(Op::Windows { axis, start, step, dilation }, vec![x], shape, dtype)
+    }
+
+    /// `x` placed at these offsets into zeros of `shape`.
+    pub fn pad(&mut self, x: Var, before: &[usize], shape: &[usize]) -> Var {
+        let dtype = self[x].dtype;
+        self.push(Op::Pad(before.to_vec()), vec![x], shape.to_vec(), dtype)
+    }
+
+    /// Tensors one behind the other along an axis.
+    pub fn concat(&mut self, xs: &[Var], axis: usize) -> Var {
+        let mut shape = self[xs[0]].shape.clone();
+        shape[axis] = xs.iter().map(|&x| self[x].shape[axis]).sum();
+        let dtype = self[xs[0]].dtype;
+        self.push(Op::Concat(axis), xs.to_vec(), shape, dtype)
+    }
+
+    /// Matrix products over the last two axes; outer axes must be equal.
+    pub fn matmul(&mut self, a: Var, b: Var, transpose_a: bool, transpose_b: bool) -> Var {
+        let (sa, sb) = (&self[a].shape, &self[b].shape);
+        let rank = sa.len();
+        debug_assert_eq!(sa[..rank - 2], sb[..rank - 2]);
+        let mut shape = sa[..rank - 2].to_vec();
+        shape.push(sa[if transpose_a { rank - 1 } else { rank - 2 }]);
+        shape.push(sb[if transpose_b { rank - 2 } else { rank - 1 }]);
+        self.push(Op::MatMul(transpose_a, transpose_b), vec![a, b], shape, DType::F32)
+    }
+
+    /// The rows of `table` that `index` names.
+    pub fn gather(&mut self, table: Var, index: Var) -> Var {
+        let shape = [&self[index].shape[..], &self[table].shape[1..]].concat();
+        let dtype = self[table].dtype;
+        self.push(Op::Gather, vec![table, index], shape, dtype)
+    }
+
+    /// Zeros of `rows` rows to which the rows of `d` are added where `index` says.
+    pub fn scatter_add(&mut self, index: Var, d: Var, rows: usize) -> Var {
+        let rank = self[index].shape.len();
+        let shape = [&[rows][..], &self[d].shape[rank..]].concat();
+        self.push(Op::ScatterAdd, vec![index, d], shape, DType::F32)
+    }
+
+    /// Whole numbers become numbers where the other side is one; then both are broadcast.
+    fn align(&mut self, a: Var, b: Var) -> (Var, Var) {
+        let (da, db) = (self[a].dtype, self[b].dtype);
+        let number = |v: &Stage, x: Var| matches!(v[x].op, Op::Const(_));
+        let (a, b) = match (da, db) {
+            (DType::F32, DType::I32) if number(self, a) => (self.cast(a, DType::I32), b),
+            (DType::I32, DType::F32) if number(self, b) => (a, self.cast(b, DType::I32)),
+            (DType::F32, other) if other != DType::F32 => (a, self.cast(b, DType::F32)),
+            (other, DType::F32) if other != DType::F32 => (self.cast(a, DType::F32), b),
+            _ => (a, b),
+        };
+        self.broadcast_both(a, b)
+    }
+
+    fn broadcast_both(&mut self, a: Var, b: Var) -> (Var, Var) {
+        let (sa, sb) = (&self[a].shape, &self[b].shape);
+        if sa == sb {
+            return (a, b);
+        }
+        let rank = sa.len().max(sb.len());
+        let size = |s: &[usize], axis: usize| (axis + s.len()).checked_sub(rank).map_or(1, |i| s[i]);
+        let shape: Vec<usize> = (0..rank)
+            .map(|axis| match (size(sa, axis), size(sb, axis)) {
+                (1, n) => n,
+                (n, _) => n,
+            })
+            .collect();
+        (self.broadcast(a, &shape), self.broadcast(b, &shape))
+    }
+
+    /// A node, simplified, or the one that computes the same already.
+    pub(crate) fn push(&mut self, op: Op, args: Vec<Var>, shape: Vec<usize>, dtype: DType) -> Var {
+        // What is given or constant is the same in every scope.
+        let given = matches!(op, Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Data(_) | Op::Iota | Op::Seed);
+        let node = Node { op, args, shape, dtype, scope: if given { 0 } else { self.scope } };
+        match simplify(self, node) {
+            Ok(v) => v,
+            Err(node) => {
+                let next = Var(self.graph.nodes.len() as u32);
+                *self.memo.entry(node).or_insert_with_key(|node| {
+                    self.structure.push(structure(node, &self.structure));
+                    self.graph.nodes.push(node.clone());
+                    next
+                })
+            }
+        }
+    }
+}
+
+impl std::ops::Index<Var> for Stage {
+    type Output = Node;
+
+    fn index(&self, v: Var) -> &Node {
+        &self.graph[v]
+    }
+}
+
+/// What a node computes, as a number: equal for equal computations in different scopes.
+fn structure(node: &Node, of: &[u64]) -> u64 {
+    use std::hash::{Hash, Hasher};
+    let mut args: Vec<u64> = node.args.iter().map(|arg| of[arg.index()]).collect();
+    if let Op::Binary(Binary::Add | Binary::Mul) = node.op {
+        args.sort_unstable(); // in the graph they are in the order of their numbers
+    }
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    (&node.op, args, &node.shape, node.dtype).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The hash FNV-1a: the standard library's own may change, and random numbers depend on this.
+struct Fnv(u64);
+
+impl std::hash::Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ byte as u64).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
