@@ -8,6 +8,7 @@
 //! `exp::stage` puts it into a graph, `exp::grad` puts its gradient there.
 
 mod choice;
+mod cut;
 pub mod elementwise;
 pub mod layout;
 pub mod order;
@@ -18,6 +19,7 @@ pub mod rows;
 pub mod window;
 
 pub use choice::*;
+pub use cut::*;
 pub use elementwise::*;
 pub use layout::*;
 pub use order::*;
