@@ -1,32 +1,13 @@
 //! Clipping, accumulation, groups and frozen parameters.
 
+#[path = "common/given.rs"]
+mod given;
+
 use anyhow::Result;
 use downhill::prelude::*;
 use downhill::{Error, ParamInfo};
+use given::{Given, numbers};
 use serde_json::Value as Json;
-
-/// A loss whose gradient is what it is given.
-#[network]
-pub struct Given {
-    #[init(zeros)]
-    w: Param<2, 3>,
-    #[init(zeros)]
-    b: Param<2>,
-}
-
-#[network]
-impl Given {
-    pub fn loss(&self, w: Tensor<2, 3>, b: Tensor<2>) -> Tensor {
-        sum(self.w * w) + sum(self.b * b)
-    }
-}
-
-fn numbers(json: &Json) -> Vec<f32> {
-    match json {
-        Json::Array(items) => items.iter().flat_map(numbers).collect(),
-        other => vec![other.as_f64().unwrap() as f32],
-    }
-}
 
 fn pair(json: &Json) -> Result<(Tensor, Tensor)> {
     Ok((Tensor::new([2, 3], numbers(&json["w"]))?, Tensor::new([2], numbers(&json["b"]))?))

@@ -65,7 +65,8 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     }
     spots.insert(Home::Nowhere, Spot::Nowhere);
     let mut plan = Plan { calls, spots, arena: 0, data: Vec::new(), unshared: 0 };
-    for (v, node) in graph.vars().filter(|(_, node)| is_source(&node.op)) {
+    let live = graph.live(roots);
+    for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && is_source(&node.op)) {
         let home = Home::Value(v);
         match &node.op {
             Op::Data(bits) => plan.keep(home, bits.to_vec()),
