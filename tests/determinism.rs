@@ -50,3 +50,48 @@ fn a_parameter_starts_the_same_whatever_stands_behind_it() -> downhill::Result<(
     assert_eq!(Net::init(3).get("out.bias")?, Longer::init(3).get("out.bias")?);
     Ok(())
 }
+
+/// Large enough that its kernels are shared among threads.
+#[network]
+struct Wide {
+    tokens: Embedding<65, 128>,
+    attention: MultiHeadAttention<128, 4>,
+    norm: LayerNorm<128>,
+    head: Linear<128, 65>,
+}
+
+#[network]
+impl Wide {
+    fn loss(&self, tokens: Index<B, T>, targets: Index<B, T>) -> Tensor {
+        let x = self.tokens(tokens);
+        cross_entropy(self.head(gelu(self.norm(x + self.attention(x)))), targets)
+    }
+}
+
+fn train_wide() -> downhill::Result<Vec<u32>> {
+    let mut model = Wide::init(1);
+    let mut step = Step::new(&model, Wide::loss, AdamW::new(1e-2))?;
+    step.clip_norm(1.0)?;
+    let tokens = Index::new([12, 64], (0..768).map(|i| i * i % 65).collect::<Vec<_>>())?;
+    let mut bits = Vec::new();
+    for _ in 0..3 {
+        bits.push(step.run(&mut model, (&tokens, &tokens))?.to_bits());
+    }
+    let names: Vec<String> = model.params().map(|p| p.name.to_owned()).collect();
+    for name in names {
+        bits.extend(model.get(&name)?.data().iter().map(|x| x.to_bits()));
+    }
+    Ok(bits)
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() -> downhill::Result<()> {
+    let mut runs = Vec::new();
+    for threads in [1, 2, 3, 8] {
+        downhill::set_threads(threads);
+        runs.push(train_wide()?);
+    }
+    downhill::set_threads(0);
+    assert!(runs.iter().all(|bits| *bits == runs[0]));
+    Ok(())
+}

@@ -9,6 +9,7 @@ mod rules;
 mod settings;
 mod staged;
 mod step;
+mod team;
 mod update;
 mod weights;
 
@@ -17,3 +18,4 @@ pub use model::{Model, ParamInfo};
 pub(crate) use program::{Place, Program};
 pub(crate) use rules::Rules;
 pub use step::Step;
+pub use team::{set_threads, threads};

@@ -1,8 +1,10 @@
 //! A graph as a program: kernels in order over one arena.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use super::Buffer;
+use super::team::{Barrier, Team, threads};
 use crate::codegen::matmul::{self, Level, Product};
 use crate::codegen::{Compiled, compile};
 use crate::error::Result;
@@ -21,24 +23,38 @@ pub(crate) struct Place {
 pub(crate) struct Program {
     name: String,
     steps: Vec<Step>,
-    /// The operands of all steps, one behind the other.
-    pointers: Vec<*mut u8>,
-    /// Which of them are the caller's.
-    outside: Vec<(usize, Place)>,
-    /// What the steps compute in, by the pointers above.
+    /// Where each operand of all steps is, one step behind the other.
+    spots: Vec<(Spot, usize)>,
+    /// What the steps compute in.
     arena: Buffer,
+    /// What each thread brings along; the first is that of the caller.
+    seats: Vec<Seat>,
+    /// Elements of scratch memory that a kernel needs at most.
+    scratch: usize,
     report: Report,
+}
+
+/// The operands as one thread sees them: the same, but for scratch memory of its own.
+struct Seat {
+    pointers: Vec<*mut u8>,
+    #[expect(dead_code, reason = "used through the pointers")]
+    scratch: Buffer,
 }
 
 // SAFETY: the pointers into the arena are the program's own, and those of the caller are set anew
 // at every run.
 unsafe impl Send for Program {}
+// SAFETY: only `run` writes through the pointers, which borrows the program mutably; the threads of a team
+// share it for as long.
+unsafe impl Sync for Program {}
 
 /// One kernel of a program.
 struct Step {
     kernel: Kernel,
     /// Where its operands start.
     operands: usize,
+    /// Whether all threads compute it, each its share; else the first one does.
+    shared: bool,
 }
 
 enum Kernel {
@@ -64,35 +80,25 @@ impl Program {
         source: &dyn Fn(&Op) -> Place,
         outputs: &[(Var, Place)],
     ) -> Result<Program> {
+        threads()?;
         let plan = plan(graph, source, outputs)?;
         let loops: Vec<_> = plan.calls.iter().filter_map(Call::loop_kernel).collect();
         let mut compiled = compile(&loops)?.into_iter();
         let products: Vec<_> = plan.calls.iter().filter_map(Call::matmul).collect();
         let mut products = matmul::compile(&products, Level::current()?)?.into_iter();
-        let mut arena = arena(&plan);
-        let base = arena.as_mut_ptr();
         let mut program = Program {
             name: name.into(),
             steps: Vec::new(),
-            pointers: Vec::new(),
-            outside: Vec::new(),
+            spots: Vec::new(),
+            arena: arena(&plan),
+            seats: Vec::new(),
+            scratch: plan.scratch,
             report: Report::new(graph, &plan),
-            arena,
         };
         for call in plan.calls {
-            let operands = program.pointers.len();
-            for operand in &call.operands {
-                let pointer = match plan.spots[&operand.home] {
-                    Spot::Arena(offset) => base.wrapping_add(offset + operand.offset).cast(),
-                    Spot::Nowhere => std::ptr::without_provenance_mut(4 * operand.offset),
-                    Spot::Outside(place) => {
-                        let offset = place.offset + operand.offset;
-                        program.outside.push((program.pointers.len(), Place { offset, ..place }));
-                        std::ptr::null_mut()
-                    }
-                };
-                program.pointers.push(pointer);
-            }
+            let operands = program.spots.len();
+            program.spots.extend(call.operands.iter().map(|o| (plan.spots[&o.home], o.offset)));
+            let long = call.is_long();
             let kernel = match call.work {
                 Work::Loop(_) => match compiled.next() {
                     Some(code) => Kernel::Loop(code),
@@ -105,27 +111,79 @@ impl Program {
                 Work::Gather { count, width } => Kernel::Gather { count, width },
                 Work::ScatterAdd { count, width, rows } => Kernel::ScatterAdd { count, width, rows },
             };
-            program.steps.push(Step { kernel, operands });
+            program.steps.push(Step { shared: long && kernel.units() > 1, kernel, operands });
         }
         Ok(program)
     }
 
-    /// Runs all kernels; allocates nothing.
+    /// Runs all kernels; allocates nothing, but for what each thread brings along at the first run with
+    /// so many.
     ///
     /// # Safety
     ///
     /// Every slot must point to memory that holds what was placed there at compilation, and
     /// nothing else may use the memory of outputs meanwhile. Index entries must be in range.
     pub(crate) unsafe fn run(&mut self, slots: &[*mut f32]) {
-        for &(i, place) in &self.outside {
-            self.pointers[i] = slots[place.slot].wrapping_add(place.offset).cast();
+        // Compilation has seen that the number of threads is known.
+        let threads = if self.steps.iter().any(|step| step.shared) { threads().unwrap_or(1) } else { 1 };
+        while self.seats.len() < threads {
+            let seat = self.seat();
+            self.seats.push(seat);
         }
-        for step in &self.steps {
-            let operands = &self.pointers[step.operands..];
-            // SAFETY: the plan gave every operand a place that covers what the kernel reaches;
-            // the caller answers for those outside.
-            unsafe { step.kernel.run(operands) };
+        for seat in &mut self.seats[..threads] {
+            for (pointer, (spot, offset)) in seat.pointers.iter_mut().zip(&self.spots) {
+                if let Spot::Outside(place) = spot {
+                    *pointer = slots[place.slot].wrapping_add(place.offset + offset).cast();
+                }
+            }
         }
+        let program = &*self;
+        // SAFETY: the plan gave every operand a place that covers what the kernels reach, the caller
+        // answers for those outside, and threads compute parts of a kernel that do not overlap.
+        let together =
+            threads > 1 && Team::of(threads).run(&|number, barrier| unsafe { program.work(number, Some(barrier)) });
+        if !together {
+            // SAFETY: as above.
+            unsafe { program.work(0, None) };
+        }
+    }
+
+    /// What one of several threads does, or a thread alone.
+    ///
+    /// # Safety
+    ///
+    /// As `run`; all threads of the barrier must do this at the same time, and no other.
+    unsafe fn work(&self, number: usize, barrier: Option<&Barrier>) {
+        let threads = barrier.map_or(1, Barrier::threads);
+        let mut before = false;
+        for (i, step) in self.steps.iter().enumerate() {
+            // Kernels of the first thread alone need not wait for each other.
+            if let Some(barrier) = barrier.filter(|_| i > 0 && (before || step.shared)) {
+                barrier.wait();
+            }
+            before = step.shared;
+            let units = step.kernel.units();
+            let share = match step.shared {
+                true => units * number / threads..units * (number + 1) / threads,
+                false if number == 0 => 0..units,
+                false => continue,
+            };
+            // SAFETY: promised by the caller.
+            unsafe { step.kernel.run(share, &self.seats[number].pointers[step.operands..]) };
+        }
+    }
+
+    /// The operands of one more thread; those of the caller are set at each run.
+    fn seat(&mut self) -> Seat {
+        let mut scratch = Buffer::zeros(self.scratch);
+        let (arena, room) = (self.arena.as_mut_ptr(), scratch.as_mut_ptr());
+        let pointer = |&(spot, offset): &(Spot, usize)| match spot {
+            Spot::Arena(start) => arena.wrapping_add(start + offset).cast(),
+            Spot::Scratch(start) => room.wrapping_add(start + offset).cast(),
+            Spot::Nowhere => std::ptr::without_provenance_mut(4 * offset),
+            Spot::Outside(_) => std::ptr::null_mut(),
+        };
+        Seat { pointers: self.spots.iter().map(pointer).collect(), scratch }
     }
 
     /// What the kernels are, and what they read, write and compute.
@@ -169,10 +227,24 @@ impl Report {
 }
 
 impl Kernel {
+    /// The number of parts that can be computed independently.
+    fn units(&self) -> usize {
+        match self {
+            Kernel::Loop(_) => 1,
+            Kernel::MatMul(product) => product.units(),
+            Kernel::Gather { count, .. } => *count,
+            // Each thread adds up other columns of all rows, since any row may be named.
+            Kernel::ScatterAdd { width, .. } => width.div_ceil(Buffer::LINE),
+        }
+    }
+
+    /// Computes some parts.
+    ///
     /// # Safety
     ///
-    /// The operands must be those the kernel was planned for, and indices in range.
-    unsafe fn run(&self, operands: &[*mut u8]) {
+    /// The operands must be those the kernel was planned for, and indices in range; nothing else may
+    /// use what these parts write.
+    unsafe fn run(&self, units: Range<usize>, operands: &[*mut u8]) {
         // SAFETY: promised by the caller.
         unsafe {
             match self {
@@ -180,10 +252,13 @@ impl Kernel {
                 Kernel::MatMul(product) => {
                     // A product without packing has no room of its own, and touches none.
                     let scratch = operands.get(3).map_or(std::ptr::null_mut(), |room| room.cast());
-                    product.run(operands[0].cast(), operands[1].cast(), operands[2].cast(), scratch);
+                    product.run(units, operands[0].cast(), operands[1].cast(), operands[2].cast(), scratch);
                 }
-                Kernel::Gather { count, width } => gather(*count, *width, operands),
-                Kernel::ScatterAdd { count, width, rows } => scatter_add(*count, *width, *rows, operands),
+                Kernel::Gather { width, .. } => gather(units, *width, operands),
+                Kernel::ScatterAdd { count, width, rows } => {
+                    let columns = units.start * Buffer::LINE..(units.end * Buffer::LINE).min(*width);
+                    scatter_add(*count, *width, *rows, columns, operands);
+                }
             }
         }
     }
@@ -191,10 +266,10 @@ impl Kernel {
 
 /// # Safety
 ///
-/// The operands are a table, `count` row numbers in range, and room for as many rows.
-unsafe fn gather(count: usize, width: usize, operands: &[*mut u8]) {
+/// The operands are a table, row numbers in range, and room for as many rows; `places` are some of them.
+unsafe fn gather(places: Range<usize>, width: usize, operands: &[*mut u8]) {
     let (table, index, out) = (operands[0].cast::<f32>(), operands[1].cast::<i32>(), operands[2].cast::<f32>());
-    for i in 0..count {
+    for i in places {
         // SAFETY: promised by the caller.
         unsafe {
             let row = *index.add(i) as usize;
@@ -205,17 +280,18 @@ unsafe fn gather(count: usize, width: usize, operands: &[*mut u8]) {
 
 /// # Safety
 ///
-/// The operands are `count` row numbers below `rows`, as many rows, and room for `rows` rows.
-unsafe fn scatter_add(count: usize, width: usize, rows: usize, operands: &[*mut u8]) {
+/// The operands are `count` row numbers below `rows`, as many rows, and room for `rows` rows, of which
+/// nothing else uses these columns.
+unsafe fn scatter_add(count: usize, width: usize, rows: usize, columns: Range<usize>, operands: &[*mut u8]) {
     let (index, source, out) = (operands[0].cast::<i32>(), operands[1].cast::<f32>(), operands[2].cast::<f32>());
-    // SAFETY: promised by the caller.
+    let (start, len) = (columns.start, columns.len());
+    // SAFETY: promised by the caller; the slices are of these columns alone.
     unsafe {
-        let out = std::slice::from_raw_parts_mut(out, rows * width);
-        out.fill(0.0);
+        let row = |row: usize| std::slice::from_raw_parts_mut(out.add(row * width + start), len);
+        (0..rows).for_each(|i| row(i).fill(0.0));
         for i in 0..count {
-            let row = *index.add(i) as usize;
-            let source = std::slice::from_raw_parts(source.add(i * width), width);
-            for (to, from) in out[row * width..(row + 1) * width].iter_mut().zip(source) {
+            let source = std::slice::from_raw_parts(source.add(i * width + start), len);
+            for (to, from) in row(*index.add(i) as usize).iter_mut().zip(source) {
                 *to += from;
             }
         }

@@ -142,6 +142,14 @@ impl Call {
         }
     }
 
+    /// Whether the kernel takes so long that threads gain more than they lose by waiting for each other.
+    pub(crate) fn is_long(&self) -> bool {
+        /// Nanoseconds.
+        const LONG: usize = 4000;
+        // About 32 operations or 16 bytes a nanosecond on one core.
+        self.flops() / 32 + self.bytes() / 16 > LONG
+    }
+
     /// One line for people: what is computed over which sizes.
     pub(crate) fn describe(&self, graph: &Graph) -> String {
         let names: Vec<String> = self.nodes.iter().map(|&v| graph[v].name()).collect();

@@ -20,6 +20,8 @@ pub(crate) enum Spot {
     Arena(usize),
     /// In memory of the caller.
     Outside(Place),
+    /// At an offset of the memory that each thread has for the kernel at hand, in elements.
+    Scratch(usize),
     /// At address zero, which is never read.
     Nowhere,
 }
@@ -31,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) spots: HashMap<Home, Spot>,
     /// The elements of the arena.
     pub(crate) arena: usize,
+    /// The elements of scratch memory that a thread needs.
+    pub(crate) scratch: usize,
     /// What is in the arena before the first run: offset and bits.
     pub(crate) data: Vec<(usize, Vec<u32>)>,
     /// The elements of all values without sharing places, for people.
@@ -64,7 +68,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
         }
     }
     spots.insert(Home::Nowhere, Spot::Nowhere);
-    let mut plan = Plan { calls, spots, arena: 0, data: Vec::new(), unshared: 0 };
+    let mut plan = Plan { calls, spots, arena: 0, scratch: 0, data: Vec::new(), unshared: 0 };
     let live = graph.live(roots);
     for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && is_source(&node.op)) {
         let home = Home::Value(v);
@@ -88,6 +92,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
         }
     }
     plan.check_overwrites(&lens)?;
+    plan.assign_scratch(&rooms);
     plan.assign(&lens);
     Ok(plan)
 }
@@ -218,6 +223,22 @@ impl Plan {
         match home {
             Home::Value(v) => call.nodes.contains(v),
             _ => true,
+        }
+    }
+
+    /// The rooms of a kernel are one behind the other; the next kernel has the same memory.
+    fn assign_scratch(&mut self, rooms: &[usize]) {
+        for call in &self.calls {
+            let mut offset = 0;
+            for operand in &call.operands {
+                if let Home::Scratch(room) = operand.home
+                    && !self.spots.contains_key(&operand.home)
+                {
+                    self.spots.insert(operand.home, Spot::Scratch(offset));
+                    offset += rooms[room].next_multiple_of(Buffer::LINE);
+                }
+            }
+            self.scratch = self.scratch.max(offset);
         }
     }
 

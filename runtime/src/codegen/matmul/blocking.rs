@@ -65,14 +65,23 @@ fn rows(level: Level, vectors: usize, masked: bool) -> usize {
     (registers(level) - 1 - vectors - mask) / vectors
 }
 
+/// Elements of a vector.
+fn lanes(level: Level) -> usize {
+    if level == Level::Avx512 { 16 } else { 8 }
+}
+
+/// The columns of all panels but the last.
+pub(super) fn width(spec: &Spec) -> usize {
+    // Rows of the left matrix that are a multiple of 4 KiB apart fall into one set of a cache.
+    let together = if spec.strides[0][0] % 1024 == 0 { spec.m.min(6) } else { spec.m };
+    // A product of few rows has registers for wider panels.
+    let vectors = (2..=8).rev().find(|&v| rows(spec.level, v, true) >= together).unwrap_or(2);
+    vectors * lanes(spec.level)
+}
+
 impl Blocking {
     pub(super) fn new(spec: &Spec) -> Blocking {
-        let lanes = if spec.level == Level::Avx512 { 16 } else { 8 };
-        // Rows of the left matrix that are a multiple of 4 KiB apart fall into one set of a cache.
-        let together = if spec.strides[0][0] % 1024 == 0 { spec.m.min(6) } else { spec.m };
-        // A product of few rows has registers for wider panels.
-        let widest = (2..=8).rev().find(|&v| rows(spec.level, v, true) >= together).unwrap_or(2);
-        let width = widest * lanes;
+        let (lanes, width) = (lanes(spec.level), width(spec));
         let panel = |count: usize, columns: usize| {
             let (vectors, masked) = (columns.div_ceil(lanes), !columns.is_multiple_of(lanes));
             let tiles = split(spec.m, rows(spec.level, vectors.max(1), masked));

@@ -17,6 +17,7 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::code::{self, Cache, Compiled};
@@ -111,8 +112,26 @@ fn turned(p: &MatMul) -> Option<MatMul> {
     })
 }
 
-/// The parts of a product that have kernels: how many after each other, and for what.
-fn parts(p: &MatMul, level: Level) -> Vec<(usize, Spec)> {
+/// Multiplications and additions that are worth a part of their own: a microsecond or two.
+const WORK: usize = 1 << 17;
+
+/// Rows below which a product is not cut into parts.
+const FEW: usize = 32;
+
+/// The most parts into which the columns of one pair, or the pairs of a batch, are cut.
+const PARTS: usize = 8;
+
+/// A part of a product: where it starts in the result, and what computes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Piece {
+    row: usize,
+    column: usize,
+    spec: Spec,
+}
+
+/// The parts of a product of one pair. They follow from the sizes and strides alone, never from the
+/// number of threads that compute them, so that the order of additions does too.
+fn pieces(p: &MatMul, level: Level) -> Vec<Piece> {
     let [[a_row, a_column], [b_row, b_column], [c_row, c_column]] = p.strides;
     // Nothing goes along an axis of size one: its strides are no reason for another kernel.
     let unless_one = |size: usize, strides: [isize; 2], other: isize| if size == 1 { [other; 2] } else { strides };
@@ -121,16 +140,31 @@ fn parts(p: &MatMul, level: Level) -> Vec<(usize, Spec)> {
     let [a_column, b_row] = unless_one(p.k, [a_column, b_row], 1);
     let strides = [[a_row, a_column], [b_row, b_column], [c_row, c_column]];
     let far = strides.iter().flatten().any(|s| s.unsigned_abs() > FAR);
-    if level == Level::Portable || far || c_column != 1 {
-        return vec![(1, Spec { level: Level::Portable, m: p.m, n: p.n, k: p.k, strides })];
+    let level = if far || c_column != 1 { Level::Portable } else { level };
+    let work = (p.m * p.n * p.k).div_ceil(WORK);
+    let wanted = work.min(PARTS.div_ceil(p.pairs().max(1)));
+    // Whole panels of columns; where there is only one, rows.
+    let whole = Spec { level, m: p.m, n: p.n, k: p.k, strides };
+    let across = p.n.div_ceil(wanted.max(1)).next_multiple_of(whole.panel());
+    let down = if p.n > across || wanted < 2 { p.m } else { p.m.div_ceil(wanted).max(FEW) };
+    let rows = if level == Level::Portable { down } else { down.min(ROWS) };
+    let mut pieces = Vec::new();
+    for (row, m) in ranges(p.m, p.m.div_ceil(p.m.div_ceil(rows.max(1)).max(1))) {
+        for (column, n) in ranges(p.n, across) {
+            pieces.push(Piece { row, column, spec: Spec { m, n, ..whole.clone() } });
+        }
     }
-    let part = |(count, m)| (count, Spec { level, m, n: p.n, k: p.k, strides });
-    split(p.m, ROWS).into_iter().filter(|&(count, m)| count * m * p.n > 0).map(part).collect()
+    pieces
+}
+
+/// `len` in runs of `step`, the last one perhaps shorter: where each starts and how long it is.
+fn ranges(len: usize, step: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..len).step_by(step.max(1)).map(move |start| (start, step.min(len - start)))
 }
 
 /// The elements of scratch memory that a product needs.
 pub(crate) fn scratch(p: &MatMul, level: Level) -> usize {
-    parts(&turned(p).unwrap_or_else(|| p.clone()), level).iter().map(|(_, spec)| spec.scratch()).max().unwrap_or(0)
+    pieces(&turned(p).unwrap_or_else(|| p.clone()), level).iter().map(|piece| piece.spec.scratch()).max().unwrap_or(0)
 }
 
 /// A compiled product.
@@ -141,11 +175,10 @@ pub(crate) struct Product {
     parts: Vec<Part>,
 }
 
-/// Rows of a product.
+/// A part of every pair's product.
 struct Part {
-    /// How many times, each over the next rows.
-    count: usize,
-    rows: usize,
+    row: isize,
+    column: isize,
     kernel: Kernel,
     code: Compiled,
 }
@@ -165,61 +198,77 @@ static KNOWN: Cache<Spec> = Cache::new();
 pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>> {
     let products: Vec<(MatMul, bool)> =
         products.iter().map(|&p| turned(p).map_or_else(|| (p.clone(), false), |p| (p, true))).collect();
-    let parts: Vec<Vec<(usize, Spec)>> = products.iter().map(|(p, _)| parts(p, level)).collect();
-    let specs: Vec<&Spec> = parts.iter().flatten().map(|(_, spec)| spec).collect();
+    let pieces: Vec<Vec<Piece>> = products.iter().map(|(p, _)| pieces(p, level)).collect();
+    let specs: Vec<&Spec> = pieces.iter().flatten().map(|piece| &piece.spec).collect();
     let mut compiled = KNOWN.compile(&specs, Spec::machine_code)?.into_iter();
-    let product = |((matmul, turned), parts): ((MatMul, bool), Vec<(usize, Spec)>)| {
-        let part = |((count, spec), code): ((usize, Spec), Compiled)| Part {
-            count,
-            rows: spec.m,
-            kernel: spec.kernel(),
+    let product = |((matmul, turned), pieces): ((MatMul, bool), Vec<Piece>)| {
+        let part = |(piece, code): (Piece, Compiled)| Part {
+            row: piece.row as isize,
+            column: piece.column as isize,
+            kernel: piece.spec.kernel(),
             code,
         };
-        Product { matmul, turned, parts: parts.into_iter().zip(&mut compiled).map(part).collect() }
+        Product { matmul, turned, parts: pieces.into_iter().zip(&mut compiled).map(part).collect() }
     };
-    Ok(products.into_iter().zip(parts).map(product).collect())
+    Ok(products.into_iter().zip(pieces).map(product).collect())
 }
 
 impl Product {
-    /// Computes the product of every pair.
+    /// The number of parts that can be computed independently: those of all pairs.
+    pub(crate) fn units(&self) -> usize {
+        self.matmul.pairs() * self.parts.len()
+    }
+
+    /// Computes some of the parts.
     ///
     /// # Safety
     ///
     /// `a` and `b` must point to matrices of the product's sizes and strides, `c` to room for the
-    /// results that nothing else uses, and `scratch` to as many elements as [`scratch`] says.
-    pub(crate) unsafe fn run(&self, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) {
+    /// results, these parts of which nothing else uses, and `scratch` to as many elements as
+    /// [`scratch`] says.
+    pub(crate) unsafe fn run(&self, units: Range<usize>, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) {
         let (a, b) = if self.turned { (b, a) } else { (a, b) };
-        // SAFETY: promised by the caller.
-        unsafe { self.pairs(&self.matmul.batch, a, b, c, scratch) };
+        let [[a_row, _], [_, b_column], [c_row, c_column]] = self.matmul.strides;
+        for unit in units {
+            let part = &self.parts[unit % self.parts.len()];
+            let [to_a, to_b, to_c] = self.matmul.offsets(unit / self.parts.len());
+            // SAFETY: promised by the caller; the part is within the matrices.
+            unsafe {
+                part.run(
+                    a.offset(to_a + part.row * a_row),
+                    b.offset(to_b + part.column * b_column),
+                    c.offset(to_c + part.row * c_row + part.column * c_column),
+                    scratch,
+                );
+            }
+        }
+    }
+}
+
+impl MatMul {
+    /// The number of pairs of matrices.
+    pub(crate) fn pairs(&self) -> usize {
+        self.batch.iter().map(|(size, _)| size).product()
     }
 
-    /// # Safety
-    ///
-    /// As `run`, for the pairs along `batch`.
-    unsafe fn pairs(&self, batch: &[(usize, [isize; 3])], a: *const f32, b: *const f32, c: *mut f32, s: *mut f32) {
-        if let [(size, [da, db, dc]), rest @ ..] = batch {
-            for i in 0..*size as isize {
-                // SAFETY: promised by the caller.
-                unsafe { self.pairs(rest, a.offset(i * da), b.offset(i * db), c.offset(i * dc), s) };
-            }
-            return;
-        }
-        let mut row = 0;
-        for part in &self.parts {
-            for _ in 0..part.count {
-                let [[a_row, _], _, [c_row, _]] = self.matmul.strides;
-                // SAFETY: promised by the caller; the parts are one behind the other in the matrix.
-                unsafe { part.run(a.offset(row * a_row), b, c.offset(row * c_row), s) };
-                row += part.rows as isize;
+    /// Where the matrices of a pair are.
+    fn offsets(&self, mut pair: usize) -> [isize; 3] {
+        let mut offsets = [0; 3];
+        for (size, strides) in self.batch.iter().rev() {
+            let place = (pair % size) as isize;
+            pair /= size;
+            for (offset, stride) in offsets.iter_mut().zip(strides) {
+                *offset += place * stride;
             }
         }
+        offsets
     }
 }
 
 impl Part {
     /// # Safety
     ///
-    /// As [`Product::run`], for these rows of one pair.
+    /// As [`Product::run`], with pointers to where this part starts.
     unsafe fn run(&self, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) {
         let address = self.code.address();
         // SAFETY: the code was compiled as a function of this signature and calling convention, and
@@ -256,6 +305,15 @@ impl Spec {
             Kernel::Cranelift => code::machine_code(4, |b, fma| portable::emit(b, self, fma)),
             #[cfg(target_arch = "x86_64")]
             Kernel::Emitted => x86::machine_code(self),
+        }
+    }
+
+    /// Columns that the kernel computes together.
+    fn panel(&self) -> usize {
+        match self.kernel() {
+            Kernel::Cranelift => portable::PANEL,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Emitted => blocking::width(self),
         }
     }
 

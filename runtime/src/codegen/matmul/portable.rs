@@ -16,10 +16,13 @@ const LANES: usize = 4;
 const VECTORS: usize = 2;
 const ROWS: usize = 4;
 
+/// Columns of a panel.
+pub(super) const PANEL: usize = LANES * VECTORS;
+
 /// The elements of the memory for a packed panel.
 pub(super) fn scratch(spec: &Spec) -> usize {
     let [_, [_, b_column], [_, c_column]] = spec.strides;
-    if b_column == 1 || c_column != 1 || spec.n < LANES { 0 } else { spec.k * spec.n.min(LANES * VECTORS) }
+    if b_column == 1 || c_column != 1 || spec.n < LANES { 0 } else { spec.k * spec.n.min(PANEL) }
 }
 
 /// Emits the body of `fn(a, b, c, scratch)`. `fma` says whether the machine multiplies and adds in

@@ -1,0 +1,238 @@
+//! Threads that run the same program side by side.
+//!
+//! A team waits in two ways: it spins for as long as a short kernel may take, then sleeps. So steps of
+//! microseconds pay for no system call, and a program that is not training costs nothing.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+
+use crate::error::{Error, Result};
+
+/// Turns of the loop that waits before a thread goes to sleep: some ten microseconds.
+const SPINS: usize = 2000;
+
+/// The number of threads; zero until it is known.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// Sets how many threads compute a step or a function of a model from now on, the caller's own
+/// included. What is computed does not depend on it, to the bit; what is too small to gain from
+/// threads runs on the caller's alone.
+///
+/// At first it is the number that the environment variable `DOWNHILL_THREADS` names, or else as many as
+/// the machine runs at once. Zero means that again.
+///
+/// ```
+/// downhill::set_threads(2);
+/// assert_eq!(downhill::threads()?, 2);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+pub fn set_threads(threads: usize) {
+    THREADS.store(threads, Ordering::Relaxed);
+}
+
+/// How many threads compute a step; see [`set_threads`].
+///
+/// # Errors
+///
+/// [`Error::Setting`] when the environment variable `DOWNHILL_THREADS` decides and is no number from 1
+/// on.
+pub fn threads() -> Result<usize> {
+    let set = THREADS.load(Ordering::Relaxed);
+    if set > 0 {
+        return Ok(set);
+    }
+    static DEFAULT: OnceLock<Result<usize, String>> = OnceLock::new();
+    let default = DEFAULT.get_or_init(|| match std::env::var("DOWNHILL_THREADS") {
+        Ok(text) => text.parse().ok().filter(|&n| n > 0).ok_or(text),
+        Err(_) => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+    });
+    default.clone().map_err(|found| Error::Setting {
+        setting: "DOWNHILL_THREADS",
+        expected: "a number of threads, at least 1",
+        found,
+    })
+}
+
+/// A turn that some threads wait for.
+#[derive(Default)]
+struct Gate {
+    turn: AtomicUsize,
+    sleepers: AtomicUsize,
+    lock: Mutex<()>,
+    opened: Condvar,
+}
+
+impl Gate {
+    /// Waits until the turn is another one than `turn`; gives the new one.
+    fn wait(&self, turn: usize) -> usize {
+        for _ in 0..SPINS {
+            let now = self.turn.load(Ordering::Acquire);
+            if now != turn {
+                return now;
+            }
+            std::hint::spin_loop();
+        }
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        // Announced before the turn is looked at again, so that `open` sees a sleeper or the
+        // sleeper sees the turn.
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let mut now = self.turn.load(Ordering::SeqCst);
+        while now == turn {
+            guard = self.opened.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            now = self.turn.load(Ordering::SeqCst);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        now
+    }
+
+    /// Begins the next turn.
+    fn open(&self) {
+        self.turn.fetch_add(1, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.opened.notify_all();
+        }
+    }
+}
+
+/// A place where all threads of a team wait for each other.
+pub(crate) struct Barrier {
+    threads: usize,
+    arrived: AtomicUsize,
+    gate: Gate,
+}
+
+impl Barrier {
+    /// How many threads meet here.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Waits until all threads are here. What they wrote before is seen after.
+    pub(crate) fn wait(&self) {
+        let turn = self.gate.turn.load(Ordering::Acquire);
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 < self.threads {
+            self.gate.wait(turn);
+        } else {
+            self.arrived.store(0, Ordering::Relaxed);
+            self.gate.open();
+        }
+    }
+}
+
+/// What every thread of a team does: it is given its number and where the team meets.
+type Work<'w> = dyn Fn(usize, &Barrier) + Sync + 'w;
+
+/// A number of threads, the caller's included, that work together when asked to.
+pub(crate) struct Team {
+    /// The work at hand; held by the thread that asked for it.
+    work: Mutex<()>,
+    shared: &'static Shared,
+}
+
+struct Shared {
+    start: Gate,
+    barrier: Barrier,
+    /// Written before `start` opens, read after it, until the barrier.
+    work: AtomicWork,
+}
+
+/// A pointer to the work, in two words.
+struct AtomicWork(std::cell::UnsafeCell<Option<*const Work<'static>>>);
+
+// SAFETY: it is written by the one thread that holds `Team::work`, while all others wait for `start`.
+unsafe impl Sync for AtomicWork {}
+// SAFETY: what it points to is `Sync`.
+unsafe impl Send for AtomicWork {}
+
+impl Team {
+    /// The team of so many threads, started at the first call.
+    pub(crate) fn of(threads: usize) -> &'static Team {
+        static TEAMS: Mutex<Option<HashMap<usize, &'static Team>>> = Mutex::new(None);
+        let mut teams = TEAMS.lock().unwrap_or_else(PoisonError::into_inner);
+        teams.get_or_insert_default().entry(threads).or_insert_with(|| {
+            let shared: &'static Shared = Box::leak(Box::new(Shared {
+                start: Gate::default(),
+                barrier: Barrier { threads, arrived: AtomicUsize::new(0), gate: Gate::default() },
+                work: AtomicWork(std::cell::UnsafeCell::new(None)),
+            }));
+            for number in 1..threads {
+                std::thread::spawn(move || shared.serve(number));
+            }
+            Box::leak(Box::new(Team { work: Mutex::new(()), shared }))
+        })
+    }
+
+    /// Does `work` on all threads, and returns when all are done. While the team is busy with another
+    /// caller's work it does nothing, and gives false.
+    pub(crate) fn run(&self, work: &Work<'_>) -> bool {
+        let Ok(_busy) = self.work.try_lock() else { return false };
+        let Shared { start, barrier, work: place } = self.shared;
+        // SAFETY: the lifetime is given up, but all threads are done with the work at the barrier below,
+        // before this function returns; until `start` opens nobody reads the place.
+        unsafe {
+            let work = std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work);
+            *place.0.get() = Some(work);
+        }
+        start.open();
+        work(0, barrier);
+        barrier.wait();
+        true
+    }
+}
+
+impl Shared {
+    /// The life of a thread.
+    fn serve(&self, number: usize) {
+        let mut turn = 0;
+        loop {
+            turn = self.start.wait(turn);
+            // SAFETY: `start` opened after the work was put there, and the caller waits at the barrier
+            // until this thread is there too.
+            if let Some(work) = unsafe { *self.work.0.get() } {
+                (unsafe { &*work })(number, &self.barrier);
+            }
+            self.barrier.wait();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_threads_meet_at_every_barrier() {
+        for threads in [1, 2, 3, 8] {
+            let counts: Vec<AtomicUsize> = (0..50).map(|_| AtomicUsize::new(0)).collect();
+            let early = AtomicUsize::new(0);
+            for _ in 0..20 {
+                counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+                let done = Team::of(threads).run(&|_, barrier| {
+                    for count in &counts {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        barrier.wait();
+                        if count.load(Ordering::Relaxed) != threads {
+                            early.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+                assert!(done);
+            }
+            assert_eq!(early.into_inner(), 0, "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn a_busy_team_says_so() {
+        let team = Team::of(5);
+        let refused = AtomicUsize::new(0);
+        assert!(team.run(&|number, _| {
+            if number == 0 && !team.run(&|_, _| ()) {
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+        assert_eq!(refused.into_inner(), 1);
+    }
+}
