@@ -78,10 +78,38 @@ fn binary(g: &mut Stage, op: Binary, mut node: Node) -> Result<Var, Node> {
             }
         }
     }
+    if op == Binary::Add
+        && let Some(joined) = joined(g, a, b).or_else(|| joined(g, b, a))
+    {
+        return Ok(joined);
+    }
     if matches!(op, Binary::Add | Binary::Mul) {
         node.args.sort();
     }
     Err(node)
+}
+
+/// The sum of two values padded along one axis, where the second begins at the end of the first: both
+/// behind each other, and then padded. The gradients of the parts of a value are such values.
+fn joined(g: &mut Stage, a: Var, b: Var) -> Option<Var> {
+    let ((x, axis, start), (y, other, next)) = (padded(g, a)?, padded(g, b)?);
+    if axis != other || start + g[x].shape[axis] != next {
+        return None;
+    }
+    let both = g.concat(&[x, y], axis);
+    let mut before = vec![0; g[a].shape.len()];
+    before[axis] = start;
+    let shape = g[a].shape.clone();
+    Some(g.pad(both, &before, &shape))
+}
+
+/// What is padded along one axis alone: the value, the axis, and where on it the value starts.
+fn padded(g: &Stage, v: Var) -> Option<(Var, usize, usize)> {
+    let Op::Pad(before) = &g[v].op else { return None };
+    let x = g[v].args[0];
+    let mut axes = (0..before.len()).filter(|&axis| g[x].shape[axis] != g[v].shape[axis]);
+    let axis = axes.next().filter(|_| axes.next().is_none())?;
+    Some((x, axis, before[axis]))
 }
 
 fn cast(g: &mut Stage, node: Node) -> Result<Var, Node> {
@@ -137,6 +165,13 @@ fn layout(g: &mut Stage, node: Node) -> Result<Var, Node> {
         };
     if unchanged {
         return Ok(x);
+    }
+    if let Op::Concat(axis) = node.op
+        && node.args.iter().any(|&arg| g[arg].op == node.op)
+    {
+        let parts = |&arg: &Var| if g[arg].op == node.op { g[arg].args.clone() } else { vec![arg] };
+        let parts: Vec<Var> = node.args.iter().flat_map(parts).collect();
+        return Ok(g.concat(&parts, axis));
     }
     match (&node.op, &g[x].op) {
         (Op::Reshape, Op::Reshape) => {

@@ -1,5 +1,6 @@
 //! Seeing through views: which element of which value an operation reads.
 
+use super::place::Layout;
 use crate::graph::{Graph, Op, Var};
 
 /// The elements of `base` as they are read under another shape: element `offset` plus the sum of
@@ -22,15 +23,16 @@ pub(super) fn dense(shape: &[usize]) -> Vec<isize> {
     strides
 }
 
-/// Follows views from `v` down to the value in memory. `copied` says which views are values in
-/// memory of their own. `None` where a reshape cannot be expressed as strides.
-pub(super) fn access(graph: &Graph, v: Var, copied: &dyn Fn(Var) -> bool) -> Option<Access> {
+/// Follows views from `v` down to the value in memory. `None` where a reshape cannot be expressed as
+/// strides.
+pub(super) fn access(graph: &Graph, v: Var, layout: &Layout) -> Option<Access> {
+    if layout.is_copied(v) { layout.own(graph, v) } else { shown(graph, v, layout) }
+}
+
+/// The same, though `v` may be a value in memory of its own: what it shows of another.
+pub(super) fn shown(graph: &Graph, v: Var, layout: &Layout) -> Option<Access> {
     let node = &graph[v];
-    let inner = || access(graph, node.args[0], copied);
-    let own = || Some(Access { base: v, offset: 0, strides: dense(&node.shape) });
-    if copied(v) {
-        return own();
-    }
+    let inner = || access(graph, node.args[0], layout);
     match &node.op {
         Op::Within(_) => inner(),
         Op::Broadcast => {
@@ -77,7 +79,7 @@ pub(super) fn access(graph: &Graph, v: Var, copied: &dyn Fn(Var) -> bool) -> Opt
             a.strides = reshaped(&graph[node.args[0]].shape, &a.strides, &node.shape)?;
             Some(a)
         }
-        _ => own(),
+        _ => layout.own(graph, v),
     }
 }
 

@@ -8,7 +8,9 @@
 
 use std::collections::HashSet;
 
-use super::access::{Access, access, dense, is_view, reshaped};
+use super::access::{Access, access, dense, is_view, reshaped, shown};
+use super::place::Layout;
+use super::{Home, Operand};
 use crate::graph::{Graph, Op, Var};
 use crate::ops::elementwise::{Binary, Unary};
 use crate::shape::DType;
@@ -59,8 +61,7 @@ pub(super) struct Fusion<'a> {
     pub(super) item_of: Vec<Option<usize>>,
     /// Nodes that another kernel reads.
     pub(super) stored: HashSet<Var>,
-    /// Views that are values of their own.
-    copied: Vec<bool>,
+    pub(super) layout: Layout,
     inline: Vec<bool>,
     /// Values that kernels other than their own compute again.
     again: Vec<bool>,
@@ -106,17 +107,16 @@ impl<'a> Fusion<'a> {
             items: Vec::new(),
             item_of: vec![None; count],
             stored: HashSet::new(),
-            copied: vec![false; count],
+            layout: Layout::new(graph, &live, outputs),
             inline: vec![false; count],
             again: vec![false; count],
         };
-        fusion.mark_copies(&live);
         fusion.mark_inline(&live, outputs);
         for (v, node) in graph.vars().filter(|(v, _)| live[v.index()]) {
             if fusion.inline[v.index()] || is_source(&node.op) || matches!(node.op, Op::Const(_)) {
                 continue;
             }
-            if fusion.copied[v.index()] || is_elementwise(&node.op) || matches!(node.op, Op::Reduce(..)) {
+            if fusion.layout.is_copied(v) || is_elementwise(&node.op) || matches!(node.op, Op::Reduce(..)) {
                 fusion.place(v);
             } else if !is_view(&node.op) {
                 fusion.item_of[v.index()] = Some(fusion.items.len());
@@ -153,7 +153,7 @@ impl<'a> Fusion<'a> {
     fn can_be_computed_by(&self, v: Var, by: &[Var], readers: &[Vec<Var>]) -> bool {
         by.iter().all(|&reader| {
             let op = &self.graph[reader].op;
-            if !(is_elementwise(op) || matches!(op, Op::Reduce(..))) || self.copied[reader.index()] {
+            if !(is_elementwise(op) || matches!(op, Op::Reduce(..))) || self.layout.is_copied(reader) {
                 return false;
             }
             if self.inline[reader.index()] {
@@ -188,8 +188,14 @@ impl<'a> Fusion<'a> {
 
     /// The elements that reading `v` reads.
     pub(super) fn access(&self, v: Var) -> Access {
-        let found = access(self.graph, v, &|v| self.copied[v.index()]);
+        let found = access(self.graph, v, &self.layout);
         found.expect("a view that has no strides was marked as a copy")
+    }
+
+    /// Where in memory an access starts.
+    pub(super) fn operand(&self, a: &Access) -> Operand {
+        let (value, offset) = self.layout.within(a.base).unwrap_or((a.base, 0));
+        Operand { home: Home::Value(value), offset: offset + a.offset as usize }
     }
 
     /// Whether kernel `index` computes `v` where it reads it.
@@ -199,35 +205,19 @@ impl<'a> Fusion<'a> {
 
     /// Whether `v` is a view that is a value of its own.
     pub(super) fn is_copy(&self, v: Var) -> bool {
-        self.copied[v.index()]
+        self.layout.is_copied(v)
     }
 
     /// What an elementwise node reads: its arguments and the shape they are read under.
     pub(super) fn reads(&self, v: Var) -> (Vec<Access>, Vec<usize>) {
         let node = &self.graph[v];
-        if !self.copied[v.index()] {
+        if !self.layout.is_copied(v) {
             return (node.args.iter().map(|&a| self.access(a)).collect(), node.shape.clone());
         }
         // The copy of a view reads what the view shows, or the argument of a reshape in its order.
-        match access(self.graph, v, &|u| u != v && self.copied[u.index()]) {
+        match shown(self.graph, v, &self.layout) {
             Some(a) => (vec![a], node.shape.clone()),
             None => (vec![self.access(node.args[0])], self.graph[node.args[0]].shape.clone()),
-        }
-    }
-
-    fn mark_copies(&mut self, live: &[bool]) {
-        for (v, node) in self.graph.vars().filter(|(v, _)| live[v.index()]) {
-            if is_view(&node.op) && access(self.graph, v, &|v| self.copied[v.index()]).is_none() {
-                self.copied[v.index()] = true;
-            }
-            if let Op::Gather | Op::ScatterAdd = node.op {
-                for &arg in &node.args {
-                    let a = self.access(arg);
-                    if is_view(&self.graph[arg].op) && a.strides != dense(&self.graph[arg].shape) {
-                        self.copied[arg.index()] = true;
-                    }
-                }
-            }
         }
     }
 
@@ -239,7 +229,7 @@ impl<'a> Fusion<'a> {
                 Op::Cast => node.args.iter().all(mask),
                 _ => false,
             };
-            if !(is_elementwise(&node.op) || matches!(node.op, Op::Reduce(..))) || self.copied[v.index()] {
+            if !(is_elementwise(&node.op) || matches!(node.op, Op::Reduce(..))) || self.layout.is_copied(v) {
                 node.args.iter().for_each(|arg| self.inline[arg.index()] = false);
             }
         }
@@ -256,7 +246,7 @@ impl<'a> Fusion<'a> {
 
     /// The values behind the arguments of a node, through what is computed inline.
     fn bases(&self, v: Var, out: &mut Vec<Var>) {
-        if self.copied[v.index()] {
+        if self.layout.is_copied(v) {
             out.extend(self.reads(v).0.into_iter().map(|a| a.base));
             return;
         }
@@ -379,7 +369,7 @@ impl<'a> Fusion<'a> {
             r.bases.push(self.graph[v].args[0]);
             return true;
         }
-        if self.copied[v.index()] {
+        if self.layout.is_copied(v) {
             let (reads, shape) = self.reads(v);
             return reads.iter().all(|a| self.reachable(a, &shape, r));
         }

@@ -320,7 +320,8 @@ impl Lowering<'_> {
             return self.read_scalar(a.base, strip);
         }
         let strides = self.over_space(shape, &a.strides, full);
-        let (operand, walk) = self.operand(Home::Value(a.base), a.offset as usize, strides);
+        let Operand { home, offset } = self.fusion.operand(a);
+        let (operand, walk) = self.operand(home, offset, strides);
         load(strip, operand, walk, dtype)
     }
 
@@ -442,7 +443,7 @@ pub(super) fn copy(
     let reg = match fusion.graph[a.base].op {
         Op::Const(bits) => strip.push(Inst::Const(bits, Kind::Int), Kind::Int),
         _ => {
-            operands.push(Operand { home: Home::Value(a.base), offset: a.offset as usize });
+            operands.push(fusion.operand(&a));
             strides.push(&from);
             strip.push(Inst::Load(1, walk(&from), Kind::Int), Kind::Int)
         }

@@ -1,12 +1,13 @@
 //! From a graph to kernels: which nodes are computed together, in which loops, and where in
 //! memory.
 //!
-//! `access` sees through views, `fuse` groups nodes, `lower` makes a loop nest of each group, and
+//! `place` says how values lie in memory, `access` sees through views, `fuse` groups nodes, `lower` makes a loop nest of each group, and
 //! `plan` gives every value that outlives its kernel a place in the arena.
 
 mod access;
 mod fuse;
 mod lower;
+mod place;
 mod plan;
 
 pub(crate) use plan::{Plan, Spot, plan};

@@ -101,14 +101,11 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
 fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>, rooms: &mut Vec<usize>) -> Result<(), Error> {
     let graph = fusion.graph;
     let node = &graph[v];
-    let operand = |v: Var| {
-        let a = fusion.access(v);
-        Operand { home: Home::Value(a.base), offset: a.offset as usize }
-    };
-    let result = Operand { home: Home::Value(v), offset: 0 };
+    let operand = |&v: &Var| fusion.operand(&fusion.access(v));
     let mut push = |work: Work, args: &[Var]| {
-        let operands = args.iter().map(|&arg| operand(arg)).chain([result]).collect();
-        calls.push(Call { work, operands, nodes: vec![v] });
+        let operands = args.iter().chain([&v]).map(operand).collect();
+        let whole = fusion.layout.within(v).map(|(whole, _)| whole);
+        calls.push(Call { work, operands, nodes: [v].into_iter().chain(whole).collect() });
     };
     match &node.op {
         Op::MatMul(ta, tb) => {
@@ -140,7 +137,9 @@ fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>, rooms: &mut Vec<usi
             let mut start = 0;
             for &arg in &node.args {
                 let offset = start * strides[*axis] as usize;
-                calls.push(lower::copy(fusion, arg, Home::Value(v), (offset, &strides), None));
+                if !fusion.layout.is_part(fusion.access(arg).base, v) {
+                    calls.push(lower::copy(fusion, arg, Home::Value(v), (offset, &strides), None));
+                }
                 start += graph[arg].shape[*axis];
             }
         }
@@ -172,7 +171,7 @@ fn product(fusion: &Fusion<'_>, v: Var, ta: bool, tb: bool) -> MatMul {
         }
         strides
     };
-    let (a, b, c) = (strides(node.args[0]), strides(node.args[1]), steps(&node.shape));
+    let (a, b, c) = (strides(node.args[0]), strides(node.args[1]), strides(v));
     let matrix = |s: &[isize], transposed: bool| {
         let [row, column] = [s[rank - 2], s[rank - 1]];
         if transposed { [column, row] } else { [row, column] }
