@@ -59,3 +59,21 @@ fn the_update_is_one_kernel() -> downhill::Result<()> {
     }
     Ok(())
 }
+
+#[network(sequential, loss = mse)]
+struct Attentive {
+    attention: MultiHeadAttention<8, 2>,
+}
+
+#[test]
+fn heads_are_cut_and_merged_without_copies() -> downhill::Result<()> {
+    let mut model = Attentive::init(0);
+    let mut step = Step::new(&model, Attentive::loss, Sgd::new(0.1))?;
+    let x = Tensor::new([2, 5, 8], (0..80).map(|i| (i as f32).sin()).collect::<Vec<_>>())?;
+    step.run(&mut model, (&x, &x))?;
+    let lines: Vec<String> = step.explain().lines().map(str::to_owned).collect();
+    for copy in ["reshape", "transpose", "pad"] {
+        assert_eq!(with(&lines, &[copy]).len(), 0, "{lines:#?}");
+    }
+    Ok(())
+}

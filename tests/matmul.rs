@@ -49,13 +49,15 @@ fn operand(g: &mut Stage, slot: usize, view: View, rows: usize, columns: usize) 
 }
 
 #[track_caller]
-fn compare(g: &Stage, product: Value, inputs: &[Input<'_>]) {
-    let found = g.compute(std::slice::from_ref(&product), inputs).expect("a product");
-    let expected = g.reference(&[product], inputs).expect("a product");
-    assert_eq!(found[0].data().len(), expected[0].len());
-    let largest = expected[0].iter().fold(1f64, |m, y| m.max(y.abs()));
-    for (i, (&x, y)) in found[0].data().iter().zip(&expected[0]).enumerate() {
-        assert!((x as f64 - y).abs() < 1e-5 * largest, "element {i} is {x}, the reference has {y}");
+fn compare(g: &Stage, results: &[Value], inputs: &[Input<'_>]) {
+    let found = g.compute(results, inputs).expect("a product");
+    let expected = g.reference(results, inputs).expect("a product");
+    for (result, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert_eq!(found.data().len(), expected.len());
+        let largest = expected.iter().fold(1f64, |m, y| m.max(y.abs()));
+        for (i, (&x, y)) in found.data().iter().zip(expected).enumerate() {
+            assert!((x as f64 - y).abs() < 1e-5 * largest, "{result}: element {i} is {x}, the reference has {y}");
+        }
     }
 }
 
@@ -70,7 +72,7 @@ proptest! {
                 let ((a, x), (b, y)) = (operand(&mut g, 0, left, m, k), operand(&mut g, 1, right, k, n));
                 let product = matmul::stage(&mut g, a, b);
                 prop_assert!(g.error().is_none(), "{left:?} {right:?}: {:?}", g.error());
-                compare(&g, product, &[Input::from(&x), Input::from(&y)]);
+                compare(&g, &[product], &[Input::from(&x), Input::from(&y)]);
             }
         }
     }
@@ -83,6 +85,36 @@ proptest! {
         let first = g.matmul(a, b, false, false);
         let back = g.matmul(first, b, false, true);
         let last = g.matmul(back, a, false, true);
-        compare(&g, last.into(), &[Input::from(&x), Input::from(&y)]);
+        compare(&g, &[last.into()], &[Input::from(&x), Input::from(&y)]);
+    }
+
+    /// Products of heads, merged and put behind each other or added to what is around them: they are
+    /// written where they are wanted.
+    #[test]
+    fn parts_of_a_larger_value(m in 1..20usize, n in 1..40usize, k in 1..20usize, twice in 0..3usize) {
+        let mut g = Stage::new();
+        let ((a, x), (b, y)) = (operand(&mut g, 0, View::Heads, m, k), operand(&mut g, 1, View::Whole, k, n));
+        let halved = g.number(0.5);
+        let half = g.broadcast(halved, &[2, 3, m, k]);
+        let less = g.binary(downhill::ops::elementwise::Binary::Mul, a, half);
+        let merged: Vec<Var> = [(a, false), (less, true)]
+            .into_iter()
+            .map(|(left, backward)| {
+                let product = g.matmul(left, b, false, false);
+                let rows = g.transpose(product, &[0, 2, 1, 3]);
+                let merged = g.reshape(rows, &[2, m, 3 * n]);
+                if backward { g.slice(merged, &[(0, 1), (m - 1, -1), (0, 1)], &[2, m, 3 * n]) } else { merged }
+            })
+            .collect();
+        let whole = g.concat(&merged, 2);
+        let shape = [2, m, 12 * n];
+        let (before, after) = (g.pad(whole, &[0, 0, 0], &shape), g.pad(whole, &[0, 0, 6 * n], &shape));
+        let sum = g.binary(downhill::ops::elementwise::Binary::Add, before, after);
+        let total = g.reduce(downhill::ops::reduce::Reduce::Sum, sum, 0b011);
+        let mut results = vec![sum.into(), total.into()];
+        // What is read in its own order too stays there.
+        let own: [Value; 2] = [whole.into(), merged[0].into()];
+        results.extend(own.into_iter().take(twice));
+        compare(&g, &results, &[Input::from(&x), Input::from(&y)]);
     }
 }
