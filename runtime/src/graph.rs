@@ -135,10 +135,25 @@ pub enum Op {
     Concat(usize),
     /// Matrix products over equal outer axes; a flag says that the argument is transposed.
     MatMul(bool, bool),
+    /// Products of the elements of both arguments, added up over the axes that the result lacks.
+    Contract(Arc<Contraction>),
     /// The rows of the first argument that the second names.
     Gather,
     /// Zeros to whose rows, named by the first argument, those of the second are added.
     ScatterAdd,
+}
+
+/// Which axes of two arguments and their product belong together, by Einstein's convention: each axis has
+/// a letter, and what the result lacks is summed over. Letters of an argument that the result has not are
+/// in both arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Contraction {
+    /// The letters of the axes of the left argument.
+    pub left: Vec<u8>,
+    /// Those of the right one.
+    pub right: Vec<u8>,
+    /// Those of the result.
+    pub result: Vec<u8>,
 }
 
 /// A node: an operation, its arguments, and what comes out.
@@ -178,6 +193,7 @@ impl Node {
             Op::Input(i) => format!("input {i}"),
             Op::Param(id) => format!("parameter {id}"),
             Op::MatMul(..) => "matmul".into(),
+            Op::Contract(_) => "contract".into(),
             Op::ScatterAdd => "scatter_add".into(),
             other => {
                 let text = format!("{other:?}");

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::graph::{Graph, Node, Op, Var};
+use crate::graph::{Contraction, Graph, Node, Op, Var};
 use crate::shape::DType;
 
 /// Computes nodes of a graph. `source` gives the elements of inputs and parameters.
@@ -128,6 +128,28 @@ fn node_value(
                 let a = |j: usize| args[0][batch * m * k + if *ta { j * m + row } else { row * k + j }];
                 let b = |j: usize| args[1][batch * k * n + if *tb { column * k + j } else { j * n + column }];
                 *to = (0..k).map(|j| a(j) * b(j)).sum();
+            }
+            out
+        }
+        Op::Contract(axes) => {
+            let Contraction { left, right, result } = &**axes;
+            let mut letters = [&left[..], right].concat();
+            letters.sort_unstable();
+            letters.dedup();
+            let size = |l: &u8| {
+                left.iter().position(|x| x == l).map_or_else(
+                    || shape(1)[right.iter().position(|x| x == l).expect("a letter of an argument")],
+                    |i| shape(0)[i],
+                )
+            };
+            let sizes: Vec<usize> = letters.iter().map(size).collect();
+            let mut out = vec![0.0; node.len()];
+            for at in places(&sizes) {
+                let offset = |of: &[u8], shape: &[usize]| {
+                    let place = |l: &u8| at[letters.binary_search(l).expect("one of all letters")];
+                    clamped(&of.iter().map(place).collect::<Vec<_>>(), shape)
+                };
+                out[offset(result, &node.shape)] += args[0][offset(left, shape(0))] * args[1][offset(right, shape(1))];
             }
             out
         }

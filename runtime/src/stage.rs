@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use crate::check::{Check, TensorType, Type};
-use crate::graph::{Grad, Graph, Node, Op, Value, Var};
+use crate::graph::{Contraction, Grad, Graph, Node, Op, Value, Var};
 use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::reduce::Reduce;
 use crate::shape::{DType, Dim, MAX_RANK, Shape};
@@ -368,6 +368,26 @@ impl Stage {
         shape.push(sa[if transpose_a { rank - 1 } else { rank - 2 }]);
         shape.push(sb[if transpose_b { rank - 2 } else { rank - 1 }]);
         self.push(Op::MatMul(transpose_a, transpose_b), vec![a, b], shape, DType::F32)
+    }
+
+    /// Products of the elements of `a` and `b`, added up: `axes` says which axes belong together, as in
+    /// `"bik,bkj->bij"`. Nothing is copied, whatever views the arguments are; it is fast where the last axis
+    /// of the result, or the last that is summed over, is one of contiguous elements.
+    ///
+    /// # Panics
+    ///
+    /// When the letters do not fit the arguments.
+    pub fn contract(&mut self, a: Var, b: Var, axes: &str) -> Var {
+        let letters = |text: &str| text.bytes().collect::<Vec<u8>>();
+        let (arguments, result) = axes.split_once("->").expect("an arrow in front of the result");
+        let (left, right) = arguments.split_once(',').expect("two arguments");
+        let axes = Contraction { left: letters(left), right: letters(right), result: letters(result) };
+        let size = |letter: &u8| {
+            let of = |v: Var, letters: &[u8]| letters.iter().position(|l| l == letter).map(|i| self[v].shape[i]);
+            of(a, &axes.left).or_else(|| of(b, &axes.right)).expect("an axis of an argument")
+        };
+        let shape = axes.result.iter().map(size).collect();
+        self.push(Op::Contract(axes.into()), vec![a, b], shape, DType::F32)
     }
 
     /// The rows of `table` that `index` names.

@@ -5,6 +5,7 @@
 //! `plan` gives every value that outlives its kernel a place in the arena.
 
 mod access;
+mod contract;
 mod fuse;
 mod lower;
 mod place;
@@ -42,15 +43,39 @@ pub(crate) struct Pass {
 }
 
 /// Matrix products over a number of pairs of matrices. Strides are in elements.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MatMul {
     pub(crate) m: usize,
     pub(crate) n: usize,
     pub(crate) k: usize,
     /// Row and column stride of the left, right and result matrix.
     pub(crate) strides: [[isize; 2]; 3],
+    /// Loops around the inner dimension whose products are added up: sizes, outermost first, and the
+    /// strides of the left and right matrix along them.
+    pub(crate) sums: Vec<(usize, [isize; 2])>,
     /// Sizes of the loops over pairs, and the strides of the three operands along them.
     pub(crate) batch: Vec<(usize, [isize; 3])>,
+}
+
+impl MatMul {
+    /// Multiplications and additions of one pair.
+    pub(crate) fn work(&self) -> usize {
+        self.m * self.n * self.k * self.sums.iter().map(|(size, _)| size).product::<usize>()
+    }
+
+    /// The elements of the left, right and result matrices, those that several pairs share only once.
+    fn elements(&self) -> [usize; 3] {
+        let sums = |i: usize| self.sums.iter().filter(move |(_, s)| s[i] != 0).map(|(size, _)| size).product::<usize>();
+        let one = [self.m * self.k * sums(0), self.k * self.n * sums(1), self.m * self.n];
+        std::array::from_fn(|i| {
+            one[i] * self.batch.iter().filter(|(_, s)| s[i] != 0).map(|(size, _)| size).product::<usize>()
+        })
+    }
+
+    /// The number of pairs of matrices.
+    pub(crate) fn pairs(&self) -> usize {
+        self.batch.iter().map(|(size, _)| size).product()
+    }
 }
 
 /// What a call runs.
@@ -121,7 +146,7 @@ impl Call {
                 let count = |strip: &Strip| strip.insts().iter().filter(|i| counts(i)).count() + folds(strip);
                 kernel.passes.iter().map(|p| rows * (count(&p.once) + kernel.row * count(&p.each))).sum()
             }
-            Work::MatMul(p) => 2 * p.m * p.n * p.k * p.batch.iter().map(|(size, _)| size).product::<usize>(),
+            Work::MatMul(p) => 2 * p.work() * p.pairs(),
             Work::Gather { .. } => 0,
             Work::ScatterAdd { count, width, .. } => count * width,
         }
@@ -134,10 +159,7 @@ impl Call {
                 let operands = self.operands.iter().enumerate().filter(|(_, o)| o.home != Home::Nowhere);
                 operands.map(|(i, _)| kernel.extent(i)).sum()
             }
-            Work::MatMul(p) => {
-                let batch: usize = p.batch.iter().map(|(size, _)| size).product();
-                batch * (p.m * p.k + p.k * p.n + p.m * p.n)
-            }
+            Work::MatMul(p) => p.elements().iter().sum(),
             Work::Gather { count, width } => 2 * count * width + count,
             Work::ScatterAdd { count, width, rows } => 2 * count * width + count + rows * width,
         }
@@ -165,7 +187,8 @@ impl Call {
             }
             Work::MatMul(p) => {
                 let batch: String = p.batch.iter().map(|(size, _)| format!("{size} x ")).collect();
-                ("matmul".into(), format!("{batch}{} x {} x {}", p.m, p.k, p.n))
+                let k = p.work() / (p.m * p.n).max(1);
+                ("matmul".into(), format!("{batch}{} x {k} x {}", p.m, p.n))
             }
             Work::Gather { count, width } => ("gather".into(), format!("{count} x {width}")),
             Work::ScatterAdd { count, width, .. } => ("scatter".into(), format!("{count} x {width}")),

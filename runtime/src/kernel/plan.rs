@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::access::dense;
 use super::fuse::{Fusion, Item, is_source};
-use super::{Call, Home, MatMul, Operand, Work, lower};
+use super::{Call, Home, MatMul, Operand, Work, contract, lower};
 use crate::codegen::matmul::{Level, scratch};
 use crate::error::Error;
 use crate::exec::{Buffer, Place};
@@ -108,10 +108,15 @@ fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>, rooms: &mut Vec<usi
         calls.push(Call { work, operands, nodes: [v].into_iter().chain(whole).collect() });
     };
     match &node.op {
-        Op::MatMul(ta, tb) => {
-            let product = product(fusion, v, *ta, *tb);
+        Op::MatMul(..) | Op::Contract(_) => {
+            let (product, swapped) = match &node.op {
+                Op::Contract(letters) => contract::product(fusion, v, letters),
+                Op::MatMul(ta, tb) => (product(fusion, v, *ta, *tb), false),
+                _ => unreachable!("one of the two"),
+            };
             let room = scratch(&product, Level::current()?);
-            push(Work::MatMul(product), &node.args);
+            let (a, b) = if swapped { (1, 0) } else { (0, 1) };
+            push(Work::MatMul(product), &[node.args[a], node.args[b]]);
             if let (1.., Some(call)) = (room, calls.last_mut()) {
                 call.operands.push(Operand { home: Home::Scratch(rooms.len()), offset: 0 });
                 rooms.push(room);
@@ -182,6 +187,7 @@ fn product(fusion: &Fusion<'_>, v: Var, ta: bool, tb: bool) -> MatMul {
         n: node.shape[rank - 1],
         k: shape_a[if ta { rank - 2 } else { rank - 1 }],
         strides: [matrix(&a, ta), matrix(&b, tb), matrix(&c, false)],
+        sums: vec![],
         batch: (0..rank - 2).filter(|&i| node.shape[i] != 1).map(|i| (node.shape[i], [a[i], b[i], c[i]])).collect(),
     }
 }

@@ -18,10 +18,8 @@ use crate::ops::*;
 #[network(track_caller)]
 pub fn conv2d(x: Tensor<B, C, H, W>, weight: Tensor<O, C, K, L>, stride: usize, padding: usize) -> Tensor {
     let x = pad(pad(x, 2, padding, padding), 3, padding, padding);
-    // One row for each place of the result, with all that its kernel covers.
-    let patches = permute(windows(windows(x, 3, L, stride, 1), 2, K, stride, 1), [0, 2, 4, 1, 3, 5]);
-    let y = matmul(flatten(patches, 3, 5), transpose(flatten(weight, 1, 3), 0, 1));
-    permute(y, [0, 3, 1, 2])
+    let y = convolve(unsqueeze(x, 1), unsqueeze(weight, 0), stride, stride, 1, 1);
+    flatten(y, 1, 2)
 }
 
 /// The largest element of each window of `size` by `size`, `stride` apart.

@@ -8,6 +8,7 @@
 //! `exp::stage` puts it into a graph, `exp::grad` puts its gradient there.
 
 mod choice;
+pub mod convolution;
 mod cut;
 pub mod elementwise;
 pub mod layout;
@@ -19,6 +20,7 @@ pub mod rows;
 pub mod window;
 
 pub use choice::*;
+pub use convolution::*;
 pub use cut::*;
 pub use elementwise::*;
 pub use layout::*;

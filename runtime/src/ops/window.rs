@@ -171,9 +171,17 @@ impl overlap {
 
 /// The sum of windows. Zeros are put between them and around them, so that the element `i` of the
 /// result is the sum of a diagonal: that is a view with a step of its own, and one reduction.
-fn add_windows(g: &mut Stage, x: Var, axis: usize, n: usize, step: usize, dilation: usize) -> Var {
+pub(super) fn add_windows(g: &mut Stage, x: Var, axis: usize, n: usize, step: usize, dilation: usize) -> Var {
     let shape = g[x].shape.clone();
     let (count, size) = (shape[axis], shape[axis + 1]);
+    if step == size && dilation == 1 && count * size <= n {
+        // Windows side by side are parts of the axis.
+        let mut joined = shape.clone();
+        joined[axis] *= joined.remove(axis + 1);
+        let x = g.reshape(x, &joined);
+        joined[axis] = n;
+        return g.pad(x, &vec![0; joined.len()], &joined);
+    }
     // `step` rows for each window, all but the first of them zeros.
     let mut spread = shape.clone();
     spread.insert(axis + 1, 1);

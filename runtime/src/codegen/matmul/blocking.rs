@@ -93,7 +93,7 @@ impl Blocking {
             .collect();
         let tiles = panels.iter().map(|p| p.tiles.iter().map(|t| t.0).sum()).max().unwrap_or(0);
         let packing = Packing::new(spec, lanes, tiles);
-        let longest = if packing == Packing::Direct && tiles == 1 {
+        let longest = if packing == Packing::Direct && tiles == 1 || !spec.sums.is_empty() {
             spec.k
         } else {
             PANEL / width.min(spec.n.next_multiple_of(lanes))
@@ -119,6 +119,10 @@ impl Packing {
         // Copying pays if rows are far apart and read often; measured, with vectors of 256 bits a
         // panel's row is a single cache line, and it pays sooner.
         let far = if spec.level == Level::Avx512 { 24_000 } else { 8_000 };
+        if !spec.sums.is_empty() {
+            let fewer = spec.n < spec.k || column != 1;
+            return if spec.strides[0][1] == 1 && row == 1 && fewer { Packing::Dots } else { Packing::Direct };
+        }
         match (row, column) {
             (_, 1) if tiles * row.unsigned_abs() > far => Packing::Rows,
             (_, 1) => Packing::Direct,

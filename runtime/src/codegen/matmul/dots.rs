@@ -70,10 +70,12 @@ impl Emitter<'_> {
         }
         self.simd.code.mov(A_AT, A_TILE)?;
         self.simd.code.mov(B_AT, B)?;
-        self.repeat(TURNS, turns, &[(A_AT, bytes), (B_AT, bytes)], |e| e.dot_step(rows, columns, sum, false))?;
-        if rest > 0 {
-            self.dot_step(rows, columns, sum, true)?;
-        }
+        self.sums(turns as i64 * bytes, turns as i64 * bytes, &|e| {
+            if turns > 0 {
+                e.repeat(TURNS, turns, &[(A_AT, bytes), (B_AT, bytes)], |e| e.dot_step(rows, columns, sum, false))?;
+            }
+            if rest > 0 { e.dot_step(rows, columns, sum, true) } else { Ok(()) }
+        })?;
         for i in 0..rows {
             for j in 0..columns {
                 self.simd.add_lanes(sum(i, j), at(C_TILE, i as i64 * c_row + 4 * j as i64))?;

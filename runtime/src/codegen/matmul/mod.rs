@@ -84,6 +84,7 @@ struct Spec {
     n: usize,
     k: usize,
     strides: [[isize; 2]; 3],
+    sums: Vec<(usize, [isize; 2])>,
 }
 
 /// Rows of a product that one kernel computes. More are split, so that the rows of the left matrix
@@ -108,12 +109,16 @@ fn turned(p: &MatMul) -> Option<MatMul> {
         n: p.m,
         k: p.k,
         strides: [[b_column, b_row], [a_column, a_row], [p.m as isize, 1]],
+        sums: p.sums.iter().map(|&(size, [a, b])| (size, [b, a])).collect(),
         batch: p.batch.iter().map(|&(size, [a, b, c])| (size, [b, a, c])).collect(),
     })
 }
 
 /// Multiplications and additions that are worth a part of their own: a microsecond or two.
 const WORK: usize = 1 << 17;
+
+/// The most loops around the inner dimension, but for portable kernels.
+const SUMS: usize = 2;
 
 /// Rows below which a product is not cut into parts.
 const FEW: usize = 32;
@@ -140,11 +145,16 @@ fn pieces(p: &MatMul, level: Level) -> Vec<Piece> {
     let [a_column, b_row] = unless_one(p.k, [a_column, b_row], 1);
     let strides = [[a_row, a_column], [b_row, b_column], [c_row, c_column]];
     let far = strides.iter().flatten().any(|s| s.unsigned_abs() > FAR);
-    let level = if far || c_column != 1 { Level::Portable } else { level };
-    let work = (p.m * p.n * p.k).div_ceil(WORK);
+    // The loops around the inner dimension go over matrices as they are, without packing.
+    let dots = a_column == 1 && b_row == 1;
+    let packed = !p.sums.is_empty() && b_column != 1 && !dots || p.sums.len() > SUMS;
+    let reach = |(size, strides): &(usize, [isize; 2])| strides.map(|s| 4 * *size as isize * s);
+    let far = far || p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
+    let level = if far || packed || c_column != 1 { Level::Portable } else { level };
+    let work = p.work().div_ceil(WORK);
     let wanted = work.min(PARTS.div_ceil(p.pairs().max(1)));
     // Whole panels of columns; where there is only one, rows.
-    let whole = Spec { level, m: p.m, n: p.n, k: p.k, strides };
+    let whole = Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone() };
     let across = p.n.div_ceil(wanted.max(1)).next_multiple_of(whole.panel());
     let down = if p.n > across || wanted < 2 { p.m } else { p.m.div_ceil(wanted).max(FEW) };
     let rows = if level == Level::Portable { down } else { down.min(ROWS) };
@@ -246,11 +256,6 @@ impl Product {
 }
 
 impl MatMul {
-    /// The number of pairs of matrices.
-    pub(crate) fn pairs(&self) -> usize {
-        self.batch.iter().map(|(size, _)| size).product()
-    }
-
     /// Where the matrices of a pair are.
     fn offsets(&self, mut pair: usize) -> [isize; 3] {
         let mut offsets = [0; 3];

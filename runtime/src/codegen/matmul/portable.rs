@@ -22,7 +22,11 @@ pub(super) const PANEL: usize = LANES * VECTORS;
 /// The elements of the memory for a packed panel.
 pub(super) fn scratch(spec: &Spec) -> usize {
     let [_, [_, b_column], [_, c_column]] = spec.strides;
-    if b_column == 1 || c_column != 1 || spec.n < LANES { 0 } else { spec.k * spec.n.min(PANEL) }
+    if b_column == 1 || c_column != 1 || spec.n < LANES || !spec.sums.is_empty() {
+        0
+    } else {
+        spec.k * spec.n.min(PANEL)
+    }
 }
 
 /// Emits the body of `fn(a, b, c, scratch)`. `fma` says whether the machine multiplies and adds in
@@ -36,12 +40,14 @@ pub(super) fn emit(b: &mut FunctionBuilder<'_>, spec: &Spec, fma: bool) {
     let mut e = Emitter { b, spec, fma, left, scratch };
     let (b_panel, c_panel) = (e.variable(right), e.variable(result));
     let [_, [_, b_column], [_, c_column]] = e.strides();
+    // With loops around the inner dimension nothing is packed.
+    let vectors = c_column == 4 && (b_column == 4 || spec.sums.is_empty());
     let mut columns = spec.n;
-    for (lanes, vectors) in [(LANES, VECTORS), (LANES, 1), (1, 1)] {
-        let width = lanes * vectors;
-        if lanes == 1 || c_column == 4 {
+    for (lanes, wide) in [(LANES, VECTORS), (LANES, 1), (1, 1)] {
+        let width = lanes * wide;
+        if lanes == 1 || vectors {
             let moves = [(b_panel, width as i64 * b_column), (c_panel, width as i64 * c_column)];
-            e.repeat(columns / width, &moves, |e| e.panel(b_panel, c_panel, lanes, vectors));
+            e.repeat(columns / width, &moves, |e| e.panel(b_panel, c_panel, lanes, wide));
             columns %= width;
         }
     }
@@ -149,29 +155,51 @@ impl Emitter<'_, '_> {
         rows: usize,
         (lanes, vectors): (usize, usize),
     ) {
-        let [[a_row, a_column], _, [c_row, _]] = self.strides();
-        let ty = if lanes == 1 { F32 } else { F32X4 };
+        let [[_, a_column], _, [c_row, _]] = self.strides();
         let zero = self.b.ins().f32const(0.0);
         let zero = if lanes == 1 { zero } else { self.b.ins().splat(F32X4, zero) };
         let sums: Vec<Variable> = (0..rows * vectors).map(|_| self.variable(zero)).collect();
         let first = self.b.use_var(a_tile);
         let (a_at, b_at) = (self.variable(first), self.variable(from));
-        self.repeat(self.spec.k, &[(a_at, a_column), (b_at, step)], |e| {
-            let right: Vec<Value> = (0..vectors).map(|j| e.load(ty, b_at, 16 * j as i64)).collect();
-            for (i, sums) in sums.chunks(vectors).enumerate() {
-                let x = e.load(F32, a_at, i as i64 * a_row);
-                let x = if lanes == 1 { x } else { e.b.ins().splat(F32X4, x) };
-                for (&sum, &y) in sums.iter().zip(&right) {
-                    let old = e.b.use_var(sum);
-                    let new = e.multiply_add(x, y, old);
-                    e.b.def_var(sum, new);
-                }
-            }
+        let ends = [self.spec.k as i64 * a_column, self.spec.k as i64 * step];
+        self.sums(&self.spec.sums, [a_at, b_at], ends, &mut |e| {
+            e.repeat(e.spec.k, &[(a_at, a_column), (b_at, step)], |e| e.step(a_at, b_at, &sums, (lanes, vectors)));
         });
         for (i, sums) in sums.chunks(vectors).enumerate() {
             for (j, &sum) in sums.iter().enumerate() {
                 let sum = self.b.use_var(sum);
                 self.store(sum, c_tile, i as i64 * c_row + 16 * j as i64);
+            }
+        }
+    }
+
+    /// The loops around the inner dimension. `body` goes along it, and leaves the pointers so many bytes
+    /// behind where it starts.
+    fn sums(
+        &mut self,
+        loops: &[(usize, [isize; 2])],
+        pointers: [Variable; 2],
+        ends: [i64; 2],
+        body: &mut dyn FnMut(&mut Self),
+    ) {
+        let [(size, strides), inner @ ..] = loops else { return body(self) };
+        let behind = inner.first().map_or(ends, |(size, strides)| strides.map(|s| 4 * *size as i64 * s as i64));
+        let moves: [_; 2] = std::array::from_fn(|i| (pointers[i], 4 * strides[i] as i64 - behind[i]));
+        self.repeat(*size, &moves, |e| e.sums(inner, pointers, ends, body));
+    }
+
+    /// One step along the inner dimension.
+    fn step(&mut self, a_at: Variable, b_at: Variable, sums: &[Variable], (lanes, vectors): (usize, usize)) {
+        let [[a_row, _], ..] = self.strides();
+        let ty = if lanes == 1 { F32 } else { F32X4 };
+        let right: Vec<Value> = (0..vectors).map(|j| self.load(ty, b_at, 16 * j as i64)).collect();
+        for (i, sums) in sums.chunks(vectors).enumerate() {
+            let x = self.load(F32, a_at, i as i64 * a_row);
+            let x = if lanes == 1 { x } else { self.b.ins().splat(F32X4, x) };
+            for (&sum, &y) in sums.iter().zip(&right) {
+                let old = self.b.use_var(sum);
+                let new = self.multiply_add(x, y, old);
+                self.b.def_var(sum, new);
             }
         }
     }

@@ -22,8 +22,9 @@ fn check(p: &MatMul) {
     let [[ar, ac], [br, bc], [cr, cc]] = p.strides;
     let along = |i: usize| p.batch.iter().map(move |(size, strides)| (*size, strides[i]));
     let len = |i, rows, columns| extent(&along(i).chain([rows, columns]).collect::<Vec<_>>());
-    let a = numbers(len(0, (p.m, ar), (p.k, ac)), 1);
-    let b = numbers(len(1, (p.k, br), (p.n, bc)), 2);
+    let reach = |i: usize| p.sums.iter().map(|(size, s)| (size - 1) * s[i] as usize).sum::<usize>();
+    let a = numbers(len(0, (p.m, ar), (p.k, ac)) + reach(0), 1);
+    let b = numbers(len(1, (p.k, br), (p.n, bc)) + reach(1), 2);
     let mut want = vec![7.0; len(2, (p.m, cr), (p.n, cc)) + 16];
     let pairs: usize = p.batch.iter().map(|b| b.0).product();
     for pair in 0..pairs {
@@ -36,9 +37,17 @@ fn check(p: &MatMul) {
         }
         for i in 0..p.m {
             for j in 0..p.n {
-                let a = |k: usize| a[start[0] + i * ar as usize + k * ac as usize] as f64;
-                let b = |k: usize| b[start[1] + k * br as usize + j * bc as usize] as f64;
-                want[start[2] + i * cr as usize + j * cc as usize] = (0..p.k).map(|k| a(k) * b(k)).sum::<f64>() as f32;
+                let a = |k: usize, at: usize| a[start[0] + at + i * ar as usize + k * ac as usize] as f64;
+                let b = |k: usize, at: usize| b[start[1] + at + k * br as usize + j * bc as usize] as f64;
+                let mut turns = vec![(0, 0)];
+                for (size, s) in &p.sums {
+                    let step = |&(x, y): &(usize, usize)| {
+                        (0..*size).map(move |l| (x + l * s[0] as usize, y + l * s[1] as usize))
+                    };
+                    turns = turns.iter().flat_map(step).collect();
+                }
+                let products = turns.iter().flat_map(|&(x, y)| (0..p.k).map(move |k| a(k, x) * b(k, y)));
+                want[start[2] + i * cr as usize + j * cc as usize] = products.sum::<f64>() as f32;
             }
         }
     }
@@ -52,7 +61,8 @@ fn check(p: &MatMul) {
             unsafe { product.run(unit..unit + 1, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), room.as_mut_ptr()) };
         }
         for (i, (x, y)) in c.iter().zip(&want).enumerate() {
-            let near = (x - y).abs() <= 1e-6 * (p.k as f32 + 16.0);
+            let terms = p.k * p.sums.iter().map(|s| s.0).product::<usize>();
+            let near = (x - y).abs() <= 1e-6 * (terms as f32 + 16.0);
             assert!(near, "{p:?} at {level:?}: element {i} is {x}, not {y}");
         }
     }
@@ -63,7 +73,8 @@ fn dense(m: usize, n: usize, k: usize, ta: bool, tb: bool) -> MatMul {
     let matrix = |rows: usize, columns: usize, transposed: bool| {
         if transposed { [1, rows as isize] } else { [columns as isize, 1] }
     };
-    MatMul { m, n, k, strides: [matrix(m, k, ta), matrix(k, n, tb), matrix(m, n, false)], batch: vec![] }
+    let strides = [matrix(m, k, ta), matrix(k, n, tb), matrix(m, n, false)];
+    MatMul { m, n, k, strides, ..MatMul::default() }
 }
 
 const SIZES: [usize; 19] = [1, 2, 3, 5, 7, 8, 13, 14, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100];
@@ -103,11 +114,30 @@ fn views() {
     for strides in [[[40, 1], [70, 1]], [[80, 1], [140, 1]], [[0, 1], [0, 1]], [[0, 0], [0, 0]], [[3, 50], [2, 99]]] {
         for (m, n, k) in [(17, 37, 19), (40, 64, 16), (2, 100, 5), (60, 1, 30), (33, 90, 700)] {
             let strides = [strides[0], strides[1], [n as isize + 3, 1]];
-            check(&MatMul { m, n, k, strides, batch: vec![] });
+            check(&MatMul { m, n, k, strides, ..MatMul::default() });
             let [a, b, c] = strides;
-            check(&MatMul { m, n, k, strides: [a, [b[1], b[0]], c], batch: vec![] });
+            check(&MatMul { m, n, k, strides: [a, [b[1], b[0]], c], ..MatMul::default() });
         }
     }
+}
+
+#[test]
+fn sums_over_several_axes() {
+    // Windows of an image: columns, or the inner dimension, go along its rows; channels and rows of a window
+    // are loops around.
+    for (m, n, k) in [(6, 28, 5), (16, 10, 3), (1, 33, 1), (20, 7, 4), (5, 3, 17), (6, 5, 28), (7, 6, 40), (3, 1, 50)] {
+        for sums in [vec![(5, [40, 90])], vec![(3, [70, 300]), (5, [7, 31])], vec![(2, [60, 0]), (1, [0, 9])]] {
+            for strides in [[[50, 1], [1, 1]], [[1, 60], [35, 1]], [[45, 1], [2, 3]], [[45, 1], [1, 50]]] {
+                let [a, b] = strides;
+                let batch = vec![(2, [11, 13, (m * n) as isize])];
+                let strides = [a, b, [n as isize, 1]];
+                check(&MatMul { m, n, k, strides, sums: sums.clone(), batch });
+            }
+        }
+    }
+    // As many loops as there are.
+    let sums = vec![(2, [100, 3]), (3, [10, 40]), (2, [5, 200])];
+    check(&MatMul { m: 4, n: 20, k: 5, strides: [[50, 1], [7, 1], [20, 1]], sums, batch: vec![] });
 }
 
 #[test]

@@ -9,9 +9,9 @@ use iced_x86::IcedError;
 use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
-use super::Spec;
 use super::blocking::{Blocking, Packing, Panel, UNROLL, registers};
 use super::simd::{Emit, Simd};
+use super::{SUMS, Spec};
 use crate::error::Error;
 
 // The arguments. `A` and `B` move on with the chunks.
@@ -37,6 +37,9 @@ pub(super) const B_AT: AsmRegister64 = r11;
 pub(super) const TURNS: AsmRegister64 = r14;
 /// Registers that belong to the caller.
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
+
+/// A loop around the inner dimension, and the register that counts it.
+type SumLoop = ((usize, [isize; 2]), AsmRegister64);
 
 /// Writes a function.
 pub(super) struct Emitter<'s> {
@@ -188,6 +191,27 @@ impl Emitter<'_> {
         Ok(())
     }
 
+    /// The loops around the inner dimension. `body` goes along it, and leaves `A_AT` and `B_AT` so many
+    /// bytes behind where it starts.
+    pub(super) fn sums(&mut self, a_moved: i64, b_moved: i64, body: &dyn Fn(&mut Self) -> Emit) -> Emit {
+        // Without chunks and packing these are free.
+        let counters: [_; SUMS] = [CHUNKS, SCRATCH];
+        let loops: Vec<_> = self.spec.sums.iter().copied().zip(counters).collect();
+        self.sum_loops(&loops, (a_moved, b_moved), body)
+    }
+
+    fn sum_loops(&mut self, loops: &[SumLoop], (a, b): (i64, i64), body: &dyn Fn(&mut Self) -> Emit) -> Emit {
+        let [((size, strides), counter), inner @ ..] = loops else { return body(self) };
+        let [a_step, b_step] = strides.map(|s| 4 * s as i64);
+        // Where the pointers are at the end of a turn, behind where the turn starts.
+        let behind = match inner.first() {
+            Some(((size, [a, b]), _)) => (4 * *size as i64 * *a as i64, 4 * *size as i64 * *b as i64),
+            None => (a, b),
+        };
+        let moves = [(A_AT, a_step - behind.0), (B_AT, b_step - behind.1)];
+        self.repeat(*counter, *size, &moves, |e| e.sum_loops(inner, (a, b), body))
+    }
+
     /// Panels of one width, one behind the other.
     fn panels(&mut self, panel: &Panel) -> Emit {
         let [[a_row, _], [_, b_column], [c_row, _]] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
@@ -220,8 +244,11 @@ impl Emitter<'_> {
         }
         self.simd.code.mov(A_AT, A_TILE)?;
         self.simd.code.mov(B_AT, PANEL)?;
-        self.sweep(&[(A_AT, a_column), (B_AT, b_row)], &|e, steps| {
-            (0..steps).try_for_each(|step| e.step(panel, &sums, step, b_row, panel.masked && !packed))
+        let turned = (self.blocking.last / UNROLL * UNROLL) as i64;
+        self.sums(turned * a_column, turned * b_row, &|e| {
+            e.sweep(&[(A_AT, a_column), (B_AT, b_row)], &|e, steps| {
+                (0..steps).try_for_each(|step| e.step(panel, &sums, step, b_row, panel.masked && !packed))
+            })
         })?;
         for set in 1..sums.sets {
             for r in 0..sums.tile() {
