@@ -77,3 +77,23 @@ fn heads_are_cut_and_merged_without_copies() -> downhill::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn long_sums_over_rows_are_added_up_in_parts() -> downhill::Result<()> {
+    let shape = [600, 130];
+    let x = Tensor::new(shape, (0..600 * 130).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>())?;
+    let mut g = Stage::new();
+    let input = g.input(0, &shape, downhill::shape::DType::F32);
+    let y = sin::stage(&mut g, input);
+    let total = sum_axes::stage(&mut g, y, [0]);
+    let largest = max_axes::stage(&mut g, y, [0]);
+    let inputs = [downhill::Input::from(&x)];
+    let found = g.compute(&[total, largest], &inputs)?;
+    let expected = g.reference(&[total, largest], &inputs)?;
+    for (found, expected) in found.iter().zip(&expected) {
+        for (i, (&x, y)) in found.data().iter().zip(expected).enumerate() {
+            assert!((x as f64 - y).abs() < 1e-5 * (1.0 + y.abs()), "column {i}: {x}, the reference has {y}");
+        }
+    }
+    Ok(())
+}

@@ -1,13 +1,15 @@
 //! From a graph to kernels: which nodes are computed together, in which loops, and where in
 //! memory.
 //!
-//! `place` says how values lie in memory, `access` sees through views, `fuse` groups nodes, `lower` makes a loop nest of each group, and
+//! `place` says how values lie in memory, `access` sees through views, `fuse` groups nodes, `lower` makes a loop nest of each group, `parts` cuts long
+//! sums, and
 //! `plan` gives every value that outlives its kernel a place in the arena.
 
 mod access;
 mod contract;
 mod fuse;
 mod lower;
+mod parts;
 mod place;
 mod plan;
 
@@ -100,6 +102,8 @@ pub(crate) enum Home {
     Copy(usize),
     /// Room for a row or a panel while a kernel runs, by number.
     Scratch(usize),
+    /// Room for sums of some rows each, by number.
+    Parts(usize),
     /// No memory: an operand that starts at address zero, whose addresses are numbers of elements.
     Nowhere,
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::access::dense;
 use super::fuse::{Fusion, Item, is_source};
-use super::{Call, Home, MatMul, Operand, Work, contract, lower};
+use super::{Call, Home, MatMul, Operand, Work, contract, lower, parts};
 use crate::codegen::matmul::{Level, scratch};
 use crate::error::Error;
 use crate::exec::{Buffer, Place};
@@ -48,10 +48,15 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     let mut spots = HashMap::new();
     let mut lens: HashMap<Home, usize> = HashMap::new();
     let mut calls = Vec::new();
-    let mut rooms = Vec::new();
+    let (mut rooms, mut sums) = (Vec::new(), Vec::new());
     for (index, item) in fusion.items.iter().enumerate() {
         match item {
-            Item::Group(group) => calls.push(lower::lower(&fusion, index, group, &mut rooms)),
+            Item::Group(group) => {
+                let mut call = lower::lower(&fusion, index, group, &mut rooms);
+                let behind = parts::cut(&mut call, &mut sums);
+                calls.push(call);
+                calls.extend(behind);
+            }
             Item::Alone(v) => alone(&fusion, *v, &mut calls, &mut rooms)?,
         }
     }
@@ -86,6 +91,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
                 Home::Value(v) => graph[v].len(),
                 Home::Copy(i) => graph[outputs[i].0].len(),
                 Home::Scratch(i) => rooms[i],
+                Home::Parts(i) => sums[i],
                 Home::Nowhere => 0,
             };
             lens.insert(operand.home, len);
