@@ -1,13 +1,14 @@
 //! A graph as a program: kernels in order over one arena.
 
 use std::fmt::Write;
+use std::time::{Duration, Instant};
 
 use super::Buffer;
 use crate::codegen::matmul::{self, Level, Product};
 use crate::codegen::{Compiled, compile};
 use crate::error::Result;
 use crate::graph::{Graph, Op, Var};
-use crate::kernel::{Call, Plan, Spot, Work, plan};
+use crate::kernel::{Call, Description, Plan, Spot, Work, plan};
 
 /// Where a value lives that comes from outside or goes there: a pointer of the caller's, and an
 /// offset from it in elements.
@@ -28,6 +29,8 @@ pub(crate) struct Program {
     /// What the steps compute in, by the pointers above.
     arena: Buffer,
     report: Report,
+    /// The lowest time of each kernel, while they are timed.
+    clock: Option<Vec<Duration>>,
 }
 
 // SAFETY: the pointers into the arena are the program's own, and those of the caller are set anew
@@ -50,7 +53,7 @@ enum Kernel {
 
 /// What is told of a program.
 struct Report {
-    lines: Vec<String>,
+    kernels: Vec<Description>,
     bytes: usize,
     flops: usize,
     unshared: usize,
@@ -78,6 +81,7 @@ impl Program {
             outside: Vec::new(),
             report: Report::new(graph, &plan),
             arena,
+            clock: None,
         };
         for call in plan.calls {
             let operands = program.pointers.len();
@@ -120,28 +124,53 @@ impl Program {
         for &(i, place) in &self.outside {
             self.pointers[i] = slots[place.slot].wrapping_add(place.offset).cast();
         }
-        for step in &self.steps {
+        let mut before = self.clock.is_some().then(Instant::now);
+        for (i, step) in self.steps.iter().enumerate() {
             let operands = &self.pointers[step.operands..];
             // SAFETY: the plan gave every operand a place that covers what the kernel reaches;
             // the caller answers for those outside.
             unsafe { step.kernel.run(operands) };
+            if let (Some(before), Some(times)) = (&mut before, &mut self.clock) {
+                let now = Instant::now();
+                times[i] = times[i].min(now - *before);
+                *before = now;
+            }
         }
+    }
+
+    /// Times the kernels of all runs from now on.
+    pub(crate) fn start_clock(&mut self) {
+        self.clock = Some(vec![Duration::MAX; self.steps.len()]);
+    }
+
+    /// Ends that, and gives the lowest time of each kernel.
+    pub(crate) fn stop_clock(&mut self) -> Vec<Duration> {
+        self.clock.take().unwrap_or_default()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the kernels are.
+    pub(crate) fn kernels(&self) -> &[Description] {
+        &self.report.kernels
     }
 
     /// What the kernels are, and what they read, write and compute.
     pub(crate) fn explain(&self) -> String {
-        let Report { lines, bytes, flops, unshared } = &self.report;
+        let Report { kernels, bytes, flops, unshared } = &self.report;
         let mut text = String::new();
         let arena = 4 * self.arena.len();
         let _ = writeln!(
             text,
             "{}: {} kernels, {flops} flops, {bytes} bytes moved; arena {arena} bytes ({} without sharing)",
             self.name,
-            lines.len(),
+            kernels.len(),
             4 * unshared
         );
-        for (i, line) in lines.iter().enumerate() {
-            let _ = writeln!(text, "{i:>4}  {line}");
+        for (i, kernel) in kernels.iter().enumerate() {
+            let _ = writeln!(text, "{i:>4}  {kernel}");
         }
         text
     }
@@ -160,7 +189,7 @@ fn arena(plan: &Plan) -> Buffer {
 impl Report {
     fn new(graph: &Graph, plan: &Plan) -> Report {
         Report {
-            lines: plan.calls.iter().map(|call| call.describe(graph)).collect(),
+            kernels: plan.calls.iter().map(|call| call.describe(graph)).collect(),
             bytes: plan.calls.iter().map(Call::bytes).sum(),
             flops: plan.calls.iter().map(Call::flops).sum(),
             unshared: plan.unshared,

@@ -5,14 +5,16 @@
 //! `plan` gives every value that outlives its kernel a place in the arena.
 
 mod access;
+mod describe;
 mod fuse;
 mod lower;
 mod plan;
 
+pub(crate) use describe::Description;
 pub(crate) use plan::{Plan, Spot, plan};
 
 use crate::codegen::strip::{Effect, Inst, Strip};
-use crate::graph::{Graph, Var};
+use crate::graph::Var;
 
 /// A loop nest: loops around a row, and a few passes over each row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -140,28 +142,6 @@ impl Call {
             Work::Gather { count, width } => 2 * count * width + count,
             Work::ScatterAdd { count, width, rows } => 2 * count * width + count + rows * width,
         }
-    }
-
-    /// One line for people: what is computed over which sizes.
-    pub(crate) fn describe(&self, graph: &Graph) -> String {
-        let names: Vec<String> = self.nodes.iter().map(|&v| graph[v].name()).collect();
-        let (kind, sizes) = match &self.work {
-            Work::Loop(kernel) => {
-                let mut sizes: Vec<String> = kernel.outer.iter().map(usize::to_string).collect();
-                sizes.push(kernel.row.to_string());
-                (
-                    format!("loop, {} passes", kernel.passes.iter().filter(|p| !p.each.is_empty()).count()),
-                    sizes.join(" x "),
-                )
-            }
-            Work::MatMul(p) => {
-                let batch: String = p.batch.iter().map(|(size, _)| format!("{size} x ")).collect();
-                ("matmul".into(), format!("{batch}{} x {} x {}", p.m, p.k, p.n))
-            }
-            Work::Gather { count, width } => ("gather".into(), format!("{count} x {width}")),
-            Work::ScatterAdd { count, width, .. } => ("scatter".into(), format!("{count} x {width}")),
-        };
-        format!("{:<16} {:<20} {:>10} bytes {:>12} flops  {}", kind, sizes, self.bytes(), self.flops(), names.join(" "))
     }
 }
 
