@@ -14,12 +14,11 @@ use crate::error::{Error, Result};
 pub(super) struct Machine {
     /// Floating-point operations a second, of multiply-adds in registers.
     flops: f64,
-    /// Bytes that a copy reads and writes together, and how many of them a second: small ones stay in a
-    /// cache.
+    /// Bytes that are read and written together, and how many of them a second: few stay in a cache.
     bandwidth: Vec<(usize, f64)>,
 }
 
-/// The bytes of the smallest copy that is measured, that of the largest, and the factor between two.
+/// The least and the most bytes for which the rate is measured, and the factor between two of them.
 const SMALLEST: usize = 16 << 10;
 const LARGEST: usize = 64 << 20;
 const FACTOR: usize = 4;
@@ -36,13 +35,13 @@ impl Machine {
 
     fn measure() -> Result<Machine> {
         let sizes = std::iter::successors(Some(SMALLEST), |bytes| Some(bytes * FACTOR));
-        let bandwidth = sizes.take_while(|&bytes| bytes <= LARGEST).map(|bytes| (bytes, copied(bytes))).collect();
+        let bandwidth = sizes.take_while(|&bytes| bytes <= LARGEST).map(|bytes| (bytes, moved(bytes))).collect();
         let (flops, mut run) = matmul::peak()?;
         Ok(Machine { flops: flops as f64 / best_of(10, || run()), bandwidth })
     }
 
     /// The least time for so many operations on so many bytes: the longer one of both. The bytes move at
-    /// the rate of the smallest measured copy that has as many. A nanosecond is the least that is told.
+    /// the rate of the smallest measured number that is not less. A nanosecond is the least that is told.
     pub(super) fn floor(&self, flops: usize, bytes: usize) -> Duration {
         let found = self.bandwidth.iter().find(|(size, _)| bytes <= *size).or(self.bandwidth.last());
         let moved = found.map_or(0.0, |(_, rate)| bytes as f64 / rate);
@@ -52,7 +51,7 @@ impl Machine {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "this machine: {:.0} GFLOP/s; copies", self.flops * 1e-9)?;
+        write!(f, "this machine: {:.0} GFLOP/s; bytes in", self.flops * 1e-9)?;
         for (i, (bytes, rate)) in self.bandwidth.iter().enumerate() {
             write!(f, "{} {} KiB {:.0} GB/s", if i == 0 { "" } else { "," }, bytes >> 10, rate * 1e-9)?;
         }
@@ -60,20 +59,18 @@ impl fmt::Display for Machine {
     }
 }
 
-/// Bytes a second of copies that read and write so many together.
-fn copied(bytes: usize) -> f64 {
+/// The highest rate in bytes a second at which so many are read or written, half of them each: from one
+/// array to another, or within one, as results that take the place of an operand.
+fn moved(bytes: usize) -> f64 {
     let len = bytes / 8;
     let (mut from, mut to) = (Buffer::zeros(len), Buffer::zeros(len));
     // Memory that was never written may be no memory yet.
     from.fill(1.0);
     to.fill(1.0);
     let turns = (LARGEST / 8 / bytes).max(1);
-    let best = best_of(10, || {
-        for _ in 0..turns {
-            black_box(&mut to[..]).copy_from_slice(black_box(&from[..]));
-        }
-    });
-    (turns * bytes) as f64 / best
+    let apart = best_of(10, || (0..turns).for_each(|_| black_box(&mut to[..]).copy_from_slice(black_box(&from))));
+    let within = best_of(10, || (0..turns).for_each(|_| black_box(&mut to[..]).copy_within(Buffer::LINE.., 0)));
+    (turns * bytes) as f64 / apart.min(within)
 }
 
 /// The lowest time of some runs in seconds.

@@ -286,7 +286,26 @@ impl<N: Network> Step<N> {
         self.steps
     }
 
-    /// The kernels of the compiled programs: what was fused, bytes, flops.
+    /// The kernels of the compiled programs: what was fused, bytes, flops, and why a kernel is not a part
+    /// of the one that computes its latest argument.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    ///
+    /// #[network(sequential, loss = mse)]
+    /// struct Net {
+    ///     line: Linear<4, 2>,
+    ///     act: Tanh,
+    /// }
+    ///
+    /// let mut model = Net::init(0);
+    /// let mut step = Step::new(&model, Net::loss, Sgd::new(0.1))?;
+    /// let (x, y) = (Tensor::new([3, 4], vec![0.5; 12])?, Tensor::new([3, 2], vec![0.0; 6])?);
+    /// step.run(&mut model, (&x, &y))?;
+    /// let activation = step.explain().lines().find(|line| line.contains("tanh")).unwrap().to_owned();
+    /// assert!(activation.ends_with("(not in 0, which is no loop)"), "kernel 0 is the product: {activation}");
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
     pub fn explain(&self) -> String {
         let mut text = String::new();
         for variant in &self.variants {

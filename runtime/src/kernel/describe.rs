@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Call, Work};
+use super::{Call, Refusal, Work};
 use crate::graph::Graph;
 
 /// What a kernel is.
@@ -15,6 +15,8 @@ pub(crate) struct Description {
     pub(crate) flops: usize,
     /// The names of the operations that it computes.
     pub(crate) operations: String,
+    /// The kernel of an argument that it could not be a part of, and why.
+    refused: Option<(usize, Refusal)>,
 }
 
 impl Call {
@@ -37,13 +39,18 @@ impl Call {
             Work::Gather { count, width } => ("gather".into(), format!("{count} x {width}")),
             Work::ScatterAdd { count, width, .. } => ("scatter".into(), format!("{count} x {width}")),
         };
-        Description { kind, sizes, bytes: self.bytes(), flops: self.flops(), operations: names.join(" ") }
+        let (bytes, flops) = (self.bytes(), self.flops());
+        Description { kind, sizes, bytes, flops, operations: names.join(" "), refused: self.refused }
     }
 }
 
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Description { kind, sizes, bytes, flops, operations } = self;
-        write!(f, "{kind:<16} {sizes:<20} {bytes:>10} bytes {flops:>12} flops  {operations}")
+        let Description { kind, sizes, bytes, flops, operations, refused } = self;
+        write!(f, "{kind:<16} {sizes:<20} {bytes:>10} bytes {flops:>12} flops  {operations}")?;
+        match refused {
+            Some((kernel, why)) => write!(f, "  (not in {kernel}, {why})"),
+            None => Ok(()),
+        }
     }
 }

@@ -9,9 +9,11 @@ mod describe;
 mod fuse;
 mod lower;
 mod plan;
+mod refusal;
 
 pub(crate) use describe::Description;
 pub(crate) use plan::{Plan, Spot, plan};
+pub(crate) use refusal::Refusal;
 
 use crate::codegen::strip::{Effect, Inst, Strip};
 use crate::graph::Var;
@@ -95,6 +97,8 @@ pub(crate) struct Call {
     pub(crate) operands: Vec<Operand>,
     /// The nodes that it computes, for people to read.
     pub(crate) nodes: Vec<Var>,
+    /// The kernel of an argument that it could not be a part of, and why.
+    pub(crate) refused: Option<(usize, Refusal)>,
 }
 
 impl Call {

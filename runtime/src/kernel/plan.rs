@@ -45,11 +45,17 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     let mut lens: HashMap<Home, usize> = HashMap::new();
     let mut calls = Vec::new();
     let mut rooms = Vec::new();
+    // The last call of each item.
+    let mut last: Vec<usize> = Vec::new();
     for (index, item) in fusion.items.iter().enumerate() {
         match item {
-            Item::Group(group) => calls.push(lower::lower(&fusion, index, group, &mut rooms)),
+            Item::Group(group) => {
+                let refused = group.refused.map(|(item, why)| (last[item], why));
+                calls.push(Call { refused, ..lower::lower(&fusion, index, group, &mut rooms) });
+            }
             Item::Alone(v) => alone(&fusion, *v, &mut calls, &mut rooms)?,
         }
+        last.push(calls.len() - 1);
     }
     for (i, &(v, place)) in outputs.iter().enumerate() {
         // A result that is computed, or shows one in the same order, is written to its place.
@@ -103,7 +109,7 @@ fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>, rooms: &mut Vec<usi
     let result = Operand { home: Home::Value(v), offset: 0 };
     let mut push = |work: Work, args: &[Var]| {
         let operands = args.iter().map(|&arg| operand(arg)).chain([result]).collect();
-        calls.push(Call { work, operands, nodes: vec![v] });
+        calls.push(Call { work, operands, nodes: vec![v], refused: None });
     };
     match &node.op {
         Op::MatMul(ta, tb) => {
