@@ -36,8 +36,8 @@ impl Machine {
     fn measure() -> Result<Machine> {
         let sizes = std::iter::successors(Some(SMALLEST), |bytes| Some(bytes * FACTOR));
         let bandwidth = sizes.take_while(|&bytes| bytes <= LARGEST).map(|bytes| (bytes, moved(bytes))).collect();
-        let (flops, mut run) = matmul::peak()?;
-        Ok(Machine { flops: flops as f64 / best_of(10, || run()), bandwidth })
+        let (flops, run) = matmul::peak()?;
+        Ok(Machine { flops: flops as f64 / best_of(10, run), bandwidth })
     }
 
     /// The least time for so many operations on so many bytes: the longer one of both. The bytes move at

@@ -35,6 +35,8 @@ pub struct KernelProfile {
     pub sizes: String,
     /// The operations that are fused in it.
     pub operations: String,
+    /// Why it is not a part of the kernel that computes its latest argument.
+    pub refused: Option<String>,
     /// Floating-point operations, a function such as `exp` counted by its instructions.
     pub flops: usize,
     /// Bytes read and written, each element of an operand once.
@@ -120,6 +122,7 @@ impl Profile {
                 kind: kernel.kind.clone(),
                 sizes: kernel.sizes.clone(),
                 operations: kernel.operations.clone(),
+                refused: kernel.refused(),
                 flops: kernel.flops,
                 bytes: kernel.bytes,
                 time,
@@ -187,7 +190,7 @@ impl fmt::Display for Profile {
         )?;
         for kernel in self.worst().into_iter().take(f.precision().unwrap_or(usize::MAX)) {
             let [time, floor, lost] = [kernel.time, kernel.floor, kernel.lost()].map(micros);
-            writeln!(
+            write!(
                 f,
                 "{time:>10.2} {:>6.1}% {floor:>10.2} {:>8.1} {lost:>10.2}  {:<22} {:<15} {}: {}",
                 100.0 * kernel.share,
@@ -197,6 +200,10 @@ impl fmt::Display for Profile {
                 kernel.sizes,
                 kernel.operations
             )?;
+            match &kernel.refused {
+                Some(why) => writeln!(f, "  ({why})")?,
+                None => writeln!(f)?,
+            }
         }
         Ok(())
     }

@@ -44,13 +44,17 @@ impl Call {
     }
 }
 
+impl Description {
+    /// Why it is not a part of the kernel that computes its latest argument.
+    pub(crate) fn refused(&self) -> Option<String> {
+        self.refused.map(|(kernel, why)| format!("not in {kernel}, {why}"))
+    }
+}
+
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Description { kind, sizes, bytes, flops, operations, refused } = self;
+        let Description { kind, sizes, bytes, flops, operations, .. } = self;
         write!(f, "{kind:<16} {sizes:<20} {bytes:>10} bytes {flops:>12} flops  {operations}")?;
-        match refused {
-            Some((kernel, why)) => write!(f, "  (not in {kernel}, {why})"),
-            None => Ok(()),
-        }
+        self.refused().map_or(Ok(()), |why| write!(f, "  ({why})"))
     }
 }
