@@ -1,6 +1,7 @@
 //! What is computed together, as `explain` tells it.
 
 use downhill::prelude::*;
+use downhill::shape::DType;
 
 #[network(sequential, loss = cross_entropy)]
 struct Classifier {
@@ -83,7 +84,7 @@ fn long_sums_over_rows_are_added_up_in_parts() -> downhill::Result<()> {
     let shape = [600, 130];
     let x = Tensor::new(shape, (0..600 * 130).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>())?;
     let mut g = Stage::new();
-    let input = g.input(0, &shape, downhill::shape::DType::F32);
+    let input = g.input(0, &shape, DType::F32);
     let y = sin::stage(&mut g, input);
     let total = sum_axes::stage(&mut g, y, [0]);
     let largest = max_axes::stage(&mut g, y, [0]);
@@ -95,5 +96,61 @@ fn long_sums_over_rows_are_added_up_in_parts() -> downhill::Result<()> {
             assert!((x as f64 - y).abs() < 1e-5 * (1.0 + y.abs()), "column {i}: {x}, the reference has {y}");
         }
     }
+    Ok(())
+}
+
+/// Why the last kernel of a graph of one input is not a part of the kernel before it.
+fn refused(shape: &[usize], value: impl Fn(&mut Stage, Value) -> Value) -> downhill::Result<String> {
+    let mut g = Stage::new();
+    let x = Value::Var(g.input(0, shape, DType::F32));
+    let value = value(&mut g, x);
+    let text = g.compile(&[value])?.explain();
+    let (_, why) = text.trim_end().rsplit_once("  (not in ").unwrap_or_else(|| panic!("nothing was refused: {text}"));
+    Ok(why.trim_end_matches(')').to_owned())
+}
+
+#[test]
+fn a_kernel_says_why_it_is_one_of_its_own() -> downhill::Result<()> {
+    let product = refused(&[4, 4], |g, x| {
+        let y = matmul::stage(g, x, x);
+        tanh::stage(g, y)
+    })?;
+    assert_eq!(product, "0, which is no loop");
+
+    let sizes = refused(&[4, 6], |g, x| {
+        let y = exp::stage(g, x);
+        let y = slice::stage(g, y, 1, 0, 3);
+        tanh::stage(g, y)
+    })?;
+    assert_eq!(sizes, "0, which has other loops");
+
+    let order = refused(&[4, 6], |g, x| {
+        let y = exp::stage(g, x);
+        let y = transpose::stage(g, y, 0, 1);
+        tanh::stage(g, y)
+    })?;
+    assert_eq!(order, "0, which has an argument in another order");
+
+    let steps = refused(&[2, 4, 4], |g, x| {
+        let most = max_axes::stage(g, x, [1, 2]);
+        let most = reshape::stage(g, most, [2, 1, 1]);
+        let y = sub::stage(g, x, most);
+        let turned = transpose::stage(g, x, 1, 2);
+        mul::stage(g, y, turned)
+    })?;
+    assert_eq!(steps, "0, where a row is not read in equal steps");
+
+    let incomplete = refused(&[4, 6], |g, x| {
+        let y = exp::stage(g, x);
+        let columns = sum_axes::stage(g, y, [0]);
+        sub::stage(g, y, columns)
+    })?;
+    assert_eq!(incomplete, "0, which completes an argument only at its end");
+
+    let again = refused(&[4, 6], |g, x| {
+        let y = exp::stage(g, x);
+        tanh::stage(&mut g.recompute(true), y)
+    })?;
+    assert_eq!(again, "0, which is computed at another time");
     Ok(())
 }

@@ -5,6 +5,7 @@ mod counting;
 
 use counting::allocations;
 use downhill::prelude::*;
+use downhill::shape::DType;
 
 #[network]
 struct Net {
@@ -39,6 +40,15 @@ fn a_step_allocates_nothing() -> downhill::Result<()> {
     for x in [&full, &short, &full, &full, &short] {
         step.run(&mut model, (x, x))?;
     }
+    assert_eq!(allocations() - before, 0);
+
+    // Neither does a graph that was staged by hand.
+    let mut g = Stage::new();
+    let x = Value::Var(g.input(0, &[100], DType::F32));
+    let y = gelu::stage(&mut g, x);
+    let (mut compiled, x) = (g.compile(&[y])?, Tensor::new([100], vec![0.5; 100])?);
+    let before = allocations();
+    compiled.run(&x)?;
     assert_eq!(allocations() - before, 0);
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! Running compiled programs: buffers, models with their parameters, and training steps.
 
 mod buffer;
+mod computation;
 pub(crate) mod file;
+mod machine;
 mod model;
 mod once;
+mod profile;
 mod program;
 mod rules;
 mod settings;
@@ -14,7 +17,9 @@ mod update;
 mod weights;
 
 pub(crate) use buffer::Buffer;
+pub use computation::Computation;
 pub use model::{Model, ParamInfo};
+pub use profile::{KernelProfile, Profile};
 pub(crate) use program::{Place, Program};
 pub(crate) use rules::Rules;
 pub use step::Step;

@@ -1,8 +1,8 @@
 //! Values of a graph that was staged by hand: compiled, or by the reference.
 
-use super::model::input_ptr;
-use super::{Buffer, Place, Program};
-use crate::error::{Error, Result};
+use super::computation::{Computation, check_inputs, expected, refused};
+use super::staged::index_bounds;
+use crate::error::Result;
 use crate::graph::{Op, Stage, Value, Var};
 use crate::reference::evaluate;
 use crate::tensor::{Input, Tensor};
@@ -32,30 +32,40 @@ impl Stage {
         // The reference finds every index that is out of range.
         self.reference(values, inputs)?;
         let roots = self.roots(values)?;
-        let mut buffers: Vec<Buffer> = roots.iter().map(|&v| Buffer::zeros(self[v].len())).collect();
-        let places: Vec<(Var, Place)> =
-            roots.iter().enumerate().map(|(i, &v)| (v, Place { slot: inputs.len() + i, offset: 0 })).collect();
-        let source = |op: &Op| match op {
-            Op::Input(slot) => Place { slot: *slot, offset: 0 },
-            _ => unreachable!("parameters were refused"),
-        };
-        let mut program = Program::compile("compute", self.graph(), &source, &places)?;
-        let slots: Vec<*mut f32> =
-            inputs.iter().map(|&x| input_ptr(x)).chain(buffers.iter_mut().map(Buffer::as_mut_ptr)).collect();
-        // SAFETY: the inputs have the staged shapes, every index was checked by the reference on
-        // the same inputs, and the results are written to buffers of their size.
-        unsafe { program.run(&slots) };
-        roots
-            .iter()
-            .zip(&buffers)
-            .map(|(&v, buffer)| {
-                let data: Vec<f32> = match self[v].dtype {
-                    crate::shape::DType::I32 => buffer.iter().map(|x| x.to_bits() as i32 as f32).collect(),
-                    _ => buffer.to_vec(),
-                };
-                Tensor::new(self[v].shape.clone(), data)
-            })
-            .collect()
+        let mut compiled = Computation::new(self, &roots, vec![])?;
+        compiled.run(inputs)?;
+        (0..roots.len()).map(|i| compiled.tensor(i)).collect()
+    }
+
+    /// Compiles the graph for these values, to be computed as often as one likes.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// use downhill::shape::DType;
+    /// let mut g = Stage::new();
+    /// let x = Value::from(g.input(0, &[3], DType::F32));
+    /// let y = square::stage(&mut g, x);
+    /// let ones = g.fill(1.0, &[3]);
+    /// let dx = square::grad(&mut g, x, Some(ones)).map(Value::Var).unwrap();
+    /// let mut both = g.compile(&[y, dx])?;
+    /// both.run(&Tensor::new([3], [1.0, 2.0, 3.0])?)?;
+    /// assert_eq!(both.data(0)?, [1.0, 4.0, 9.0]);
+    /// assert_eq!(both.data(1)?, [2.0, 4.0, 6.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When an operation on the way was refused, a value depends on a parameter or on random numbers or
+    /// has no elements, or the range of an index is not known.
+    pub fn compile(&self, values: &[Value]) -> Result<Computation> {
+        let roots = self.roots(values)?;
+        let slots = self.graph().nodes().iter().filter_map(|node| match node.op {
+            Op::Input(slot) => Some(slot + 1),
+            _ => None,
+        });
+        let bounds = index_bounds(self.graph(), roots.iter().copied(), slots.max().unwrap_or(0));
+        Computation::new(self, &roots, bounds.map_err(|message| refused(&message))?)
     }
 
     /// The same values by the f64 reference, without compiling anything.
@@ -65,23 +75,7 @@ impl Stage {
     /// As [`Stage::compute`].
     pub fn reference(&self, values: &[Value], inputs: &[Input<'_>]) -> Result<Vec<Vec<f64>>> {
         let roots = self.roots(values)?;
-        let live = self.graph().live(roots.iter().copied());
-        for (_, node) in self.graph().vars().filter(|(v, _)| live[v.0 as usize]) {
-            if node.is_empty() {
-                return Err(refused(&format!("the result of {} has no elements", node.name())));
-            }
-            match node.op {
-                Op::Input(slot) => match inputs.get(slot) {
-                    Some(x) if x.shape() == node.shape && x.dtype() == node.dtype => {}
-                    found => {
-                        let found = found.map_or("none was given".into(), |x| format!("{:?} was given", x.shape()));
-                        return Err(refused(&format!("input {slot} is {:?}, {found}", node.shape)));
-                    }
-                },
-                Op::Param(_) => return Err(refused("the value depends on a parameter of a model")),
-                _ => {}
-            }
-        }
+        check_inputs(&expected(self, &roots)?, &inputs)?;
         let source = |op: &Op| match op {
             Op::Input(slot) => match inputs[*slot] {
                 Input::Tensor(_, data) => data.iter().map(|&x| x as f64).collect(),
@@ -99,8 +93,4 @@ impl Stage {
         };
         values.iter().map(root).collect()
     }
-}
-
-fn refused(message: &str) -> Error {
-    Error::Shape { function: "graph".into(), message: message.into() }
 }

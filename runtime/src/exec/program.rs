@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use super::Buffer;
 use super::team::{Barrier, Team, threads};
@@ -9,7 +10,7 @@ use crate::codegen::matmul::{self, Level, Product};
 use crate::codegen::{Compiled, compile};
 use crate::error::Result;
 use crate::graph::{Graph, Op, Var};
-use crate::kernel::{Call, Plan, Spot, Work, plan};
+use crate::kernel::{Call, Description, Plan, Spot, Work, plan};
 
 /// Where a value lives that comes from outside or goes there: a pointer of the caller's, and an
 /// offset from it in elements.
@@ -32,6 +33,8 @@ pub(crate) struct Program {
     /// Elements of scratch memory that a kernel needs at most.
     scratch: usize,
     report: Report,
+    /// The lowest time of each kernel, while they are timed.
+    clock: Option<Vec<Duration>>,
 }
 
 /// The operands as one thread sees them: the same, but for scratch memory of its own.
@@ -66,7 +69,7 @@ enum Kernel {
 
 /// What is told of a program.
 struct Report {
-    lines: Vec<String>,
+    kernels: Vec<Description>,
     bytes: usize,
     flops: usize,
     unshared: usize,
@@ -94,6 +97,7 @@ impl Program {
             seats: Vec::new(),
             scratch: plan.scratch,
             report: Report::new(graph, &plan),
+            clock: None,
         };
         for call in plan.calls {
             let operands = program.spots.len();
@@ -124,8 +128,9 @@ impl Program {
     /// Every slot must point to memory that holds what was placed there at compilation, and
     /// nothing else may use the memory of outputs meanwhile. Index entries must be in range.
     pub(crate) unsafe fn run(&mut self, slots: &[*mut f32]) {
-        // Compilation has seen that the number of threads is known.
-        let threads = if self.steps.iter().any(|step| step.shared) { threads().unwrap_or(1) } else { 1 };
+        // Compilation has seen that the number of threads is known. What is timed runs on one.
+        let shared = self.clock.is_none() && self.steps.iter().any(|step| step.shared);
+        let threads = if shared { threads().unwrap_or(1) } else { 1 };
         while self.seats.len() < threads {
             let seat = self.seat();
             self.seats.push(seat);
@@ -136,6 +141,17 @@ impl Program {
                     *pointer = slots[place.slot].wrapping_add(place.offset + offset).cast();
                 }
             }
+        }
+        if let Some(times) = &mut self.clock {
+            let mut before = Instant::now();
+            for (time, step) in times.iter_mut().zip(&self.steps) {
+                // SAFETY: as below.
+                unsafe { step.kernel.run(0..step.kernel.units(), &self.seats[0].pointers[step.operands..]) };
+                let now = Instant::now();
+                *time = (*time).min(now - before);
+                before = now;
+            }
+            return;
         }
         let program = &*self;
         // SAFETY: the plan gave every operand a place that covers what the kernels reach, the caller
@@ -186,20 +202,39 @@ impl Program {
         Seat { pointers: self.spots.iter().map(pointer).collect(), scratch }
     }
 
+    /// Times the kernels of all runs from now on.
+    pub(crate) fn start_clock(&mut self) {
+        self.clock = Some(vec![Duration::MAX; self.steps.len()]);
+    }
+
+    /// Ends that, and gives the lowest time of each kernel.
+    pub(crate) fn stop_clock(&mut self) -> Vec<Duration> {
+        self.clock.take().unwrap_or_default()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the kernels are.
+    pub(crate) fn kernels(&self) -> &[Description] {
+        &self.report.kernels
+    }
+
     /// What the kernels are, and what they read, write and compute.
     pub(crate) fn explain(&self) -> String {
-        let Report { lines, bytes, flops, unshared } = &self.report;
+        let Report { kernels, bytes, flops, unshared } = &self.report;
         let mut text = String::new();
         let arena = 4 * self.arena.len();
         let _ = writeln!(
             text,
             "{}: {} kernels, {flops} flops, {bytes} bytes moved; arena {arena} bytes ({} without sharing)",
             self.name,
-            lines.len(),
+            kernels.len(),
             4 * unshared
         );
-        for (i, line) in lines.iter().enumerate() {
-            let _ = writeln!(text, "{i:>4}  {line}");
+        for (i, kernel) in kernels.iter().enumerate() {
+            let _ = writeln!(text, "{i:>4}  {kernel}");
         }
         text
     }
@@ -218,7 +253,7 @@ fn arena(plan: &Plan) -> Buffer {
 impl Report {
     fn new(graph: &Graph, plan: &Plan) -> Report {
         Report {
-            lines: plan.calls.iter().map(|call| call.describe(graph)).collect(),
+            kernels: plan.calls.iter().map(|call| call.describe(graph)).collect(),
             bytes: plan.calls.iter().map(Call::bytes).sum(),
             flops: plan.calls.iter().map(Call::flops).sum(),
             unshared: plan.unshared,

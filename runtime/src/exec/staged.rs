@@ -155,7 +155,11 @@ fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, inputs: usize) -> Res
 
 /// For each input, the number of rows that its entries may name. An index that is computed must be
 /// below its bound for every input, which is known for `iota` alone.
-fn index_bounds(graph: &Graph, roots: impl Iterator<Item = Var>, inputs: usize) -> Result<Vec<Option<usize>>, String> {
+pub(super) fn index_bounds(
+    graph: &Graph,
+    roots: impl Iterator<Item = Var>,
+    inputs: usize,
+) -> Result<Vec<Option<usize>>, String> {
     let live = graph.live(roots);
     let mut bounds: Vec<Option<usize>> = vec![None; inputs];
     for (v, node) in graph.vars().filter(|(v, _)| live[v.index()]) {
@@ -183,19 +187,23 @@ fn index_bounds(graph: &Graph, roots: impl Iterator<Item = Var>, inputs: usize) 
 
 /// Refuses entries of index inputs that name no row.
 pub(super) fn check_bounds<N>(f: &Function<N>, inputs: &impl Inputs, bounds: &[Option<usize>]) -> Result<()> {
+    check_rows(f.name, &|i| f.inputs[i].into(), inputs, bounds)
+}
+
+/// The same for a function and inputs of these names.
+pub(super) fn check_rows(
+    function: &'static str,
+    name: &dyn Fn(usize) -> String,
+    inputs: &impl Inputs,
+    bounds: &[Option<usize>],
+) -> Result<()> {
     for (i, bound) in bounds.iter().enumerate() {
         let (Some(rows), Input::Index(_, entries)) = (*bound, inputs.input(i)) else { continue };
         // One pass without a branch for each entry; the culprit is looked for only if there is one.
         let worst = entries.iter().fold(0, |worst, &entry| worst.max(entry as u32));
         if worst as usize >= rows && !entries.is_empty() {
             let position = entries.iter().position(|&entry| entry as u32 as usize >= rows).unwrap_or(0);
-            return Err(Error::IndexRange {
-                function: f.name,
-                input: f.inputs[i].into(),
-                position,
-                value: entries[position],
-                rows,
-            });
+            return Err(Error::IndexRange { function, input: name(i), position, value: entries[position], rows });
         }
     }
     Ok(())

@@ -219,15 +219,7 @@ impl<N: Network> Step<N> {
     ///
     /// When the inputs do not fit the signature or an index is out of range.
     pub fn differentiate(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
-        self.check_model(model)?;
-        let found = self.variants.iter().position(|v| v.signature.fits(&inputs));
-        let i = match found {
-            Some(i) => i,
-            None => {
-                self.variants.push(compile_loss(model, &self.function, &inputs, &self.update.assigned)?);
-                self.variants.len() - 1
-            }
-        };
+        let i = self.variant(model, &inputs)?;
         let variant = &mut self.variants[i];
         staged::check_bounds(&self.function, &inputs, &variant.bounds)?;
         let words = [self.seed, self.runs].map(|word| (word ^ word >> 32) as u32);
@@ -243,6 +235,21 @@ impl<N: Network> Step<N> {
         // parameters, loss and gradients have the layout it was compiled for.
         unsafe { variant.program.run(&self.slots) };
         Ok(self.loss[0])
+    }
+
+    /// The number of the variant for these inputs, compiled if it is not there yet.
+    pub(super) fn variant(&mut self, model: &Model<N>, inputs: &impl Inputs) -> Result<usize> {
+        self.check_model(model)?;
+        if let Some(i) = self.variants.iter().position(|v| v.signature.fits(inputs)) {
+            return Ok(i);
+        }
+        self.variants.push(compile_loss(model, &self.function, inputs, &self.update.assigned)?);
+        Ok(self.variants.len() - 1)
+    }
+
+    /// The programs that a run of a variant runs.
+    pub(super) fn programs(&mut self, variant: usize) -> impl Iterator<Item = &mut Program> {
+        std::iter::once(&mut self.variants[variant].program).chain(self.update.programs())
     }
 
     /// The gradient of a parameter at the last run, before it was clipped; zeros where the parameter
@@ -279,7 +286,26 @@ impl<N: Network> Step<N> {
         self.steps
     }
 
-    /// The kernels of the compiled programs: what was fused, bytes, flops.
+    /// The kernels of the compiled programs: what was fused, bytes, flops, and why a kernel is not a part
+    /// of the one that computes its latest argument.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    ///
+    /// #[network(sequential, loss = mse)]
+    /// struct Net {
+    ///     line: Linear<4, 2>,
+    ///     act: Tanh,
+    /// }
+    ///
+    /// let mut model = Net::init(0);
+    /// let mut step = Step::new(&model, Net::loss, Sgd::new(0.1))?;
+    /// let (x, y) = (Tensor::new([3, 4], vec![0.5; 12])?, Tensor::new([3, 2], vec![0.0; 6])?);
+    /// step.run(&mut model, (&x, &y))?;
+    /// let activation = step.explain().lines().find(|line| line.contains("tanh")).unwrap().to_owned();
+    /// assert!(activation.ends_with("(not in 0, which is no loop)"), "kernel 0 is the product: {activation}");
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
     pub fn explain(&self) -> String {
         let mut text = String::new();
         for variant in &self.variants {

@@ -119,6 +119,11 @@ impl Update {
         self.last_norm
     }
 
+    /// The programs in the order in which they run.
+    pub(super) fn programs(&mut self) -> impl Iterator<Item = &mut Program> {
+        self.norm.iter_mut().map(|(_, _, program)| program).chain(std::iter::once(&mut self.program))
+    }
+
     pub(super) fn explain(&self) -> String {
         self.norm.as_ref().map(|(_, _, program)| program.explain()).unwrap_or_default() + &self.program.explain()
     }

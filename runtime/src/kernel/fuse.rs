@@ -10,6 +10,7 @@ use std::collections::HashSet;
 
 use super::access::{Access, access, dense, is_view, reshaped, shown};
 use super::place::Layout;
+use super::refusal::Refusal;
 use super::{Home, Operand};
 use crate::graph::{Graph, Op, Var};
 use crate::ops::elementwise::{Binary, Unary};
@@ -37,6 +38,8 @@ pub(super) struct Group {
     /// How many loops are around the row; open until a reduction of rows joins.
     pub(super) split: Option<usize>,
     pub(super) members: Vec<(Var, Placement)>,
+    /// The kernel of an argument that its first member could not join, and why.
+    pub(super) refused: Option<(usize, Refusal)>,
     /// Nodes of another scope are computed at another time.
     scope: u32,
     /// Values in memory that are read, with their strides where they are read for every element.
@@ -264,14 +267,17 @@ impl<'a> Fusion<'a> {
         self.bases(v, &mut bases);
         let first = bases.iter().filter_map(|b| self.item_of[b.index()]).max().unwrap_or(0);
         let given = bases.iter().all(|b| self.item_of[b.index()].is_none());
+        let mut refused = (!given).then_some((first, Refusal::Alone));
         for index in first..self.items.len() {
             let Item::Group(group) = &self.items[index] else { continue };
-            if group.scope != self.graph[v].scope {
+            let related = bases.iter().any(|b| group.bases.contains(b) || self.item_of[b.index()] == Some(index));
+            if !related && !given {
                 continue;
             }
-            let related = bases.iter().any(|b| group.bases.contains(b) || self.item_of[b.index()] == Some(index));
-            if (related || given) && self.join(v, index) {
-                return;
+            match if group.scope == self.graph[v].scope { self.join(v, index) } else { Err(Refusal::Scope) } {
+                Ok(()) => return,
+                Err(why) if !given && index == first => refused = Some((first, why)),
+                Err(_) => {}
             }
         }
         let shape = match self.graph[v].op {
@@ -286,24 +292,24 @@ impl<'a> Fusion<'a> {
             space,
             split: None,
             members: Vec::new(),
+            refused,
             scope: self.graph[v].scope,
             bases: HashSet::new(),
             strides: Vec::new(),
         };
         self.items.push(Item::Group(group));
         let joined = self.join(v, self.items.len() - 1);
-        debug_assert!(joined, "a node fits a kernel of its own shape: {:?}", self.graph[v]);
+        debug_assert!(joined.is_ok(), "a node fits a kernel of its own shape: {:?}", self.graph[v]);
     }
 
     /// Puts `v` into a group if it can be computed there.
-    fn join(&mut self, v: Var, index: usize) -> bool {
-        let Item::Group(group) = &self.items[index] else { return false };
+    fn join(&mut self, v: Var, index: usize) -> Result<(), Refusal> {
+        let Item::Group(group) = &self.items[index] else { return Err(Refusal::Alone) };
         let mut reading = Reading { group, index, full: true, bases: Vec::new(), strides: Vec::new() };
-        let found = match self.graph[v].op {
-            Op::Reduce(..) => self.reduction(v, &mut reading),
-            _ => self.elementwise(v, &mut reading),
+        let (placement, split) = match self.graph[v].op {
+            Op::Reduce(..) => self.reduction(v, &mut reading)?,
+            _ => self.elementwise(v, &mut reading)?,
         };
-        let Some((placement, split)) = found else { return false };
         let (bases, strides) = (reading.bases, reading.strides);
         self.stored.extend(&bases);
         self.item_of[v.index()] = Some(index);
@@ -313,10 +319,10 @@ impl<'a> Fusion<'a> {
             group.strides.extend(strides);
             group.members.push((v, placement));
         }
-        true
+        Ok(())
     }
 
-    fn elementwise(&self, v: Var, r: &mut Reading<'_>) -> Option<(Placement, Option<usize>)> {
+    fn elementwise(&self, v: Var, r: &mut Reading<'_>) -> Result<(Placement, Option<usize>), Refusal> {
         let group = r.group;
         let len = self.graph[v].len();
         let rows = group.split.map(|k| group.space[..k].iter().product::<usize>());
@@ -326,87 +332,87 @@ impl<'a> Fusion<'a> {
             r.full = false;
             Placement::Row
         } else {
-            return None;
+            return Err(Refusal::Loops);
         };
-        let fits = self.readable_args(v, r) && group.split.is_none_or(|k| r.rows_are_runs(k));
-        fits.then_some((placement, group.split))
+        self.readable_args(v, r)?;
+        let fits = group.split.is_none_or(|k| r.rows_are_runs(k));
+        fits.then_some((placement, group.split)).ok_or(Refusal::Steps)
     }
 
-    fn reduction(&self, v: Var, r: &mut Reading<'_>) -> Option<(Placement, Option<usize>)> {
+    fn reduction(&self, v: Var, r: &mut Reading<'_>) -> Result<(Placement, Option<usize>), Refusal> {
         let (group, arg) = (r.group, self.graph[v].args[0]);
         let shape = &self.graph[arg].shape;
         let len = self.graph[arg].len();
         let out = dense(&self.graph[v].shape);
         let outer = group.split.map(|k| &group.space[..k]);
         if len == group.space.iter().product::<usize>() {
-            if !self.readable(arg, shape, r) {
-                return None;
-            }
-            let strides = reshaped(shape, &out, &group.space)?;
+            self.readable(arg, shape, r)?;
+            let strides = reshaped(shape, &out, &group.space).ok_or(Refusal::Order)?;
             let rank = group.space.len();
             let split = group
                 .split
                 .or_else(|| (0..rank).find(|&k| (k > 0 || rank == 1) && is_row_place(&strides, &group.space, k)));
             if let Some(k) = split.filter(|&k| is_row_place(&strides, &group.space, k) && r.rows_are_runs(k)) {
-                return Some((Placement::Fold, Some(k)));
+                return Ok((Placement::Fold, Some(k)));
             }
             r.strides.push(strides.clone());
             let fits = group.split.is_none_or(|k| r.rows_are_runs(k));
-            return fits.then_some((Placement::Sink(strides, false), group.split));
+            return fits.then_some((Placement::Sink(strides, false), group.split)).ok_or(Refusal::Steps);
         }
-        if outer.map(|outer| outer.iter().product()) == Some(len) {
+        if let Some(outer) = outer.filter(|outer| outer.iter().product::<usize>() == len) {
             r.full = false;
-            let mut strides = reshaped(shape, &out, outer?)?;
+            let mut strides = reshaped(shape, &out, outer).ok_or(Refusal::Order)?;
             strides.resize(group.space.len(), 0);
-            return self.readable(arg, shape, r).then_some((Placement::Sink(strides, true), group.split));
+            self.readable(arg, shape, r)?;
+            return Ok((Placement::Sink(strides, true), group.split));
         }
-        None
+        Err(Refusal::Loops)
     }
 
-    fn readable_args(&self, v: Var, r: &mut Reading<'_>) -> bool {
+    fn readable_args(&self, v: Var, r: &mut Reading<'_>) -> Result<(), Refusal> {
         if let Op::Random(_) = self.graph[v].op {
             // The seed is the same for every element, under any shape.
             r.bases.push(self.graph[v].args[0]);
-            return true;
+            return Ok(());
         }
         if self.layout.is_copied(v) {
             let (reads, shape) = self.reads(v);
-            return reads.iter().all(|a| self.reachable(a, &shape, r));
+            return reads.iter().try_for_each(|a| self.reachable(a, &shape, r));
         }
         let node = &self.graph[v];
-        node.args.iter().all(|&arg| self.readable(arg, &node.shape, r))
+        node.args.iter().try_for_each(|&arg| self.readable(arg, &node.shape, r))
     }
 
     /// Whether the group can read `v` under `shape`.
-    fn readable(&self, v: Var, shape: &[usize], r: &mut Reading<'_>) -> bool {
+    fn readable(&self, v: Var, shape: &[usize], r: &mut Reading<'_>) -> Result<(), Refusal> {
         if self.inline[v.index()] { self.readable_args(v, r) } else { self.reachable(&self.access(v), shape, r) }
     }
 
-    fn reachable(&self, a: &Access, shape: &[usize], r: &mut Reading<'_>) -> bool {
+    fn reachable(&self, a: &Access, shape: &[usize], r: &mut Reading<'_>) -> Result<(), Refusal> {
         if let Op::Const(_) = self.graph[a.base].op {
-            return true;
+            return Ok(());
         }
         let (space, split) = (&r.group.space, r.group.split.unwrap_or(r.group.space.len()));
         let target = if r.full { &space[..] } else { &space[..split] };
-        let Some(strides) = reshaped(shape, &a.strides, target) else { return false };
+        let strides = reshaped(shape, &a.strides, target).ok_or(Refusal::Order)?;
         match self.item_of[a.base.index()] {
             Some(index) if index == r.index => {
                 let member = r.group.members.iter().find(|(m, _)| *m == a.base);
-                a.offset == 0
-                    && match member {
-                        Some((_, Placement::Full)) => r.full && strides == dense(space),
-                        Some((_, Placement::Row | Placement::Fold)) if r.full => is_row_place(&strides, space, split),
-                        Some((_, Placement::Row | Placement::Fold)) => strides == dense(target),
-                        _ => false,
-                    }
+                let in_place = match member {
+                    Some((_, Placement::Full)) => r.full && strides == dense(space),
+                    Some((_, Placement::Row | Placement::Fold)) if r.full => is_row_place(&strides, space, split),
+                    Some((_, Placement::Row | Placement::Fold)) => strides == dense(target),
+                    Some((_, Placement::Sink(..))) | None => return Err(Refusal::Incomplete),
+                };
+                if a.offset == 0 && in_place { Ok(()) } else { Err(Refusal::Order) }
             }
-            Some(index) if index > r.index => false,
+            Some(index) if index > r.index => Err(Refusal::Incomplete),
             _ => {
                 r.bases.push(a.base);
                 if r.full {
                     r.strides.push(strides);
                 }
-                true
+                Ok(())
             }
         }
     }

@@ -383,6 +383,7 @@ impl Lowering<'_> {
             work: Work::Loop(kernel),
             operands: self.operands.into_iter().map(|(operand, _)| operand).collect(),
             nodes: self.group.members.iter().map(|(v, _)| *v).collect(),
+            refused: None,
         }
     }
 }
@@ -463,7 +464,7 @@ pub(super) fn copy(
         kernel.operands.push(vec![0; kernel.outer.len()]);
         operands.push(Operand { home: to, offset: 0 });
     }
-    Call { work: Work::Loop(kernel), operands, nodes: vec![v] }
+    Call { work: Work::Loop(kernel), operands, nodes: vec![v], refused: None }
 }
 
 fn walk(strides: &[isize]) -> Walk {

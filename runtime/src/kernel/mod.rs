@@ -7,16 +7,20 @@
 
 mod access;
 mod contract;
+mod describe;
 mod fuse;
 mod lower;
 mod parts;
 mod place;
 mod plan;
+mod refusal;
 
+pub(crate) use describe::Description;
 pub(crate) use plan::{Plan, Spot, plan};
+pub(crate) use refusal::Refusal;
 
 use crate::codegen::strip::{Effect, Inst, Strip};
-use crate::graph::{Graph, Var};
+use crate::graph::Var;
 
 /// A loop nest: loops around a row, and a few passes over each row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -123,6 +127,8 @@ pub(crate) struct Call {
     pub(crate) operands: Vec<Operand>,
     /// The nodes that it computes, for people to read.
     pub(crate) nodes: Vec<Var>,
+    /// The kernel of an argument that it could not be a part of, and why.
+    pub(crate) refused: Option<(usize, Refusal)>,
 }
 
 impl Call {
@@ -175,29 +181,6 @@ impl Call {
         const LONG: usize = 4000;
         // About 32 operations or 16 bytes a nanosecond on one core.
         self.flops() / 32 + self.bytes() / 16 > LONG
-    }
-
-    /// One line for people: what is computed over which sizes.
-    pub(crate) fn describe(&self, graph: &Graph) -> String {
-        let names: Vec<String> = self.nodes.iter().map(|&v| graph[v].name()).collect();
-        let (kind, sizes) = match &self.work {
-            Work::Loop(kernel) => {
-                let mut sizes: Vec<String> = kernel.outer.iter().map(usize::to_string).collect();
-                sizes.push(kernel.row.to_string());
-                (
-                    format!("loop, {} passes", kernel.passes.iter().filter(|p| !p.each.is_empty()).count()),
-                    sizes.join(" x "),
-                )
-            }
-            Work::MatMul(p) => {
-                let batch: String = p.batch.iter().map(|(size, _)| format!("{size} x ")).collect();
-                let k = p.work() / (p.m * p.n).max(1);
-                ("matmul".into(), format!("{batch}{} x {k} x {}", p.m, p.n))
-            }
-            Work::Gather { count, width } => ("gather".into(), format!("{count} x {width}")),
-            Work::ScatterAdd { count, width, .. } => ("scatter".into(), format!("{count} x {width}")),
-        };
-        format!("{:<16} {:<20} {:>10} bytes {:>12} flops  {}", kind, sizes, self.bytes(), self.flops(), names.join(" "))
     }
 }
 

@@ -78,5 +78,5 @@ fn add_up(operands: [Operand; 2], parts: usize, len: usize, op: Reduce) -> Call 
         ..LoopKernel::default()
     };
     let nodes = if let Home::Value(sum) = operands[1].home { vec![sum] } else { vec![] };
-    Call { work: Work::Loop(kernel), operands: operands.to_vec(), nodes }
+    Call { work: Work::Loop(kernel), operands: operands.to_vec(), nodes, refused: None }
 }

@@ -49,16 +49,20 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     let mut lens: HashMap<Home, usize> = HashMap::new();
     let mut calls = Vec::new();
     let (mut rooms, mut sums) = (Vec::new(), Vec::new());
+    // The last call of each item.
+    let mut last: Vec<usize> = Vec::new();
     for (index, item) in fusion.items.iter().enumerate() {
         match item {
             Item::Group(group) => {
-                let mut call = lower::lower(&fusion, index, group, &mut rooms);
+                let refused = group.refused.map(|(item, why)| (last[item], why));
+                let mut call = Call { refused, ..lower::lower(&fusion, index, group, &mut rooms) };
                 let behind = parts::cut(&mut call, &mut sums);
                 calls.push(call);
                 calls.extend(behind);
             }
             Item::Alone(v) => alone(&fusion, *v, &mut calls, &mut rooms)?,
         }
+        last.push(calls.len() - 1);
     }
     for (i, &(v, place)) in outputs.iter().enumerate() {
         // A result that is computed, or shows one in the same order, is written to its place.
@@ -111,7 +115,8 @@ fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>, rooms: &mut Vec<usi
     let mut push = |work: Work, args: &[Var]| {
         let operands = args.iter().chain([&v]).map(operand).collect();
         let whole = fusion.layout.within(v).map(|(whole, _)| whole);
-        calls.push(Call { work, operands, nodes: [v].into_iter().chain(whole).collect() });
+        let nodes = [v].into_iter().chain(whole).collect();
+        calls.push(Call { work, operands, nodes, refused: None });
     };
     match &node.op {
         Op::MatMul(..) | Op::Contract(_) => {

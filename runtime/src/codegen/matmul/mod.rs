@@ -9,6 +9,7 @@ mod blocking;
 mod dots;
 #[cfg(target_arch = "x86_64")]
 mod pack;
+mod peak;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod simd;
@@ -16,6 +17,8 @@ mod simd;
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+
+pub(crate) use peak::peak;
 
 use std::ops::Range;
 use std::sync::OnceLock;

@@ -1,0 +1,81 @@
+//! How fast the machine multiplies and adds: what kernels are measured against.
+
+use super::{Cache, Level};
+use crate::error::Result;
+
+/// Work without any use, and its floating-point operations.
+pub(crate) type Work = (usize, Box<dyn FnMut()>);
+
+/// Multiply-adds at the highest rate of one thread: with the widest vectors that the machine has, in
+/// registers alone, or in a small product where there is no such code.
+pub(crate) fn peak() -> Result<Work> {
+    match Level::best() {
+        #[cfg(target_arch = "x86_64")]
+        level @ (Level::Avx2 | Level::Avx512) => chains(level),
+        level => product(level),
+    }
+}
+
+/// A product that stays in the first cache, many times.
+fn product(level: Level) -> Result<Work> {
+    const N: usize = 48;
+    const TIMES: usize = 100;
+    let strides = [[N as isize, 1]; 3];
+    let matmul =
+        crate::kernel::MatMul { m: N, n: N, k: N, strides, batch: vec![(TIMES, [0; 3])], ..Default::default() };
+    let products = super::compile(&[&matmul], level)?;
+    let (a, mut c) = (vec![0.0; N * N], vec![0.0; N * N]);
+    let mut scratch = vec![0.0; super::scratch(&matmul, level)];
+    let run = move || {
+        for product in &products {
+            // SAFETY: the matrices and the scratch memory are as large as the product says.
+            unsafe { product.run(0..product.units(), a.as_ptr(), a.as_ptr(), c.as_mut_ptr(), scratch.as_mut_ptr()) };
+        }
+    };
+    Ok((TIMES * 2 * N * N * N, Box::new(run)))
+}
+
+/// Multiply-adds that do not wait for each other.
+#[cfg(target_arch = "x86_64")]
+fn chains(level: Level) -> Result<Work> {
+    const TURNS: usize = 50_000;
+    static KNOWN: Cache<Level> = Cache::new();
+    let compiled = KNOWN.compile(&[&level], |&level| machine_code(level))?;
+    let lanes = if level == Level::Avx512 { 16 } else { 8 };
+    let run = move || {
+        for code in &compiled {
+            // SAFETY: the code was written as a function of this signature, and lives as long as
+            // `compiled`; it touches no memory.
+            unsafe {
+                let run: unsafe extern "sysv64" fn(usize) = std::mem::transmute(code.address());
+                run(TURNS);
+            }
+        }
+    };
+    Ok((TURNS * 2 * CHAINS * lanes, Box::new(run)))
+}
+
+/// Multiply-adds under way at a time: two units with five cycles each need ten.
+#[cfg(target_arch = "x86_64")]
+const CHAINS: usize = 12;
+
+/// A function that makes so many turns of one multiply-add for each chain.
+#[cfg(target_arch = "x86_64")]
+fn machine_code(level: Level) -> Result<Vec<u8>> {
+    use iced_x86::code_asm::registers::rdi;
+    let emit = || {
+        let mut simd = super::simd::Simd::new(level)?;
+        (0..CHAINS + 2).try_for_each(|r| simd.zero(r))?;
+        let top = simd.here()?;
+        (0..CHAINS).try_for_each(|r| simd.fma(r, CHAINS, CHAINS + 1))?;
+        simd.code.dec(rdi)?;
+        simd.code.jne(top)?;
+        simd.code.vzeroupper()?;
+        simd.code.ret()?;
+        simd.code.assemble(0)
+    };
+    emit().map_err(|error: iced_x86::IcedError| crate::error::Error::Compile {
+        what: "chains of multiply-adds".into(),
+        message: error.to_string(),
+    })
+}

@@ -1,0 +1,33 @@
+//! Why a node is not computed in the kernel of its argument.
+
+use std::fmt;
+
+/// What stood against a fusion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The kernel is no loop nest.
+    Alone,
+    /// It is computed at another time.
+    Scope,
+    /// The node has other sizes.
+    Loops,
+    /// An argument is read in an order in which the kernel does not have it.
+    Order,
+    /// An argument is read in steps along a row that are not equal.
+    Steps,
+    /// An argument is complete only when the kernel is done.
+    Incomplete,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::Alone => "which is no loop",
+            Refusal::Scope => "which is computed at another time",
+            Refusal::Loops => "which has other loops",
+            Refusal::Order => "which has an argument in another order",
+            Refusal::Steps => "where a row is not read in equal steps",
+            Refusal::Incomplete => "which completes an argument only at its end",
+        })
+    }
+}
