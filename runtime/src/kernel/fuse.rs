@@ -44,7 +44,7 @@ pub(super) struct Group {
     scope: u32,
     /// Values in memory that are read, with their strides where they are read for every element.
     bases: HashSet<Var>,
-    strides: Vec<Vec<isize>>,
+    pub(super) strides: Vec<Vec<isize>>,
 }
 
 /// A kernel before it is lowered.

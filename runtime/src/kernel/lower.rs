@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::access::{Access, dense, reshaped};
 use super::fuse::{Fusion, Group, Placement};
+use super::loops::{Loops, row_axis};
 use super::{Call, Home, LoopKernel, Operand, Pass, Work};
 use crate::codegen::strip::{Effect, Inst, Kind, Op2, Reg, Strip, Walk};
 use crate::graph::{Node, Op, Var};
@@ -21,6 +22,8 @@ struct Lowering<'a> {
     group: &'a Group,
     /// The number of the kernel.
     index: usize,
+    /// The axis of the space that vectors go along.
+    row: usize,
     /// The pass in which a value for every element is computed, or before which one a row is known.
     level: HashMap<Var, usize>,
     /// The number of a value that is one a row.
@@ -41,6 +44,7 @@ pub(super) fn lower(fusion: &Fusion<'_>, index: usize, group: &Group, scratch: &
         fusion,
         group,
         index,
+        row: row_axis(&group.space, group.split, &group.strides),
         level: HashMap::new(),
         scalar: HashMap::new(),
         kept: BTreeSet::new(),
@@ -140,7 +144,7 @@ impl Lowering<'_> {
 
     /// The operand that reads or writes `home` with these strides over the space.
     fn operand(&mut self, home: Home, offset: usize, strides: Vec<isize>) -> (usize, Walk) {
-        let walk = walk(&strides);
+        let walk = walk(strides[self.row]);
         let operand = (Operand { home, offset }, strides);
         let at = self.operands.iter().position(|o| *o == operand).unwrap_or_else(|| {
             self.operands.push(operand);
@@ -187,7 +191,7 @@ impl Lowering<'_> {
                     self.accumulate(v, strides, reg, &mut strip);
                 }
                 // Rows that were folded in the pass before are added up in memory.
-                Placement::Sink(strides, false) if self.level[&v] + 1 == level && strides.last() == Some(&0) => {
+                Placement::Sink(strides, false) if self.level[&v] + 1 == level && strides[self.row] == 0 => {
                     let reg = self.read_scalar(v, &mut strip);
                     self.accumulate(v, strides, reg, &mut strip);
                 }
@@ -244,7 +248,7 @@ impl Lowering<'_> {
                 }
                 Placement::Fold if self.level[&v] == level + 1 => self.fold(v, self.scalar[&v], &mut strip),
                 Placement::Sink(strides, false) if self.level[&v] == level => {
-                    if strides.last() == Some(&0) {
+                    if strides[self.row] == 0 {
                         let scalar = self.scalars;
                         self.scalars += 1;
                         self.scalar.insert(v, scalar);
@@ -370,7 +374,7 @@ impl Lowering<'_> {
     fn finish(self) -> Call {
         let space = &self.group.space;
         let strides: Vec<&[isize]> = self.operands.iter().map(|(_, s)| s.as_slice()).collect();
-        let loops = Loops::new(space, self.group.split, &strides);
+        let loops = Loops::new(space, self.group.split, self.row, &strides);
         let kernel = LoopKernel {
             outer: loops.outer(),
             row: loops.row(),
@@ -385,39 +389,6 @@ impl Lowering<'_> {
             nodes: self.group.members.iter().map(|(v, _)| *v).collect(),
             refused: None,
         }
-    }
-}
-
-/// The loops of a space, where those that all operands run through in equal steps are one.
-struct Loops {
-    /// The size of each loop and the innermost axis of those merged in it, the row first.
-    merged: Vec<(usize, usize)>,
-}
-
-impl Loops {
-    /// No loop reaches across `split`, the number of axes around the row.
-    fn new(space: &[usize], split: Option<usize>, operands: &[&[isize]]) -> Loops {
-        let mut merged: Vec<(usize, usize)> = Vec::new();
-        for i in (0..space.len()).rev() {
-            let joins = || split != Some(i + 1) && operands.iter().all(|s| s[i] == s[i + 1] * space[i + 1] as isize);
-            match merged.last_mut() {
-                Some((size, _)) if joins() => *size *= space[i],
-                _ => merged.push((space[i], i)),
-            }
-        }
-        Loops { merged }
-    }
-
-    fn row(&self) -> usize {
-        self.merged[0].0
-    }
-
-    fn outer(&self) -> Vec<usize> {
-        self.merged[1..].iter().rev().map(|(size, _)| *size).collect()
-    }
-
-    fn strides(&self, over_space: &[isize]) -> Vec<isize> {
-        self.merged[1..].iter().rev().map(|(_, axis)| over_space[*axis]).collect()
     }
 }
 
@@ -438,6 +409,7 @@ pub(super) fn copy(
     if space.is_empty() {
         (space, from, into) = (vec![1], vec![0], vec![0]);
     }
+    let row = row_axis(&space, None, &[from.clone(), into.clone()]);
     let mut strip = Strip::default();
     let mut operands = vec![Operand { home: to, offset }];
     let mut strides = vec![into.as_slice()];
@@ -446,11 +418,11 @@ pub(super) fn copy(
         _ => {
             operands.push(fusion.operand(&a));
             strides.push(&from);
-            strip.push(Inst::Load(1, walk(&from), Kind::Int), Kind::Int)
+            strip.push(Inst::Load(1, walk(from[row]), Kind::Int), Kind::Int)
         }
     };
-    strip.effect(Effect::Store(0, walk(&into), reg));
-    let loops = Loops::new(&space, None, &strides);
+    strip.effect(Effect::Store(0, walk(into[row]), reg));
+    let loops = Loops::new(&space, None, row, &strides);
     // The fill starts at the operand, so the window of a filled value is an operand of its own.
     let mut kernel = LoopKernel {
         outer: loops.outer(),
@@ -467,11 +439,11 @@ pub(super) fn copy(
     Call { work: Work::Loop(kernel), operands, nodes: vec![v], refused: None }
 }
 
-fn walk(strides: &[isize]) -> Walk {
-    match strides.last() {
-        None | Some(0) => Walk::Fixed,
-        Some(1) => Walk::Contiguous,
-        Some(&s) => Walk::Strided(s),
+fn walk(stride: isize) -> Walk {
+    match stride {
+        0 => Walk::Fixed,
+        1 => Walk::Contiguous,
+        stride => Walk::Strided(stride),
     }
 }
 

@@ -9,6 +9,7 @@ mod access;
 mod contract;
 mod describe;
 mod fuse;
+mod loops;
 mod lower;
 mod parts;
 mod place;
