@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::Buffer;
-use crate::codegen::matmul::{self, Level, Product};
-use crate::codegen::{Compiled, compile};
+use crate::codegen::matmul::{self, Product};
+use crate::codegen::{CompiledLoop, Level, compile};
 use crate::error::Result;
 use crate::graph::{Graph, Op, Var};
 use crate::kernel::{Call, Plan, Spot, Work, plan};
@@ -42,7 +42,7 @@ struct Step {
 }
 
 enum Kernel {
-    Loop(Compiled),
+    Loop(CompiledLoop),
     MatMul(Product),
     Gather { count: usize, width: usize },
     ScatterAdd { count: usize, width: usize, rows: usize },
@@ -66,7 +66,7 @@ impl Program {
     ) -> Result<Program> {
         let plan = plan(graph, source, outputs)?;
         let loops: Vec<_> = plan.calls.iter().filter_map(Call::loop_kernel).collect();
-        let mut compiled = compile(&loops)?.into_iter();
+        let mut compiled = compile(&loops, Level::current()?)?.into_iter();
         let products: Vec<_> = plan.calls.iter().filter_map(Call::matmul).collect();
         let mut products = matmul::compile(&products, Level::current()?)?.into_iter();
         let mut arena = arena(&plan);

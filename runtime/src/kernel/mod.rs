@@ -11,7 +11,7 @@ mod plan;
 
 pub(crate) use plan::{Plan, Spot, plan};
 
-use crate::codegen::strip::{Effect, Inst, Strip};
+use crate::codegen::strip::{Effect, Inst, Strip, Walk};
 use crate::graph::{Graph, Var};
 
 /// A loop nest: loops around a row, and a few passes over each row.
@@ -174,11 +174,50 @@ fn folds(strip: &Strip) -> usize {
 }
 
 impl LoopKernel {
+    /// The turns of the outermost loop, or the elements of the row if there is no loop around it: what a
+    /// call may run a range of.
+    pub(crate) fn turns(&self) -> usize {
+        self.outer.first().copied().unwrap_or(self.row)
+    }
+
+    /// Whether parts of the turns may run at the same time: the operands of which each part then needs
+    /// memory of its own, which are rooms for a row. None if all turns must run after one another, because
+    /// they add to the same elements, or something is filled before them.
+    pub(crate) fn split(&self) -> Option<Vec<usize>> {
+        let around = !self.outer.is_empty();
+        let mut rooms = Vec::new();
+        for pass in &self.passes {
+            if !around && !pass.once.is_empty() {
+                return None;
+            }
+            for effect in pass.once.effects().iter().chain(pass.each.effects()) {
+                let (operand, walk, adds) = match *effect {
+                    Effect::Store(operand, walk, _) => (operand, walk, false),
+                    Effect::Accumulate(operand, walk, ..) => (operand, walk, true),
+                    Effect::Fold(..) if !around => return None,
+                    Effect::Fold(..) | Effect::Define(..) => continue,
+                };
+                let moves = match self.operands[operand].first() {
+                    Some(&stride) => stride != 0,
+                    None => walk != Walk::Fixed,
+                };
+                match (moves, adds) {
+                    (true, _) => {}
+                    (false, false) if around => rooms.push(operand),
+                    _ => return None,
+                }
+            }
+        }
+        rooms.sort_unstable();
+        rooms.dedup();
+        self.fills.is_empty().then_some(rooms)
+    }
+
     /// How many elements of an operand are touched.
     fn extent(&self, operand: usize) -> usize {
         let around: usize =
             self.outer.iter().zip(&self.operands[operand]).map(|(&size, &s)| if s == 0 { 1 } else { size }).product();
-        let walks = |strip: &Strip| strip.walk(operand).is_some_and(|walk| walk != crate::codegen::strip::Walk::Fixed);
+        let walks = |strip: &Strip| strip.walk(operand).is_some_and(|walk| walk != Walk::Fixed);
         around * if self.passes.iter().any(|p| walks(&p.each)) { self.row } else { 1 }
     }
 }
