@@ -12,9 +12,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, isa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-use super::emit::emit;
 use crate::error::Error;
-use crate::kernel::LoopKernel;
 
 /// Memory that holds machine code, and can then only be executed.
 struct Code {
@@ -29,18 +27,6 @@ pub(crate) struct Compiled {
 }
 
 impl Compiled {
-    /// Runs the kernel.
-    ///
-    /// # Safety
-    ///
-    /// `operands` must point to as many pointers as the kernel has operands, each to memory that
-    /// covers all that the kernel's loops reach, and written ones must not be in use elsewhere.
-    pub(crate) unsafe fn run(&self, operands: *const *mut u8) {
-        // SAFETY: the code at this address was compiled as a function of this signature.
-        let kernel: extern "C" fn(*const *mut u8) = unsafe { std::mem::transmute(self.address()) };
-        kernel(operands);
-    }
-
     /// Where the kernel's code starts; it is there as long as `self` lives.
     pub(super) fn address(&self) -> *const u8 {
         self.code.map[self.offset..].as_ptr()
@@ -52,9 +38,6 @@ pub(super) struct Cache<K>(Mutex<Option<Known<K>>>);
 
 /// Where the code of a kernel is, as long as some program holds it.
 type Known<K> = HashMap<K, (Weak<Code>, usize)>;
-
-/// Loop nests.
-static KNOWN: Cache<LoopKernel> = Cache::new();
 
 /// The machine at hand.
 struct Target {
@@ -80,11 +63,6 @@ fn target() -> Result<&'static Target, Error> {
         Ok(Target { isa, fma })
     });
     made.as_ref().map_err(|message| Error::Compile { what: "for this machine".into(), message: message.clone() })
-}
-
-/// Compiles loop nests, those that are known already not again.
-pub(crate) fn compile(kernels: &[&LoopKernel]) -> Result<Vec<Compiled>, Error> {
-    KNOWN.compile(kernels, |kernel| machine_code(1, |b, fma| emit(b, kernel, fma)))
 }
 
 impl<K: Clone + Eq + Hash> Cache<K> {
@@ -141,14 +119,17 @@ impl Code {
     }
 }
 
-/// The code of a function of so many pointers. `emit` is told whether the machine multiplies and adds
+/// The code of a function of so many pointers or sizes. `emit` is told whether the machine multiplies and adds
 /// in one rounding.
 pub(super) fn machine_code(
     pointers: usize,
     emit: impl FnOnce(&mut FunctionBuilder<'_>, bool),
 ) -> Result<Vec<u8>, Error> {
     let target = target()?;
-    let mut signature = Signature::new(CallConv::triple_default(target.isa.triple()));
+    // Emitted kernels are called in the same way on all systems.
+    let x86 = cfg!(target_arch = "x86_64");
+    let convention = if x86 { CallConv::SystemV } else { CallConv::triple_default(target.isa.triple()) };
+    let mut signature = Signature::new(convention);
     signature.params.resize(pointers, AbiParam::new(I64));
     let mut context = Context::for_function(Function::with_name_signature(UserFuncName::default(), signature));
     let mut scratch = FunctionBuilderContext::new();

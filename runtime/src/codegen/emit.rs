@@ -1,8 +1,9 @@
 //! Loop kernels as Cranelift functions.
 //!
-//! A kernel is `fn(operands: *const *mut u8)`. Around each row stand plain counted loops that move
-//! the operands' pointers; a pass over a row is a loop of vectors of four elements and one of
-//! single elements for what is left. Cranelift's x64 backend has vectors of 128 bits only.
+//! A kernel is `fn(operands: *const *mut u8, from, to)`. Around each row stand plain counted loops that
+//! move the operands' pointers, the outermost from `from` to `to`; a pass over a row is a loop of vectors
+//! of four elements and one of single elements for what is left. Without a loop around it, the row itself
+//! goes from `from` to `to`. Cranelift's x64 backend has vectors of 128 bits only.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4, I64};
@@ -22,19 +23,40 @@ pub(super) fn emit(b: &mut FunctionBuilder<'_>, kernel: &LoopKernel, fma: bool) 
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
     b.seal_block(entry);
-    let table = b.block_params(entry)[0];
+    let [table, from, to] = [0, 1, 2].map(|i| b.block_params(entry)[i]);
     let pointers: Vec<Value> = (0..kernel.operands.len())
         .map(|i| b.ins().load(I64, MemFlagsData::trusted().with_readonly(), table, 8 * i as i32))
         .collect();
+    let range = Range { from, to, known: None };
     let mut e = Emitter { b, kernel, fma, scalars: vec![None; kernel.scalars] };
     for &(operand, len, bits) in &kernel.fills {
         let mut fill = Strip::default();
         let value = fill.push(Inst::Const(bits, Kind::Int), Kind::Int);
         fill.effect(Effect::Store(operand, Walk::Contiguous, value));
-        e.run(&fill, len, &pointers);
+        let all = e.all(0, len);
+        e.run(&fill, all, &pointers);
     }
-    e.nest(0, &pointers);
+    if kernel.outer.is_empty() {
+        e.row(&pointers, range)
+    } else {
+        e.nest(0, &pointers, range)
+    }
     b.ins().return_(&[]);
+}
+
+/// Turns of a loop.
+#[derive(Clone, Copy)]
+struct Range {
+    from: Value,
+    to: Value,
+    /// The first and last turn, if they are known.
+    known: Option<(usize, usize)>,
+}
+
+impl Range {
+    fn is_empty(&self) -> bool {
+        self.known.is_some_and(|(from, to)| from >= to)
+    }
 }
 
 struct Emitter<'e, 'f> {
@@ -46,13 +68,17 @@ struct Emitter<'e, 'f> {
 }
 
 impl Emitter<'_, '_> {
-    /// The loops around the row from `depth` inward.
-    fn nest(&mut self, depth: usize, pointers: &[Value]) {
-        let Some(&size) = self.kernel.outer.get(depth) else {
-            return self.row(pointers);
-        };
+    /// The turns from one constant to another.
+    fn all(&mut self, from: usize, to: usize) -> Range {
+        let known = Some((from, to));
+        let [from, to] = [from, to].map(|i| self.b.ins().iconst(I64, i as i64));
+        Range { from, to, known }
+    }
+
+    /// The loops around the row from `depth` inward, of which the first makes these turns.
+    fn nest(&mut self, depth: usize, pointers: &[Value], range: Range) {
         let kernel = self.kernel;
-        self.count(size, 1, &[], |e, i, _| {
+        self.count(range, 1, &[], |e, i, _| {
             let moved: Vec<Value> = pointers
                 .iter()
                 .zip(&kernel.operands)
@@ -64,27 +90,32 @@ impl Emitter<'_, '_> {
                     }
                 })
                 .collect();
-            e.nest(depth + 1, &moved);
+            let inner = e.all(0, kernel.outer.get(depth + 1).copied().unwrap_or(kernel.row));
+            if depth + 1 < kernel.outer.len() {
+                e.nest(depth + 1, &moved, inner)
+            } else {
+                e.row(&moved, inner)
+            }
             vec![]
         });
     }
 
-    fn row(&mut self, pointers: &[Value]) {
+    fn row(&mut self, pointers: &[Value], range: Range) {
         let kernel = self.kernel;
         for pass in &kernel.passes {
             if !pass.once.is_empty() {
                 let zero = self.b.ins().iconst(I64, 0);
                 let mut place = Place { pointers, at: zero, lanes: 1, fixed: Vec::new() };
-                self.place(&pass.once, &mut place, &mut []);
+                self.place(&pass.once.plain(false), &mut place, &mut []);
             }
             if !pass.each.is_empty() {
-                self.run(&pass.each, kernel.row, pointers);
+                self.run(&pass.each.plain(false), range, pointers);
             }
         }
     }
 
-    /// Runs a strip over `len` places.
-    fn run(&mut self, strip: &Strip, len: usize, pointers: &[Value]) {
+    /// Runs a strip over a range of places.
+    fn run(&mut self, strip: &Strip, range: Range, pointers: &[Value]) {
         let folds: Vec<(usize, Reduce)> = strip
             .effects()
             .iter()
@@ -94,44 +125,46 @@ impl Emitter<'_, '_> {
             })
             .collect();
         let mut totals: Vec<Value> = folds.iter().map(|(_, op)| self.b.ins().f32const(op.identity())).collect();
-        let vectors = len / LANES;
-        if vectors > 0 {
+        let (vectors, rest) = self.in_vectors(range);
+        if !vectors.is_empty() {
             let start: Vec<Value> = totals.iter().map(|&total| self.b.ins().splat(F32X4, total)).collect();
-            let sums = self.sweep(strip, 0, vectors, LANES, pointers, &start);
+            let sums = self.sweep(strip, vectors, LANES, pointers, &start);
             for ((total, sum), (_, op)) in totals.iter_mut().zip(sums).zip(&folds) {
                 *total = self.across(*op, sum);
             }
         }
-        if !len.is_multiple_of(LANES) {
-            totals = self.sweep(strip, vectors * LANES, len % LANES, 1, pointers, &totals);
-        }
+        totals = self.sweep(strip, rest, 1, pointers, &totals);
         for ((scalar, _), total) in folds.into_iter().zip(totals) {
             self.scalars[scalar] = Some(total);
         }
     }
 
-    /// `count` times `lanes` places from `start` on; gives what was folded.
-    fn sweep(
-        &mut self,
-        strip: &Strip,
-        start: usize,
-        count: usize,
-        lanes: usize,
-        pointers: &[Value],
-        folds: &[Value],
-    ) -> Vec<Value> {
-        let mut fixed = vec![None; strip.insts().len()];
-        for (i, inst) in strip.insts().iter().enumerate() {
-            fixed[i] = self.invariant(inst, lanes, pointers);
+    /// A range in vectors, and what is left of it.
+    fn in_vectors(&mut self, range: Range) -> (Range, Range) {
+        let Range { from, to, known } = range;
+        if let Some((first, end)) = known {
+            let middle = end - (end - first) % LANES;
+            return (self.all(first, middle), self.all(middle, end));
         }
-        let mut out = self.count(count, lanes, folds, |e, i, folds| {
-            let at = if start == 0 { i } else { e.b.ins().iadd_imm_s(i, start as i64) };
+        let len = self.b.ins().isub(to, from);
+        let whole = self.b.ins().band_imm_s(len, -(LANES as i64));
+        let middle = self.b.ins().iadd(from, whole);
+        (Range { from, to: middle, known }, Range { from: middle, to, known })
+    }
+
+    /// The places of a range; gives what was folded.
+    fn sweep(&mut self, strip: &Strip, range: Range, lanes: usize, pointers: &[Value], folds: &[Value]) -> Vec<Value> {
+        let mut fixed = vec![None; strip.insts().len()];
+        if !range.is_empty() {
+            for (i, inst) in strip.insts().iter().enumerate() {
+                fixed[i] = self.invariant(inst, lanes, pointers);
+            }
+        }
+        self.count(range, lanes, folds, |e, at, folds| {
             let mut folds = folds.to_vec();
             e.place(strip, &mut Place { pointers, at, lanes, fixed: fixed.clone() }, &mut folds);
             folds
-        });
-        out.truncate(folds.len());
-        out
+        })
     }
 
     /// What has the same value at every place of a run, computed before its loop.
@@ -149,17 +182,19 @@ impl Emitter<'_, '_> {
         Some(if lanes == 1 { scalar } else { self.b.ins().splat(if ty == F32 { F32X4 } else { I32X4 }, scalar) })
     }
 
-    /// A loop from 0 to `count * step` in steps, with values carried around.
+    /// A loop over a range in steps that divide it, with values carried around.
     fn count(
         &mut self,
-        count: usize,
+        range: Range,
         step: usize,
         carried: &[Value],
         body: impl FnOnce(&mut Self, Value, &[Value]) -> Vec<Value>,
     ) -> Vec<Value> {
-        let zero = self.b.ins().iconst(I64, 0);
-        if count == 1 {
-            return body(self, zero, carried);
+        if range.is_empty() {
+            return carried.to_vec();
+        }
+        if range.known.is_some_and(|(from, to)| to - from == step) {
+            return body(self, range.from, carried);
         }
         let (header, exit) = (self.b.create_block(), self.b.create_block());
         let i = self.b.append_block_param(header, I64);
@@ -177,12 +212,19 @@ impl Emitter<'_, '_> {
                 self.b.append_block_param(exit, ty)
             })
             .collect();
-        let args: Vec<BlockArg> = std::iter::once(zero).chain(carried.iter().copied()).map(BlockArg::from).collect();
-        self.b.ins().jump(header, &args);
+        let args: Vec<BlockArg> =
+            std::iter::once(range.from).chain(carried.iter().copied()).map(BlockArg::from).collect();
+        if range.known.is_some() {
+            self.b.ins().jump(header, &args);
+        } else {
+            let some = self.b.ins().icmp(IntCC::UnsignedLessThan, range.from, range.to);
+            let none: Vec<BlockArg> = carried.iter().copied().map(BlockArg::from).collect();
+            self.b.ins().brif(some, header, &args, exit, &none);
+        }
         self.b.switch_to_block(header);
         let results = body(self, i, &inside);
         let next = self.b.ins().iadd_imm_s(i, step as i64);
-        let more = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, next, (count * step) as i64);
+        let more = self.b.ins().icmp(IntCC::UnsignedLessThan, next, range.to);
         let results: Vec<BlockArg> = results.into_iter().map(BlockArg::from).collect();
         let again: Vec<BlockArg> = std::iter::once(BlockArg::from(next)).chain(results.iter().copied()).collect();
         self.b.ins().brif(more, header, &again, exit, &results);
@@ -248,13 +290,14 @@ impl Emitter<'_, '_> {
             Op1::Sqrt => self.b.ins().sqrt(x),
             Op1::Nearest => self.b.ins().nearest(x),
             Op1::Floor => self.b.ins().floor(x),
-            Op1::ToInt => self.b.ins().fcvt_to_sint_sat(int, x),
+            Op1::ToInt | Op1::ToIntInRange => self.b.ins().fcvt_to_sint_sat(int, x),
             Op1::ToFloat => self.b.ins().fcvt_from_sint(float, x),
             Op1::Bits => self.bitcast(int, x),
             Op1::FromBits => self.bitcast(float, x),
             Op1::Shl(by) => self.b.ins().ishl_imm_s(x, by as i64),
             Op1::ShrUnsigned(by) => self.b.ins().ushr_imm_u(x, by as i64),
             Op1::Shr(by) => self.b.ins().sshr_imm_s(x, by as i64),
+            Op1::Mantissa => unreachable!("expanded by `Strip::plain`"),
             Op1::MaskToFloat => {
                 let one = self.b.ins().f32const(1.0);
                 let one = if int == I32 { one } else { self.b.ins().splat(F32X4, one) };
@@ -272,6 +315,7 @@ impl Emitter<'_, '_> {
             Op2::Sub => ins.fsub(x, y),
             Op2::Mul => ins.fmul(x, y),
             Op2::Div => ins.fdiv(x, y),
+            Op2::Max | Op2::Min | Op2::Scale | Op2::Exponent => unreachable!("expanded by `Strip::plain`"),
             Op2::IAdd => ins.iadd(x, y),
             Op2::ISub => ins.isub(x, y),
             Op2::IMul => ins.imul(x, y),

@@ -13,27 +13,6 @@ impl Strip {
         sum
     }
 
-    /// 2ⁿ for an integer n from -126 to 127.
-    fn power_of_two(&mut self, n: Reg) -> Reg {
-        let bias = self.int(127);
-        let biased = self.iadd(n, bias);
-        let bits = self.shl(biased, 23);
-        self.from_bits(bits)
-    }
-
-    /// The smaller of both for a constant bound; NaN stays.
-    fn at_most(&mut self, x: Reg, bound: f32) -> Reg {
-        let bound = self.float(bound);
-        let above = self.lt(bound, x);
-        self.select(above, bound, x)
-    }
-
-    fn at_least(&mut self, x: Reg, bound: f32) -> Reg {
-        let bound = self.float(bound);
-        let below = self.lt(x, bound);
-        self.select(below, bound, x)
-    }
-
     /// eˣ. With n = round(x / ln 2) and r = x − n ln 2 (in two parts, Cody and Waite), eˣ = 2ⁿ eʳ;
     /// the polynomial for eʳ is that of Cephes' `expf`. 2ⁿ is applied in two factors, so that
     /// results below the normal range are rounded once.
@@ -52,12 +31,18 @@ impl Strip {
         let one = self.float(1.0);
         let linear = self.add(r, one);
         let y = self.fma(p, square, linear);
-        let n = self.to_int(n);
-        let half = self.shr(n, 1);
-        let rest = self.isub(n, half);
-        let (first, second) = (self.power_of_two(half), self.power_of_two(rest));
-        let y = self.mul(y, first);
-        self.mul(y, second)
+        self.scale(y, n)
+    }
+
+    /// The smaller of both for a constant bound; NaN stays.
+    fn at_most(&mut self, x: Reg, bound: f32) -> Reg {
+        let bound = self.float(bound);
+        self.min(x, bound)
+    }
+
+    fn at_least(&mut self, x: Reg, bound: f32) -> Reg {
+        let bound = self.float(bound);
+        self.max(x, bound)
     }
 
     /// ln x = e ln 2 + ln m with x = 2ᵉ m and m in [√½, √2); the polynomial for ln m is that of

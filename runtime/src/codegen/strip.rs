@@ -49,6 +49,8 @@ pub(crate) enum Op1 {
     Floor,
     /// Number to integer, cut; out of range gives the nearest integer, NaN gives zero.
     ToInt,
+    /// Number to integer, cut, of a number that is known to be in range; else any integer.
+    ToIntInRange,
     /// Integer to number.
     ToFloat,
     /// The bits of a number as an integer, and back.
@@ -61,6 +63,8 @@ pub(crate) enum Op1 {
     ShrUnsigned(u8),
     /// One where a mask holds, else zero, as a number.
     MaskToFloat,
+    /// The m from ¾ to 1½ of x = 2ᵉ m; one for zero and infinity, NaN for negative numbers and NaN.
+    Mantissa,
 }
 
 /// Instructions of two arguments.
@@ -70,6 +74,13 @@ pub(crate) enum Op2 {
     Sub,
     Mul,
     Div,
+    /// The larger and the smaller; NaN if either is.
+    Max,
+    Min,
+    /// a 2ⁿ for a whole number n from -252 to 254, rounded once; NaN if a is, and any number if n is NaN.
+    Scale,
+    /// The e of a = 2ᵉ b for a positive a and its mantissa b; -∞ for zero, ∞ for infinity.
+    Exponent,
     IAdd,
     ISub,
     IMul,
@@ -106,6 +117,30 @@ pub(crate) enum Inst {
     Select(Reg, Reg, Reg),
 }
 
+impl Inst {
+    /// The registers that it reads.
+    pub(crate) fn args(&self) -> impl Iterator<Item = Reg> + use<> {
+        let args = match *self {
+            Inst::Const(..) | Inst::Load(..) | Inst::Scalar(_) | Inst::Number(..) => [None; 3],
+            Inst::One(_, x) => [Some(x), None, None],
+            Inst::Two(_, x, y) => [Some(x), Some(y), None],
+            Inst::Fma(x, y, z) | Inst::Select(x, y, z) => [Some(x), Some(y), Some(z)],
+        };
+        args.into_iter().flatten()
+    }
+
+    /// The same of other registers.
+    pub(crate) fn map(self, f: impl Fn(Reg) -> Reg) -> Inst {
+        match self {
+            Inst::Const(..) | Inst::Load(..) | Inst::Scalar(_) | Inst::Number(..) => self,
+            Inst::One(op, x) => Inst::One(op, f(x)),
+            Inst::Two(op, x, y) => Inst::Two(op, f(x), f(y)),
+            Inst::Fma(x, y, z) => Inst::Fma(f(x), f(y), f(z)),
+            Inst::Select(x, y, z) => Inst::Select(f(x), f(y), f(z)),
+        }
+    }
+}
+
 /// What a strip leaves behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Effect {
@@ -117,6 +152,25 @@ pub(crate) enum Effect {
     Fold(usize, Reduce, Reg),
     /// Makes a register the scalar of the row; only in strips of a single place.
     Define(usize, Reg),
+}
+
+impl Effect {
+    /// The register that it reads.
+    pub(crate) fn arg(&self) -> Reg {
+        match *self {
+            Effect::Store(.., r) | Effect::Accumulate(.., r) | Effect::Fold(.., r) | Effect::Define(_, r) => r,
+        }
+    }
+
+    /// The same of another register.
+    pub(crate) fn with(self, r: Reg) -> Effect {
+        match self {
+            Effect::Store(operand, walk, _) => Effect::Store(operand, walk, r),
+            Effect::Accumulate(operand, walk, op, _) => Effect::Accumulate(operand, walk, op, r),
+            Effect::Fold(scalar, op, _) => Effect::Fold(scalar, op, r),
+            Effect::Define(scalar, _) => Effect::Define(scalar, r),
+        }
+    }
 }
 
 /// Straight-line code for one place of a run.
@@ -211,24 +265,6 @@ impl Strip {
         }
     }
 
-    /// The larger; NaN if either is.
-    pub(crate) fn max(&mut self, a: Reg, b: Reg) -> Reg {
-        self.extreme(b, a, a, b)
-    }
-
-    /// The smaller; NaN if either is.
-    pub(crate) fn min(&mut self, a: Reg, b: Reg) -> Reg {
-        self.extreme(a, b, a, b)
-    }
-
-    /// `a` where `x < y` or `a` is NaN, else `b`.
-    fn extreme(&mut self, x: Reg, y: Reg, a: Reg, b: Reg) -> Reg {
-        let wins = self.lt(x, y);
-        let nan = self.ne(a, a);
-        let takes = self.two(Op2::Or, wins, nan, Kind::Mask);
-        self.select(takes, a, b)
-    }
-
     pub(crate) fn not(&mut self, mask: Reg) -> Reg {
         let all = self.mask(true);
         self.two(Op2::Xor, mask, all, Kind::Mask)
@@ -252,10 +288,12 @@ ones! {
     nearest Op1::Nearest => Float;
     floor Op1::Floor => Float;
     to_int Op1::ToInt => Int;
+    to_int_in_range Op1::ToIntInRange => Int;
     to_float Op1::ToFloat => Float;
     bits Op1::Bits => Int;
     from_bits Op1::FromBits => Float;
     mask_to_float Op1::MaskToFloat => Float;
+    mantissa Op1::Mantissa => Float;
 }
 
 macro_rules! twos {
@@ -272,12 +310,17 @@ twos! {
     sub Sub => Float;
     mul Mul => Float;
     div Div => Float;
+    max Max => Float;
+    min Min => Float;
+    scale Scale => Float;
+    exponent Exponent => Float;
     iadd IAdd => Int;
     isub ISub => Int;
     imul IMul => Int;
     imin IMin => Int;
     imax IMax => Int;
     iand And => Int;
+    or Or => Mask;
     ixor Xor => Int;
     lt Lt => Mask;
     le Le => Mask;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::Buffer;
 use super::team::{Barrier, Team, threads};
-use crate::codegen::matmul::{self, Level, Product};
-use crate::codegen::{Compiled, compile};
+use crate::codegen::matmul::{self, Product};
+use crate::codegen::{CompiledLoop, Level, compile};
 use crate::error::Result;
 use crate::graph::{Graph, Op, Var};
 use crate::kernel::{Call, Description, Plan, Spot, Work, plan};
@@ -61,10 +61,22 @@ struct Step {
 }
 
 enum Kernel {
-    Loop(Compiled),
+    /// So many turns; parts of whole grains may run at the same time.
+    Loop {
+        code: CompiledLoop,
+        turns: usize,
+        grain: usize,
+    },
     MatMul(Product),
-    Gather { count: usize, width: usize },
-    ScatterAdd { count: usize, width: usize, rows: usize },
+    Gather {
+        count: usize,
+        width: usize,
+    },
+    ScatterAdd {
+        count: usize,
+        width: usize,
+        rows: usize,
+    },
 }
 
 /// What is told of a program.
@@ -86,7 +98,7 @@ impl Program {
         threads()?;
         let plan = plan(graph, source, outputs)?;
         let loops: Vec<_> = plan.calls.iter().filter_map(Call::loop_kernel).collect();
-        let mut compiled = compile(&loops)?.into_iter();
+        let mut compiled = compile(&loops, Level::current()?)?.into_iter();
         let products: Vec<_> = plan.calls.iter().filter_map(Call::matmul).collect();
         let mut products = matmul::compile(&products, Level::current()?)?.into_iter();
         let mut program = Program {
@@ -103,9 +115,19 @@ impl Program {
             let operands = program.spots.len();
             program.spots.extend(call.operands.iter().map(|o| (plan.spots[&o.home], o.offset)));
             let long = call.is_long();
+            let split = call.is_split();
             let kernel = match call.work {
-                Work::Loop(_) => match compiled.next() {
-                    Some(code) => Kernel::Loop(code),
+                Work::Loop(kernel) => match compiled.next() {
+                    Some(code) => {
+                        let turns = kernel.turns();
+                        let grain = match kernel.outer.is_empty() {
+                            _ if !split || !kernel.fills.is_empty() => turns,
+                            // Threads write other cache lines.
+                            true => Buffer::LINE,
+                            false => 1,
+                        };
+                        Kernel::Loop { code, turns, grain }
+                    }
                     None => unreachable!("one compiled kernel for each loop"),
                 },
                 Work::MatMul(_) => match products.next() {
@@ -117,11 +139,13 @@ impl Program {
             };
             program.steps.push(Step { shared: long && kernel.units() > 1, kernel, operands });
         }
+        let caller = program.seat();
+        program.seats.push(caller);
         Ok(program)
     }
 
-    /// Runs all kernels; allocates nothing, but for what each thread brings along at the first run with
-    /// so many.
+    /// Runs all kernels; allocates nothing, but for what each other thread brings along at the first run
+    /// with so many.
     ///
     /// # Safety
     ///
@@ -265,7 +289,7 @@ impl Kernel {
     /// The number of parts that can be computed independently.
     fn units(&self) -> usize {
         match self {
-            Kernel::Loop(_) => 1,
+            Kernel::Loop { turns, grain, .. } => turns.div_ceil(*grain),
             Kernel::MatMul(product) => product.units(),
             Kernel::Gather { count, .. } => *count,
             // Each thread adds up other columns of all rows, since any row may be named.
@@ -283,7 +307,9 @@ impl Kernel {
         // SAFETY: promised by the caller.
         unsafe {
             match self {
-                Kernel::Loop(code) => code.run(operands.as_ptr()),
+                Kernel::Loop { code, turns, grain } => {
+                    code.run(operands.as_ptr(), units.start * grain, (units.end * grain).min(*turns));
+                }
                 Kernel::MatMul(product) => {
                     // A product without packing has no room of its own, and touches none.
                     let scratch = operands.get(3).map_or(std::ptr::null_mut(), |room| room.cast());

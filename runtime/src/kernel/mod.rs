@@ -20,7 +20,7 @@ pub(crate) use describe::Description;
 pub(crate) use plan::{Plan, Spot, plan};
 pub(crate) use refusal::Refusal;
 
-use crate::codegen::strip::{Effect, Inst, Strip};
+use crate::codegen::strip::{Effect, Inst, Strip, Walk};
 use crate::graph::Var;
 
 /// A loop nest: loops around a row, and a few passes over each row.
@@ -176,6 +176,12 @@ impl Call {
         }
     }
 
+    /// Whether parts of a loop kernel's turns may run at the same time, but for what is filled before them.
+    pub(crate) fn is_split(&self) -> bool {
+        let is_room = |operand: usize| matches!(self.operands[operand].home, Home::Scratch(_));
+        self.loop_kernel().is_some_and(|kernel| kernel.is_split(is_room))
+    }
+
     /// Whether the kernel takes so long that threads gain more than they lose by waiting for each other.
     pub(crate) fn is_long(&self) -> bool {
         /// Nanoseconds.
@@ -194,11 +200,44 @@ fn folds(strip: &Strip) -> usize {
 }
 
 impl LoopKernel {
+    /// The turns of the outermost loop, or the elements of the row if there is no loop around it: what a
+    /// call may run a range of.
+    pub(crate) fn turns(&self) -> usize {
+        self.outer.first().copied().unwrap_or(self.row)
+    }
+
+    /// Whether parts of the turns may run at the same time, but for what is filled before them: no two of
+    /// them write the same elements. `is_room` says which operands are memory that every thread has for
+    /// itself.
+    pub(crate) fn is_split(&self, is_room: impl Fn(usize) -> bool) -> bool {
+        let around = !self.outer.is_empty();
+        for pass in &self.passes {
+            if !around && !pass.once.is_empty() {
+                return false;
+            }
+            for effect in pass.once.effects().iter().chain(pass.each.effects()) {
+                let (operand, walk) = match *effect {
+                    Effect::Store(operand, walk, _) | Effect::Accumulate(operand, walk, ..) => (operand, walk),
+                    Effect::Fold(..) if !around => return false,
+                    Effect::Fold(..) | Effect::Define(..) => continue,
+                };
+                let moves = match self.operands[operand].first() {
+                    Some(&stride) => stride != 0,
+                    None => walk != Walk::Fixed,
+                };
+                if !moves && !is_room(operand) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
     /// How many elements of an operand are touched.
     fn extent(&self, operand: usize) -> usize {
         let around: usize =
             self.outer.iter().zip(&self.operands[operand]).map(|(&size, &s)| if s == 0 { 1 } else { size }).product();
-        let walks = |strip: &Strip| strip.walk(operand).is_some_and(|walk| walk != crate::codegen::strip::Walk::Fixed);
+        let walks = |strip: &Strip| strip.walk(operand).is_some_and(|walk| walk != Walk::Fixed);
         around * if self.passes.iter().any(|p| walks(&p.each)) { self.row } else { 1 }
     }
 }

@@ -1,8 +1,9 @@
-//! Sums over rows in a few parts.
+//! Kernels that threads can share.
 //!
-//! A kernel that adds up all its rows in memory is the work of one thread, since the order of additions
-//! must not depend on how many there are. Such a kernel, if it is long, adds up a fixed number of runs
-//! of rows, each in a place of its own, and a short one behind it adds these up.
+//! Work is split along the outermost loop, over outputs. A kernel that adds up all its rows in memory is
+//! the work of one thread, since the order of additions must not depend on how many there are. Such a
+//! kernel, if it is long, adds up a fixed number of runs of rows, each in a place of its own, and a short one
+//! behind it adds these up. What a kernel fills before its loops becomes a short one in front of it.
 
 use super::{Call, Home, LoopKernel, Operand, Pass, Work};
 use crate::codegen::strip::{Effect, Inst, Kind, Strip, Walk};
@@ -18,12 +19,24 @@ struct Sum {
     op: Reduce,
 }
 
-/// Cuts the rows of `call` into runs if that makes them independent. Rooms for their sums are numbered from
-/// `rooms` on. Gives what adds them up.
-pub(super) fn cut(call: &mut Call, rooms: &mut Vec<usize>) -> Vec<Call> {
+/// The calls in place of `call`: itself, if it is short or cannot be shared. Rooms for sums of some rows are
+/// numbered from `rooms` on.
+pub(super) fn cut(mut call: Call, rooms: &mut Vec<usize>) -> Vec<Call> {
     if !call.is_long() {
-        return vec![];
+        return vec![call];
     }
+    let behind = cut_sums(&mut call, rooms);
+    let mut calls = Vec::new();
+    if call.is_split() {
+        calls.extend(take_fills(&mut call));
+    }
+    calls.push(call);
+    calls.extend(behind);
+    calls
+}
+
+/// Cuts the rows of a call into runs if it adds them all up. Gives what adds up the runs' sums.
+fn cut_sums(call: &mut Call, rooms: &mut Vec<usize>) -> Vec<Call> {
     let Work::Loop(kernel) = &mut call.work else { return vec![] };
     let Some(&rows) = kernel.outer.first() else { return vec![] };
     let sums = sums(kernel);
@@ -77,6 +90,25 @@ fn add_up(operands: [Operand; 2], parts: usize, len: usize, op: Reduce) -> Call 
         passes: vec![Pass { once: Strip::default(), each }],
         ..LoopKernel::default()
     };
-    let nodes = if let Home::Value(sum) = operands[1].home { vec![sum] } else { vec![] };
-    Call { work: Work::Loop(kernel), operands: operands.to_vec(), nodes, refused: None }
+    short(kernel, operands.to_vec(), operands[1])
+}
+
+/// Takes what a kernel fills before its loops out of it, as kernels of their own.
+fn take_fills(call: &mut Call) -> Vec<Call> {
+    let Work::Loop(kernel) = &mut call.work else { return vec![] };
+    let fill = |(operand, len, bits): (usize, usize, u32)| {
+        let mut each = Strip::default();
+        let value = each.push(Inst::Const(bits, Kind::Int), Kind::Int);
+        each.effect(Effect::Store(0, Walk::Contiguous, value));
+        let passes = vec![Pass { once: Strip::default(), each }];
+        let to = call.operands[operand];
+        short(LoopKernel { row: len, operands: vec![vec![]], passes, ..LoopKernel::default() }, vec![to], to)
+    };
+    std::mem::take(&mut kernel.fills).into_iter().map(fill).collect()
+}
+
+/// A call of a short kernel that writes `result`.
+fn short(kernel: LoopKernel, operands: Vec<Operand>, result: Operand) -> Call {
+    let nodes = if let Home::Value(value) = result.home { vec![value] } else { vec![] };
+    Call { work: Work::Loop(kernel), operands, nodes, refused: None }
 }

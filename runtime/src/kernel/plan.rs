@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use super::access::dense;
 use super::fuse::{Fusion, Item, is_source};
 use super::{Call, Home, MatMul, Operand, Work, contract, lower, parts};
-use crate::codegen::matmul::{Level, scratch};
+use crate::codegen::Level;
+use crate::codegen::matmul::scratch;
 use crate::error::Error;
 use crate::exec::{Buffer, Place};
 use crate::graph::{Graph, Op, Var};
@@ -55,10 +56,8 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
         match item {
             Item::Group(group) => {
                 let refused = group.refused.map(|(item, why)| (last[item], why));
-                let mut call = Call { refused, ..lower::lower(&fusion, index, group, &mut rooms) };
-                let behind = parts::cut(&mut call, &mut sums);
-                calls.push(call);
-                calls.extend(behind);
+                let call = Call { refused, ..lower::lower(&fusion, index, group, &mut rooms) };
+                calls.extend(parts::cut(call, &mut sums));
             }
             Item::Alone(v) => alone(&fusion, *v, &mut calls, &mut rooms)?,
         }

@@ -4,7 +4,8 @@
 //! rows of a panel, whose sums stay in registers for a whole chunk. All follow from the sizes and
 //! strides alone, so that the order of additions does too.
 
-use super::{Level, Spec, dots, split};
+use super::{Spec, dots, split};
+use crate::codegen::Level;
 
 /// Steps along the inner dimension in one turn of a loop.
 pub(super) const UNROLL: usize = 4;

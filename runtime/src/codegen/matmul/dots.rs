@@ -4,7 +4,8 @@
 use super::blocking::registers;
 use super::simd::Emit;
 use super::x86::{A, A_AT, A_TILE, B, B_AT, C, C_TILE, Emitter, PANELS, TILES, TURNS, at};
-use super::{Level, Spec, split};
+use super::{Spec, split};
+use crate::codegen::Level;
 
 /// The most rows of the left matrix.
 const ROWS: usize = 32;

@@ -21,63 +21,11 @@ mod x86;
 pub(crate) use peak::peak;
 
 use std::ops::Range;
-use std::sync::OnceLock;
 
+use super::Level;
 use super::code::{self, Cache, Compiled};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::MatMul;
-
-/// The vector instructions that kernels are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Level {
-    /// Vectors of four elements by Cranelift.
-    Portable,
-    /// AVX2 and FMA.
-    Avx2,
-    /// AVX-512F.
-    Avx512,
-}
-
-impl Level {
-    /// The best level of this machine.
-    fn best() -> Level {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                return Level::Avx512;
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return Level::Avx2;
-            }
-        }
-        Level::Portable
-    }
-
-    /// The level in use: the best, or the lower one that the environment variable `DOWNHILL_SIMD`
-    /// asks for. It is read once.
-    ///
-    /// # Errors
-    ///
-    /// When the variable names no level, or one that this machine does not have.
-    pub(crate) fn current() -> Result<Level> {
-        static LEVEL: OnceLock<Result<Level, String>> = OnceLock::new();
-        let level = LEVEL.get_or_init(|| {
-            let Ok(name) = std::env::var("DOWNHILL_SIMD") else { return Ok(Level::best()) };
-            let level = match name.as_str() {
-                "avx512" => Level::Avx512,
-                "avx2" => Level::Avx2,
-                "portable" => Level::Portable,
-                _ => return Err(name),
-            };
-            if level <= Level::best() { Ok(level) } else { Err(format!("{name}, which this machine does not have")) }
-        });
-        level.clone().map_err(|found| Error::Setting {
-            setting: "DOWNHILL_SIMD",
-            expected: "avx512, avx2 or portable",
-            found,
-        })
-    }
-}
 
 /// A product of two matrices at one level: what a kernel is compiled for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -192,17 +140,22 @@ pub(crate) struct Product {
 struct Part {
     row: isize,
     column: isize,
-    kernel: Kernel,
     code: Compiled,
 }
 
-/// The function that a kernel is, by its calling convention: left, right, result, scratch memory.
+/// What writes a kernel.
 #[derive(Clone, Copy)]
 enum Kernel {
     Cranelift,
     #[cfg(target_arch = "x86_64")]
     Emitted,
 }
+
+/// The function that a kernel is: left, right, result, scratch memory.
+#[cfg(target_arch = "x86_64")]
+type Function = unsafe extern "sysv64" fn(*const f32, *const f32, *mut f32, *mut f32);
+#[cfg(not(target_arch = "x86_64"))]
+type Function = unsafe extern "C" fn(*const f32, *const f32, *mut f32, *mut f32);
 
 /// Kernels that some program still holds.
 static KNOWN: Cache<Spec> = Cache::new();
@@ -215,12 +168,8 @@ pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>
     let specs: Vec<&Spec> = pieces.iter().flatten().map(|piece| &piece.spec).collect();
     let mut compiled = KNOWN.compile(&specs, Spec::machine_code)?.into_iter();
     let product = |((matmul, turned), pieces): ((MatMul, bool), Vec<Piece>)| {
-        let part = |(piece, code): (Piece, Compiled)| Part {
-            row: piece.row as isize,
-            column: piece.column as isize,
-            kernel: piece.spec.kernel(),
-            code,
-        };
+        let part =
+            |(piece, code): (Piece, Compiled)| Part { row: piece.row as isize, column: piece.column as isize, code };
         Product { matmul, turned, parts: pieces.into_iter().zip(&mut compiled).map(part).collect() }
     };
     Ok(products.into_iter().zip(pieces).map(product).collect())
@@ -278,23 +227,11 @@ impl Part {
     ///
     /// As [`Product::run`], with pointers to where this part starts.
     unsafe fn run(&self, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) {
-        let address = self.code.address();
         // SAFETY: the code was compiled as a function of this signature and calling convention, and
         // lives as long as `self`; the caller answers for the memory.
         unsafe {
-            match self.kernel {
-                Kernel::Cranelift => {
-                    let kernel: unsafe extern "C" fn(*const f32, *const f32, *mut f32, *mut f32) =
-                        std::mem::transmute(address);
-                    kernel(a, b, c, scratch);
-                }
-                #[cfg(target_arch = "x86_64")]
-                Kernel::Emitted => {
-                    let kernel: unsafe extern "sysv64" fn(*const f32, *const f32, *mut f32, *mut f32) =
-                        std::mem::transmute(address);
-                    kernel(a, b, c, scratch);
-                }
-            }
+            let kernel: Function = std::mem::transmute(self.code.address());
+            kernel(a, b, c, scratch);
         }
     }
 }

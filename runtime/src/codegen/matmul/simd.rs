@@ -4,7 +4,7 @@ use iced_x86::IcedError;
 use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
-use super::Level;
+use crate::codegen::Level;
 
 pub(super) type Emit = Result<(), IcedError>;
 

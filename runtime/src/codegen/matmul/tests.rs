@@ -1,6 +1,7 @@
 //! Products at every level that the machine has, against sums in f64.
 
-use super::{Level, compile, scratch};
+use super::{compile, scratch};
+use crate::codegen::Level;
 use crate::kernel::MatMul;
 
 /// Numbers in memory that ends where the last matrix ends.

@@ -1,0 +1,59 @@
+//! Loop kernels as functions: compiled by the emitter of a level.
+
+use super::code::{self, Cache, Compiled};
+use super::{Level, emit};
+use crate::error::Result;
+use crate::kernel::LoopKernel;
+
+/// Loop nests at some level that some program still holds.
+static KNOWN: Cache<(LoopKernel, Level)> = Cache::new();
+
+/// A compiled loop kernel.
+pub(crate) struct CompiledLoop {
+    code: Compiled,
+}
+
+/// The function that a kernel is: its operands, and the range that it computes.
+#[cfg(target_arch = "x86_64")]
+type Function = unsafe extern "sysv64" fn(*const *mut u8, usize, usize);
+#[cfg(not(target_arch = "x86_64"))]
+type Function = unsafe extern "C" fn(*const *mut u8, usize, usize);
+
+/// Compiles loop nests, those that are known already not again.
+pub(crate) fn compile(kernels: &[&LoopKernel], level: Level) -> Result<Vec<CompiledLoop>> {
+    let keys: Vec<(LoopKernel, Level)> = kernels.iter().map(|&kernel| (kernel.clone(), level)).collect();
+    let keys: Vec<&(LoopKernel, Level)> = keys.iter().collect();
+    let compiled = KNOWN.compile(&keys, |(kernel, level)| machine_code(kernel, *level))?;
+    Ok(compiled.into_iter().map(|code| CompiledLoop { code }).collect())
+}
+
+fn machine_code(kernel: &LoopKernel, level: Level) -> Result<Vec<u8>> {
+    #[cfg(target_arch = "x86_64")]
+    if level > Level::Portable
+        && let Some(bytes) = super::wide::machine_code(kernel, level)?
+    {
+        return Ok(bytes);
+    }
+    let _ = level;
+    code::machine_code(3, |b, fma| emit::emit(b, kernel, fma))
+}
+
+impl CompiledLoop {
+    /// Runs the turns `from` to `to` of the outermost loop, or these elements of the row if there is no
+    /// loop around it (see [`LoopKernel::turns`] and [`LoopKernel::is_split`]). What is filled before the
+    /// loops is filled at every call.
+    ///
+    /// # Safety
+    ///
+    /// `operands` must point to as many pointers as the kernel has operands, each to memory that
+    /// covers all that the kernel's loops reach, and what this range writes must not be in use elsewhere.
+    /// The range must lie within the kernel's turns.
+    pub(crate) unsafe fn run(&self, operands: *const *mut u8, from: usize, to: usize) {
+        // SAFETY: the code at this address was compiled as a function of this signature and calling
+        // convention, and lives as long as `self`; the caller answers for the memory.
+        unsafe {
+            let kernel: Function = std::mem::transmute(self.code.address());
+            kernel(operands, from, to);
+        }
+    }
+}

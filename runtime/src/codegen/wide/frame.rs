@@ -1,0 +1,194 @@
+//! What a kernel keeps outside of vector registers: pointers of operands, and places on the stack.
+
+use iced_x86::code_asm::registers::*;
+use iced_x86::code_asm::*;
+use iced_x86::{MemoryOperand, Register};
+
+use super::asm::{Asm, Emit, at};
+use crate::codegen::strip::Walk;
+
+/// How far the place at hand is from the start of its run, in bytes of contiguous elements.
+pub(super) const INDEX: AsmRegister64 = rax;
+/// Registers for addresses of single instructions.
+pub(super) const SCRATCH: AsmRegister64 = rcx;
+pub(super) const STRIDED: AsmRegister64 = rdx;
+/// Registers that hold pointers.
+const POINTERS: [AsmRegister64; 10] = [rdi, rsi, r8, r9, r10, r11, r12, r13, r14, r15];
+
+// Places on the stack, in bytes.
+/// Lanes of a vector on their way to or from single elements.
+pub(super) const BUFFER: i64 = 0;
+/// The mask of the lanes of a tail, with vectors of 256 bits.
+pub(super) const TAIL_LANES: i64 = 64;
+/// Where the range starts and stops, and how many elements of a tail there are.
+pub(super) const FROM: i64 = 128;
+pub(super) const TO: i64 = 136;
+pub(super) const LEFT: i64 = 144;
+/// The turns that are left of each loop, and then pointers that have no register.
+const COUNTERS: i64 = 152;
+
+/// Where a place of a run is.
+#[derive(Clone, Copy)]
+pub(super) struct At {
+    /// Whether `INDEX` is added.
+    pub(super) indexed: bool,
+    /// Bytes of contiguous elements.
+    pub(super) bytes: i64,
+}
+
+/// How many elements of a vector there are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lanes {
+    All,
+    /// So many.
+    First(usize),
+    /// As many as `LEFT` says.
+    Left,
+}
+
+/// The stack frame and the assembler.
+pub(super) struct Frame {
+    pub(super) asm: Asm,
+    operands: usize,
+    loops: usize,
+    scalars: usize,
+    slots: usize,
+}
+
+/// Where the pointer of an operand is.
+#[derive(Clone, Copy)]
+enum Pointer {
+    Register(AsmRegister64),
+    Stack(i64),
+}
+
+impl Frame {
+    pub(super) fn new(asm: Asm, operands: usize, loops: usize, scalars: usize) -> Frame {
+        Frame { asm, operands, loops, scalars, slots: 0 }
+    }
+
+    pub(super) fn counter(&self, depth: usize) -> i64 {
+        COUNTERS + 8 * depth as i64
+    }
+
+    fn pointer(&self, operand: usize) -> Pointer {
+        match POINTERS.get(operand) {
+            Some(&r) => Pointer::Register(r),
+            None => Pointer::Stack(self.counter(self.loops + operand - POINTERS.len())),
+        }
+    }
+
+    fn scalar_base(&self) -> i64 {
+        let pointers = self.operands.saturating_sub(POINTERS.len());
+        (self.counter(self.loops + pointers) as u64).next_multiple_of(64) as i64
+    }
+
+    fn slot_base(&self) -> i64 {
+        let end = self.scalar_base() + self.asm.uniform_bytes() * self.scalars as i64;
+        (end as u64).next_multiple_of(64) as i64
+    }
+
+    /// The place of a scalar of the row.
+    pub(super) fn scalar(&self, number: usize) -> i64 {
+        self.scalar_base() + self.asm.uniform_bytes() * number as i64
+    }
+
+    /// The place of a value that has no register.
+    pub(super) fn slot(&mut self, number: usize) -> MemoryOperand {
+        self.slots = self.slots.max(number + 1);
+        at(Register::RSP, self.slot_base() + self.asm.bytes() * number as i64)
+    }
+
+    /// The bytes of the frame.
+    pub(super) fn size(&self) -> i64 {
+        self.slot_base() + self.asm.bytes() * self.slots as i64
+    }
+
+    /// Loads all pointers from the table that `SCRATCH` points to.
+    pub(super) fn load_pointers(&mut self) -> Emit {
+        for i in 0..self.operands {
+            let from = qword_ptr(SCRATCH + 8 * i as i64);
+            match self.pointer(i) {
+                Pointer::Register(r) => self.asm.code.mov(r, from)?,
+                Pointer::Stack(place) => {
+                    self.asm.code.mov(STRIDED, from)?;
+                    self.asm.code.mov(qword_ptr(rsp + place), STRIDED)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the pointer of an operand on.
+    pub(super) fn advance(&mut self, operand: usize, bytes: i64) -> Emit {
+        let code = &mut self.asm.code;
+        let fits = i32::try_from(bytes);
+        if let Ok(0) = fits {
+            return Ok(());
+        }
+        if fits.is_err() {
+            code.mov(SCRATCH, bytes)?;
+        }
+        match (self.pointer(operand), fits) {
+            (Pointer::Register(r), Ok(bytes)) => self.asm.code.add(r, bytes),
+            (Pointer::Register(r), Err(_)) => self.asm.code.add(r, SCRATCH),
+            (Pointer::Stack(place), Ok(bytes)) => self.asm.code.add(qword_ptr(rsp + place), bytes),
+            (Pointer::Stack(place), Err(_)) => self.asm.code.add(qword_ptr(rsp + place), SCRATCH),
+        }
+    }
+
+    /// Moves the pointer of an operand on by so many times what is in `FROM`.
+    pub(super) fn advance_from(&mut self, operand: usize, bytes: i64) -> Emit {
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.asm.code.mov(SCRATCH, bytes)?;
+        self.asm.code.imul_2(SCRATCH, qword_ptr(rsp + FROM))?;
+        match self.pointer(operand) {
+            Pointer::Register(r) => self.asm.code.add(r, SCRATCH),
+            Pointer::Stack(place) => self.asm.code.add(qword_ptr(rsp + place), SCRATCH),
+        }
+    }
+
+    /// A register that holds the pointer of an operand.
+    fn base(&mut self, operand: usize) -> Emit<AsmRegister64> {
+        match self.pointer(operand) {
+            Pointer::Register(r) => Ok(r),
+            Pointer::Stack(place) => {
+                self.asm.code.mov(SCRATCH, qword_ptr(rsp + place))?;
+                Ok(SCRATCH)
+            }
+        }
+    }
+
+    /// The address of the first element of a place; good until the next address.
+    pub(super) fn address(&mut self, operand: usize, walk: Walk, place: At) -> Emit<MemoryOperand> {
+        let base = self.base(operand)?;
+        let stride = match walk {
+            Walk::Fixed => return Ok(at(base.into(), 0)),
+            Walk::Contiguous => {
+                let plain = at(base.into(), place.bytes);
+                return Ok(if place.indexed { MemoryOperand { index: INDEX.into(), ..plain } } else { plain });
+            }
+            Walk::Strided(stride) => stride as i64,
+        };
+        let bytes = place.bytes * stride;
+        let near = bytes.abs() < 1 << 29;
+        if place.indexed {
+            self.asm.code.imul_3(STRIDED, INDEX, stride as i32)?;
+            self.asm.code.add(STRIDED, base)?;
+        }
+        match (place.indexed, near) {
+            (true, true) => Ok(at(STRIDED.into(), bytes)),
+            (false, true) => Ok(at(base.into(), bytes)),
+            (indexed, false) => {
+                if !indexed {
+                    self.asm.code.mov(STRIDED, base)?;
+                }
+                self.asm.code.mov(SCRATCH, bytes)?;
+                self.asm.code.add(STRIDED, SCRATCH)?;
+                Ok(at(STRIDED.into(), 0))
+            }
+        }
+    }
+}

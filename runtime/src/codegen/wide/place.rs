@@ -1,0 +1,244 @@
+//! One place of a run, as many elements as a vector has: its instructions in order, with registers.
+
+use iced_x86::{MemoryOperand, Register};
+
+use super::asm::{Asm, Emit, Src};
+use super::frame::{At, Frame, Lanes};
+use super::regs::Regs;
+use super::schedule::{Item, Schedule};
+use crate::codegen::strip::{Effect, Inst, Kind, Reg};
+use crate::ops::reduce::Reduce;
+
+/// A place while its code is written.
+pub(super) struct Place<'f, 's> {
+    pub(super) frame: &'f mut Frame,
+    pub(super) schedule: &'s Schedule,
+    pub(super) at: At,
+    pub(super) lanes: Lanes,
+    regs: Regs,
+    /// The registers in which the run is combined, one for each fold.
+    totals: Vec<u8>,
+    /// The item that is being written, and the values that it reads.
+    now: usize,
+    args: Vec<usize>,
+}
+
+impl<'f, 's> Place<'f, 's> {
+    pub(super) fn new(
+        frame: &'f mut Frame,
+        schedule: &'s Schedule,
+        (at, lanes): (At, Lanes),
+        regs: Regs,
+        totals: Vec<u8>,
+    ) -> Place<'f, 's> {
+        Place { frame, schedule, at, lanes, regs, totals, now: 0, args: Vec::new() }
+    }
+
+    /// Writes all items.
+    pub(super) fn write(mut self) -> Emit {
+        for (now, &item) in self.schedule.items.iter().enumerate() {
+            self.now = now;
+            self.args = self.schedule.args(item);
+            match item {
+                Item::Inst(i) => self.compute(i, self.schedule.strip.insts()[i])?,
+                Item::Effect(i) => self.effect(i)?,
+            }
+            self.release_args();
+        }
+        Ok(())
+    }
+
+    fn effect(&mut self, i: usize) -> Emit {
+        let effects = self.schedule.strip.effects();
+        match effects[i] {
+            Effect::Store(operand, walk, r) => {
+                let r = self.need(r)?;
+                self.store(operand, walk, r)
+            }
+            Effect::Accumulate(operand, walk, op, r) => {
+                let r = self.need(r)?;
+                self.accumulate(operand, walk, op, r)
+            }
+            Effect::Fold(_, op, r) => {
+                let number = effects[..i].iter().filter(|e| matches!(e, Effect::Fold(..))).count();
+                let r = self.need(r)?;
+                self.fold(self.totals[number], op, r)
+            }
+            Effect::Define(scalar, r) => self.define(scalar, r),
+        }
+    }
+
+    /// Lanes behind the end of the run change nothing.
+    fn fold(&mut self, total: u8, op: Reduce, r: u8) -> Emit {
+        if self.lanes == Lanes::All {
+            return self.asm().combine(op, total, r);
+        }
+        let x = self.borrow()?;
+        let identity = self.asm().constant(op.identity().to_bits());
+        self.asm().copy(x, Src::Mem(identity))?;
+        if self.has_masks() {
+            self.asm().blend(super::asm::TAIL, x, x, Src::Reg(r))?;
+        } else {
+            self.frame.load_tail_lanes(self.lanes)?;
+            let mask = self.asm().scratch();
+            self.asm().blend_lanes(x, x, Src::Reg(r), mask)?;
+        }
+        self.asm().combine(op, total, x)?;
+        self.give_back();
+        Ok(())
+    }
+
+    fn define(&mut self, scalar: usize, r: Reg) -> Emit {
+        let to = self.frame.scalar(scalar);
+        let to = super::asm::at(Register::RSP, to);
+        let mut x = self.need(r)?;
+        if self.has_masks() && self.is_mask(r) {
+            let ones = self.asm().constant(u32::MAX);
+            let lanes = self.borrow()?;
+            self.asm().zero_unless(x, lanes, ones)?;
+            x = lanes;
+            self.give_back();
+        }
+        // All lanes are the same; what is read as a vector is stored as one.
+        if self.asm().wide() { self.asm().store_first(to, x) } else { self.asm().store(to, x) }
+    }
+
+    pub(super) fn asm(&mut self) -> &mut Asm {
+        &mut self.frame.asm
+    }
+
+    /// Whether masks have registers of their own.
+    pub(super) fn has_masks(&self) -> bool {
+        self.frame.asm.wide()
+    }
+
+    pub(super) fn kind(&self, r: Reg) -> Kind {
+        self.schedule.strip.kind(r)
+    }
+
+    pub(super) fn is_mask(&self, r: Reg) -> bool {
+        self.kind(r) == Kind::Mask
+    }
+
+    /// Whether a register is a constant other than NaN.
+    pub(super) fn is_number(&self, r: Reg) -> bool {
+        self.schedule.strip.is_constant_number(r)
+    }
+
+    /// Whether a value is in a mask register.
+    fn in_masks(&self, value: usize) -> bool {
+        self.has_masks() && value < self.schedule.uses.len() && self.is_mask(Reg(value as u32))
+    }
+
+    pub(super) fn in_register(&self, r: Reg) -> bool {
+        self.regs.reg(self.schedule.root(r)).is_some()
+    }
+
+    /// Where in memory a value is that is in no register.
+    fn memory(&mut self, value: usize) -> MemoryOperand {
+        if let Some(place) = self.frame.uniform(self.schedule, value) {
+            return place;
+        }
+        let Some(slot) = self.regs.slot(value) else { unreachable!("a value without a register is kept") };
+        self.frame.slot(slot)
+    }
+
+    /// A value wherever it is.
+    pub(super) fn src(&mut self, r: Reg) -> Src {
+        let value = self.schedule.root(r);
+        match self.regs.reg(value) {
+            Some(r) => Src::Reg(r),
+            None => Src::Mem(self.memory(value)),
+        }
+    }
+
+    /// A value in a register.
+    pub(super) fn need(&mut self, r: Reg) -> Emit<u8> {
+        let value = self.schedule.root(r);
+        if let Some(r) = self.regs.reg(value) {
+            return Ok(r);
+        }
+        let from = self.memory(value);
+        let d = self.take(value, &self.args.clone())?;
+        if self.in_masks(value) {
+            self.asm().load_mask(d, from)?;
+        } else {
+            self.asm().copy(d, Src::Mem(from))?;
+        }
+        Ok(d)
+    }
+
+    /// A register for a value; those in `keep` stay in theirs.
+    pub(super) fn take(&mut self, value: usize, keep: &[usize]) -> Emit<u8> {
+        let (now, schedule) = (self.now, self.schedule);
+        let next = |v: usize| {
+            let uses = schedule.uses.get(v).map_or(&[][..], Vec::as_slice);
+            uses.iter().copied().find(|&at| at > now).unwrap_or(usize::MAX)
+        };
+        let again = |v: usize| v < schedule.uses.len() && schedule.is_uniform(v);
+        let mask = self.in_masks(value);
+        let (d, spill) = self.regs.take(value, mask, keep, next, again);
+        if let Some(spill) = spill {
+            let to = self.frame.slot(spill.slot);
+            if mask { self.asm().store_mask(to, spill.reg)? } else { self.asm().store(to, spill.reg)? }
+        }
+        Ok(d)
+    }
+
+    /// A register for the result, perhaps that of an argument.
+    pub(super) fn result(&mut self, value: usize) -> Emit<u8> {
+        self.release_args();
+        self.take(value, &self.args.clone())
+    }
+
+    /// A register for the result that is none of the arguments'.
+    pub(super) fn result_apart(&mut self, value: usize) -> Emit<u8> {
+        self.take(value, &self.args.clone())
+    }
+
+    /// The register of an argument that is not read again.
+    pub(super) fn dying(&self, r: Reg) -> Option<u8> {
+        let value = self.schedule.root(r);
+        (self.schedule.uses[value].last() == Some(&self.now) && !self.regs.is_pinned(value))
+            .then(|| self.regs.reg(value))
+            .flatten()
+    }
+
+    /// Gives the result the register of an argument that is not read again.
+    pub(super) fn replace(&mut self, value: usize, d: u8) {
+        self.release_args();
+        self.regs.give(value, false, d);
+    }
+
+    /// Frees the registers of arguments that are not read again. What they hold is there until another
+    /// value is given the register.
+    fn release_args(&mut self) {
+        for &arg in &self.args {
+            if self.schedule.uses[arg].last() == Some(&self.now) {
+                let mask = self.in_masks(arg);
+                self.regs.release(arg, mask);
+            }
+        }
+    }
+
+    /// A register that is needed for a moment.
+    pub(super) fn borrow(&mut self) -> Emit<u8> {
+        self.take(self.schedule.uses.len(), &self.args.clone())
+    }
+
+    /// Frees it.
+    pub(super) fn give_back(&mut self) {
+        self.regs.release(self.schedule.uses.len(), false);
+    }
+}
+
+impl Frame {
+    /// Where in memory a constant or scalar is.
+    pub(super) fn uniform(&mut self, schedule: &Schedule, value: usize) -> Option<MemoryOperand> {
+        match schedule.strip.insts()[value] {
+            Inst::Const(bits, kind) if kind != Kind::Mask => Some(self.asm.constant(bits)),
+            Inst::Scalar(number) => Some(self.asm.uniform(Register::RSP, self.scalar(number))),
+            _ => None,
+        }
+    }
+}

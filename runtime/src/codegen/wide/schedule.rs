@@ -1,0 +1,207 @@
+//! The order of a strip's instructions: what has one value for a whole run is computed before it, loads
+//! come where they are first needed, and effects where they are first possible.
+
+use crate::codegen::strip::{Effect, Inst, Kind, Op1, Reg, Strip, Walk};
+
+/// A strip in two: what is computed once before a run, and what is left. What the second needs of the
+/// first are scalars, numbered from `scalars` on.
+pub(super) fn hoist(strip: &Strip, scalars: &mut usize) -> (Strip, Strip) {
+    let (mut before, mut body) = (Strip::default(), Strip::default());
+    // Where the registers are in each of the two.
+    let mut outside: Vec<Option<Reg>> = Vec::new();
+    let mut inside: Vec<Option<Reg>> = vec![None; strip.insts().len()];
+    for (i, inst) in strip.insts().iter().enumerate() {
+        let kind = strip.kind(Reg(i as u32));
+        let same = match inst {
+            Inst::Const(..) | Inst::Scalar(_) | Inst::Load(_, Walk::Fixed, _) => true,
+            Inst::Load(..) | Inst::Number(..) => false,
+            inst => kind != Kind::Mask && inst.args().all(|r| outside[r.index()].is_some()),
+        };
+        outside.push(same.then(|| before.push(inst.map(|r| outside[r.index()].unwrap_or(r)), kind)));
+    }
+    let mut need = |body: &mut Strip, before: &mut Strip, inside: &mut Vec<Option<Reg>>, r: Reg| {
+        if let Some(reg) = inside[r.index()] {
+            return reg;
+        }
+        let kind = strip.kind(r);
+        let reg = match strip.insts()[r.index()] {
+            inst @ (Inst::Const(..) | Inst::Scalar(_)) => body.push(inst, kind),
+            _ => {
+                if let Some(value) = outside[r.index()] {
+                    before.effect(Effect::Define(*scalars, value));
+                }
+                *scalars += 1;
+                body.push(Inst::Scalar(*scalars - 1), kind)
+            }
+        };
+        inside[r.index()] = Some(reg);
+        reg
+    };
+    for (i, inst) in strip.insts().iter().enumerate() {
+        if outside[i].is_none() {
+            let args: Vec<Reg> = inst.args().map(|r| need(&mut body, &mut before, &mut inside, r)).collect();
+            let mut originals = inst.args();
+            let mut args = args.into_iter();
+            let pairs: Vec<(Reg, Reg)> = originals.by_ref().zip(&mut args).collect();
+            let moved = inst.map(|r| pairs.iter().find(|(from, _)| *from == r).map_or(r, |(_, to)| *to));
+            inside[i] = Some(body.push(moved, strip.kind(Reg(i as u32))));
+        }
+    }
+    for effect in strip.effects() {
+        let arg = need(&mut body, &mut before, &mut inside, effect.arg());
+        body.effect(effect.with(arg));
+    }
+    (before, body)
+}
+
+/// A strip of a single place: all lanes are that place.
+pub(super) fn single(strip: &Strip) -> Strip {
+    let mut out = Strip::default();
+    let mut regs: Vec<Reg> = Vec::new();
+    for (i, inst) in strip.insts().iter().enumerate() {
+        let inst = match inst.map(|r| regs[r.index()]) {
+            Inst::Load(operand, _, kind) => Inst::Load(operand, Walk::Fixed, kind),
+            Inst::Number(operand, _) => Inst::Number(operand, Walk::Fixed),
+            inst => inst,
+        };
+        regs.push(out.push(inst, strip.kind(Reg(i as u32))));
+    }
+    for effect in strip.effects() {
+        let effect = effect.with(regs[effect.arg().index()]);
+        out.effect(match effect {
+            Effect::Store(operand, _, r) => Effect::Store(operand, Walk::Fixed, r),
+            Effect::Accumulate(operand, _, op, r) => Effect::Accumulate(operand, Walk::Fixed, op, r),
+            effect => effect,
+        });
+    }
+    out
+}
+
+/// One step of a strip.
+#[derive(Clone, Copy)]
+pub(super) enum Item {
+    /// The instruction of this number.
+    Inst(usize),
+    /// The effect of this number.
+    Effect(usize),
+}
+
+/// A strip with its instructions in order.
+pub(super) struct Schedule {
+    pub(super) strip: Strip,
+    pub(super) items: Vec<Item>,
+    /// For each register the items that read it.
+    pub(super) uses: Vec<Vec<usize>>,
+    /// The register that has the same bits.
+    root: Vec<usize>,
+}
+
+impl Schedule {
+    pub(super) fn new(strip: Strip) -> Schedule {
+        let count = strip.insts().len();
+        let mut root: Vec<usize> = (0..count).collect();
+        for (i, inst) in strip.insts().iter().enumerate() {
+            if let Inst::One(Op1::Bits | Op1::FromBits, x) = inst {
+                root[i] = root[x.index()];
+            }
+        }
+        let mut s = Schedule { items: Vec::new(), uses: vec![Vec::new(); count], root, strip };
+        s.order();
+        for at in 0..s.items.len() {
+            for r in s.args(s.items[at]) {
+                s.uses[r].push(at);
+            }
+        }
+        s
+    }
+
+    /// The registers that an item reads.
+    pub(super) fn args(&self, item: Item) -> Vec<usize> {
+        match item {
+            Item::Inst(i) => self.strip.insts()[i].args().map(|r| self.root[r.index()]).collect(),
+            Item::Effect(i) => vec![self.root[self.strip.effects()[i].arg().index()]],
+        }
+    }
+
+    pub(super) fn root(&self, r: Reg) -> usize {
+        self.root[r.index()]
+    }
+
+    /// Whether a register is read from a place in memory that never changes, rather than computed.
+    pub(super) fn is_uniform(&self, r: usize) -> bool {
+        match self.strip.insts()[r] {
+            Inst::Const(_, kind) => kind != Kind::Mask,
+            Inst::Scalar(_) => true,
+            _ => false,
+        }
+    }
+
+    fn order(&mut self) {
+        let count = self.strip.insts().len();
+        let mut live = vec![false; count];
+        for effect in self.strip.effects() {
+            live[self.root[effect.arg().index()]] = true;
+        }
+        for i in (0..count).rev() {
+            if live[i] {
+                self.strip.insts()[i].args().for_each(|r| live[self.root[r.index()]] = true);
+            }
+        }
+        let late = |inst: &Inst| matches!(inst, Inst::Load(..) | Inst::Number(..));
+        let is_load = |i: usize| matches!(self.strip.insts()[i], Inst::Load(..));
+        let mut loads = (0..count).filter(|&i| live[i] && is_load(i)).count();
+        let mut done = vec![false; count];
+        let mut waiting: Vec<usize> = (0..self.strip.effects().len()).collect();
+        let mut items = Vec::new();
+        for i in 0..count {
+            if !live[i] || self.root[i] != i || late(&self.strip.insts()[i]) || self.is_uniform(i) {
+                continue;
+            }
+            let args = self.args(Item::Inst(i));
+            for arg in args.into_iter().chain([i]) {
+                if !done[arg] && !self.is_uniform(arg) {
+                    done[arg] = true;
+                    loads -= is_load(arg) as usize;
+                    items.push(Item::Inst(arg));
+                }
+            }
+            // An operand that is written may be in the place of one that is still to be read.
+            waiting.retain(|&e| {
+                let effect = self.strip.effects()[e];
+                let arg = self.root[effect.arg().index()];
+                let ready = done[arg] && (loads == 0 || matches!(effect, Effect::Fold(..)));
+                if ready {
+                    items.push(Item::Effect(e));
+                }
+                !ready
+            });
+        }
+        for i in (0..count).filter(|&i| live[i] && late(&self.strip.insts()[i]) && !done[i]) {
+            items.push(Item::Inst(i));
+        }
+        items.extend(waiting.into_iter().map(Item::Effect));
+        self.items = items;
+    }
+
+    /// The most registers that hold computed vectors at once.
+    pub(super) fn pressure(&self, masks_apart: bool) -> usize {
+        let vector = |r: usize| !(masks_apart && self.strip.kind(Reg(r as u32)) == Kind::Mask);
+        let (mut held, mut most) = (0usize, 0);
+        for (at, &item) in self.items.iter().enumerate() {
+            if let Item::Inst(i) = item
+                && vector(i)
+            {
+                held += 1;
+            }
+            most = most.max(held);
+            let mut args = self.args(item);
+            args.sort_unstable();
+            args.dedup();
+            held -= args
+                .into_iter()
+                .filter(|&r| !self.is_uniform(r) && vector(r) && self.uses[r].last() == Some(&at))
+                .count();
+        }
+        most
+    }
+}
