@@ -138,8 +138,6 @@ layout_cases! {
     pad_outer pad [2, 3], (0, 0, 2), (d, _, _, _) => d;
     flatten_inner flatten [2, 3, 4], (1, -1), (d, _, _) => d;
     flatten_outer flatten [2, 3, 4], (0, 1), (d, _, _) => d;
-    largest_of_windows max_pool2d [1, 2, 5, 5], (3, 2), (d, _, _) => d;
-    means_of_windows avg_pool2d [1, 2, 5, 4], (2, 1), (d, _, _) => d;
     unsqueeze_end unsqueeze [2, 3], (-1), (d, _) => d;
     unsqueeze_start unsqueeze [2, 3], (0), (d, _) => d;
     sum_of_one_axis sum_axes [2, 3, 4], ([1]), (d, _) => d;
@@ -348,34 +346,4 @@ fn layers() {
     check_network(Layers::new(), Layers::loss, &[numbers(1, &[2, 3], -1.0, 1.0), numbers(2, &[2, 2], -1.0, 1.0)]);
     let rows: Argument = indices(1, &[2, 3], 5);
     check_network(Table::new(), Table::loss, &[rows, indices(2, &[2, 3], 4)]);
-}
-
-#[test]
-fn convolution() {
-    for (stride, padding) in [(1, 0), (1, 1), (2, 0), (2, 2)] {
-        check_op(
-            "conv2d",
-            &[numbers(1, &[2, 2, 5, 6], -1.0, 1.0), numbers(2, &[3, 2, 3, 2], -1.0, 1.0)],
-            &|g, x| vec![conv2d::stage(g, x[0], x[1], stride, padding)],
-            &|g, x, d| {
-                let (dx, dw, _, _) = conv2d::grad(g, x[0], x[1], stride, padding, d[0]);
-                vec![dx, dw]
-            },
-        );
-    }
-}
-
-#[network(sequential, loss = mse)]
-struct Images {
-    #[layer(padding = 1, stride = 2)]
-    conv: Conv2d<2, 3, 3>,
-    act: Tanh,
-    pool: MaxPool2d<2>,
-    flat: Flatten,
-    out: Linear<3, 1>,
-}
-
-#[test]
-fn image_layers() {
-    check_network(Images::new(), Images::loss, &[numbers(1, &[2, 2, 4, 4], -1.0, 1.0), numbers(2, &[2, 1], -1.0, 1.0)]);
 }

@@ -39,6 +39,9 @@ use crate::error::Errors;
 /// | `#[init(normal(0.02))] weight: Param<D, D>` | a parameter and how it starts: `zeros`, `ones`, `constant(x)`, `normal(std)`, `uniform(low, high)`, `fan_in(n)`; `Option<Param<D>>` for one that can be left out |
 /// | `#[option(1e-5)] eps: f32` | a plain value with its default |
 ///
+/// The sizes of a parameter may mention options, as in `Param<O, { I / groups }>`: setting the option
+/// gives the parameter its new size.
+///
 /// `#[checkpoint]` on a layer keeps only its inputs for the gradient, which then computes its values
 /// again: less memory for more work, and the same bits.
 ///

@@ -5,6 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::{ConstParam, Expr, Fields, GenericParam, ItemStruct, Type};
 
 use crate::attr::Args;
+use crate::dims::locals;
 use crate::emit::parens;
 use crate::error::Errors;
 use crate::fields::{Field, FieldKind};
@@ -104,7 +105,11 @@ impl Struct {
             let (name, value) = (&field.name, field.value());
             quote!(#name: #value,)
         });
-        let options = self.fields.iter().filter_map(Field::setter);
+        let options = self.fields.iter().filter_map(|field| self.setter(field));
+        let defaults = self.fields.iter().filter(|field| self.is_size(field)).map(|field| {
+            let (name, value) = (&field.name, field.value());
+            quote!(let #name = #value;)
+        });
         let (number, param, checks) = (self.number(), self.param(), self.checks());
         let doc = match self.sizes.is_empty() {
             true => " The network, its parameters not numbered yet.",
@@ -116,6 +121,7 @@ impl Struct {
             impl #ident {
                 #[doc = #doc]
                 pub const fn new(#(#params),*) -> Self {
+                    #(#defaults)*
                     Self { #(#values)* #(#sizes,)* checkpoint: false }
                 }
 
@@ -139,6 +145,55 @@ impl Struct {
                 }
             }
         }
+    }
+
+    /// The method that sets an option or leaves a parameter out.
+    fn setter(&self, field: &Field) -> Option<TokenStream> {
+        let name = &field.name;
+        match &field.kind {
+            FieldKind::Param { optional: true, .. } => {
+                let doc = format!(" With or without the parameter `{name}`.");
+                Some(quote! {
+                    #[doc = #doc]
+                    pub const fn #name(mut self, present: bool) -> Self {
+                        self.#name = self.#name.optional(present);
+                        self
+                    }
+                })
+            }
+            FieldKind::Option { ty, .. } => {
+                let doc = format!(" Sets `{name}`.");
+                let resized = self.resized(name);
+                Some(quote! {
+                    #[doc = #doc]
+                    pub const fn #name(mut self, #name: #ty) -> Self {
+                        self.#name = #name;
+                        #resized
+                        self
+                    }
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the sizes of parameters depend on this field, an option.
+    fn is_size(&self, field: &Field) -> bool {
+        matches!(field.kind, FieldKind::Option { .. }) && self.fields.iter().any(|param| param.mentions(&field.name))
+    }
+
+    /// Gives the parameters whose sizes depend on an option their new ones.
+    fn resized(&self, option: &Ident) -> TokenStream {
+        let params: Vec<_> = self.fields.iter().filter(|param| param.mentions(option)).collect();
+        let read = |name: &Ident| params.iter().any(|param| param.mentions(name));
+        let sizes = self.sizes.iter().map(|size| &size.name);
+        let names = sizes.chain(self.fields.iter().filter(|field| self.is_size(field)).map(|field| &field.name));
+        let reads = names.filter(|name| *name != option && read(name)).map(|name| quote!(let #name = self.#name;));
+        let params = params.iter().map(|param| {
+            let (name, value) = (&param.name, param.value());
+            quote!(self.#name = self.#name.resized(#value);)
+        });
+        quote!(#(#reads)* #(#params)*)
     }
 
     fn number(&self) -> TokenStream {
@@ -313,6 +368,16 @@ impl Field {
         !matches!(self.kind, FieldKind::Option { .. })
     }
 
+    /// Whether this is a parameter whose sizes or initialiser mention a name.
+    fn mentions(&self, name: &Ident) -> bool {
+        match &self.kind {
+            FieldKind::Param { dims, init, .. } => {
+                dims.iter().chain([init]).flat_map(locals).any(|mentioned| mentioned == name)
+            }
+            _ => false,
+        }
+    }
+
     fn value(&self) -> TokenStream {
         match &self.kind {
             FieldKind::Param { dims, init, .. } => {
@@ -325,34 +390,6 @@ impl Field {
                 let layer = layer.value();
                 quote!([#layer; #len])
             }
-        }
-    }
-
-    /// The method that sets an option or leaves a parameter out.
-    fn setter(&self) -> Option<TokenStream> {
-        let name = &self.name;
-        match &self.kind {
-            FieldKind::Param { optional: true, .. } => {
-                let doc = format!(" With or without the parameter `{name}`.");
-                Some(quote! {
-                    #[doc = #doc]
-                    pub const fn #name(mut self, present: bool) -> Self {
-                        self.#name = self.#name.optional(present);
-                        self
-                    }
-                })
-            }
-            FieldKind::Option { ty, .. } => {
-                let doc = format!(" Sets `{name}`.");
-                Some(quote! {
-                    #[doc = #doc]
-                    pub const fn #name(mut self, #name: #ty) -> Self {
-                        self.#name = #name;
-                        self
-                    }
-                })
-            }
-            _ => None,
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Param {
     sizes: [usize; MAX_RANK],
     rank: usize,
     init: Init,
+    /// Whether `init` was chosen in place of the layer's own.
+    chosen: bool,
     present: bool,
 }
 
@@ -50,12 +52,22 @@ impl Param {
             sizes[i] = dims[i];
             i += 1;
         }
-        Param { id: usize::MAX, sizes, rank: dims.len(), init, present: true }
+        Param { id: usize::MAX, sizes, rank: dims.len(), init, chosen: false, present: true }
     }
 
     /// The same parameter with another start.
     pub const fn starting(mut self, init: Init) -> Param {
         self.init = init;
+        self.chosen = true;
+        self
+    }
+
+    #[doc(hidden)]
+    pub const fn resized(mut self, to: Param) -> Param {
+        self.sizes = to.sizes;
+        if !self.chosen {
+            self.init = to.init;
+        }
         self
     }
 

@@ -198,8 +198,14 @@ impl Stage {
 
     /// A tensor whose elements are known beforehand.
     pub fn constant(&mut self, x: &crate::Tensor) -> Value {
-        let data = x.data().iter().map(|x| x.to_bits()).collect();
-        Value::Var(self.push(Op::Data(data), vec![], x.shape().to_vec(), DType::F32))
+        Value::Var(self.data(x.data(), x.shape()))
+    }
+
+    /// Numbers that are known beforehand, as a tensor of this shape.
+    pub(crate) fn data(&mut self, data: &[f32], shape: &[usize]) -> Var {
+        debug_assert_eq!(data.len(), shape.iter().product::<usize>());
+        let data = data.iter().map(|x| x.to_bits()).collect();
+        self.push(Op::Data(data), vec![], shape.to_vec(), DType::F32)
     }
 
     /// A value that depends on no input and no parameter, by the f64 reference.

@@ -219,7 +219,7 @@ fn cut(t: &mut Tape, x: T, axis: usize, sizes: &[usize]) -> Vec<T> {
 }
 
 /// Any number of tensors one behind the other.
-pub fn join(t: &mut Tape, xs: &[T], axis: usize) -> T {
+fn join(t: &mut Tape, xs: &[T], axis: usize) -> T {
     let mut all = xs[0];
     for &x in &xs[1..] {
         all = t.call(
@@ -251,44 +251,27 @@ fn padded(c: &mut Case<'_>) -> Vec<T> {
 }
 
 /// One axis padded; negative sizes cut.
-pub fn pad_axis(t: &mut Tape, x: T, axis: usize, (before, after): (isize, isize), mode: &str, value: f64) -> T {
+fn pad_axis(t: &mut Tape, x: T, axis: usize, (before, after): (isize, isize), mode: &str, value: f64) -> T {
     let n = t.shape(x)[axis] as isize;
-    if mode == "constant" {
-        let (start, stop) = ((-before).max(0), n + after.min(0));
-        let x = op!(t, slice(x; axis, start, stop));
-        let (before, after) = (before.max(0), after.max(0));
-        let zeros = op!(t, pad(x; axis, before, after));
-        if value == 0.0 || before + after == 0 {
-            return zeros;
+    let (more, last) = (before.max(0), after.max(0));
+    let cut = |t: &mut Tape, x: T, n: isize| op!(t, slice(x; axis, (-before).max(0), n + after.min(0)));
+    // What wraps around is what remains of an axis that is cut; what is mirrored may be cut after that.
+    match mode {
+        "constant" => {
+            let x = cut(t, x, n);
+            op!(t, pad_constant(x; axis, more, last, value as f32))
         }
-        let mut ones = t.shape(x);
-        ones.fill(1);
-        ones[axis] = t.shape(x)[axis];
-        let inside = t.g.fill(1.0, &ones);
-        let inside = t.push(inside);
-        let inside = op!(t, pad(inside; axis, before, after));
-        let zero = t.push(0.0);
-        let inside = op!(t, ne(inside, zero));
-        let value = t.push(value);
-        return op!(t, select(inside, zeros, value));
-    }
-    // What wraps around is what remains of an axis that is cut.
-    let (n, x, before, after) = if mode == "circular" {
-        let (start, stop) = ((-before).max(0), n + after.min(0));
-        (stop - start, op!(t, slice(x; axis, start, stop)), before.max(0), after.max(0))
-    } else {
-        (n, x, before, after)
-    };
-    // Runs of places that are read forwards or backwards, or one place many times.
-    let place = |i: isize| match mode {
-        "circular" => i.rem_euclid(n),
-        "replicate" => i.clamp(0, n - 1),
+        "circular" => {
+            let x = cut(t, x, n);
+            op!(t, pad_circular(x; axis, more, last))
+        }
+        "replicate" => {
+            let x = op!(t, pad_replicate(x; axis, more, last));
+            cut(t, x, n + more + last)
+        }
         _ => {
-            let period = 2 * (n - 1).max(1);
-            let i = i.rem_euclid(period);
-            if i < n { i } else { period - i }
+            let x = op!(t, pad_reflect(x; axis, more, last));
+            cut(t, x, n + more + last)
         }
-    };
-    let parts: Vec<T> = (-before..n + after).map(place).map(|i| op!(t, slice(x; axis, i, i + 1))).collect();
-    join(t, &parts, axis)
+    }
 }

@@ -11,6 +11,7 @@ mod loss;
 mod norm;
 mod product;
 mod reduce;
+mod resample;
 mod window;
 
 use std::collections::HashMap;
@@ -31,18 +32,14 @@ pub fn table() -> HashMap<&'static str, Builder> {
         norm::TABLE,
         product::TABLE,
         reduce::TABLE,
+        resample::TABLE,
         window::TABLE,
     ];
     parts.concat().into_iter().collect()
 }
 
 /// What cannot be built, and why.
-pub const UNSUPPORTED: &[(&str, &str)] = &[
-    ("nn.functional.interpolate.bilinear", "resampling is not there yet"),
-    ("nn.functional.interpolate.linear", "resampling is not there yet"),
-    ("nn.functional.interpolate.nearest", "resampling is not there yet"),
-    ("nn.functional.interpolate.nearest-exact", "resampling is not there yet"),
-];
+pub const UNSUPPORTED: &[(&str, &str)] = &[];
 
 /// Operations that are compared with another tolerance than 1e-4: the relative one, how far numbers near
 /// zero may be off, and why.

@@ -2,8 +2,7 @@
 
 use super::Builder;
 use super::case::{Case, NO_PLACE};
-use super::elementwise::per_channel;
-use super::layout::{pad_axis, reshaped};
+use super::layout::reshaped;
 use super::tape::{Grads, T};
 use downhill::prelude::*;
 
@@ -28,24 +27,14 @@ pub const TABLE: &[(&str, Builder)] = &[
     }),
     ("nn.functional.group_norm", |c| {
         let (x, groups, eps) = (c.x(), c.int(0, "num_groups").expect("groups") as usize, c.number_or(3, "eps", 1e-5));
-        let shape = c.t.shape(x);
-        let rows = reshaped(&mut c.t, x, &[shape[0] * groups, shape[1..].iter().product::<usize>() / groups]);
-        let y = op!(c.t, standardize(rows; -1, eps));
-        let y = reshaped(&mut c.t, y, &shape);
+        let y = op!(c.t, group_norm(x; groups, eps));
         let (weight, bias) = channels(c, x, 1);
         vec![affine(c, y, weight, bias)]
     }),
     ("nn.functional.instance_norm", |c| {
         let (x, eps) = (c.x(), c.number_or(NO_PLACE, "eps", 1e-5));
-        let shape = c.t.shape(x);
         let from_input = c.arg(NO_PLACE, "use_input_stats").is_none_or(|b| b.as_bool() != Some(false));
-        let y = if from_input {
-            let rows = reshaped(&mut c.t, x, &[shape[0] * shape[1], shape[2..].iter().product()]);
-            let y = op!(c.t, standardize(rows; -1, eps));
-            reshaped(&mut c.t, y, &shape)
-        } else {
-            running(c, x, NO_PLACE, NO_PLACE, eps)
-        };
+        let y = if from_input { op!(c.t, instance_norm(x; eps)) } else { running(c, x, NO_PLACE, NO_PLACE, eps) };
         let (weight, bias) = channels(c, x, NO_PLACE);
         vec![affine(c, y, weight, bias)]
     }),
@@ -68,18 +57,10 @@ pub const TABLE: &[(&str, Builder)] = &[
     }),
     ("nn.functional.local_response_norm", |c| {
         let x = c.x();
-        let size = c.int(0, "size").expect("a size");
-        let (alpha, beta) = (c.number(1, "alpha").unwrap_or(1e-4), c.number(2, "beta").unwrap_or(0.75));
-        let k = c.t.push(c.number(3, "k").unwrap_or(1.0));
-        let squares = op!(c.t, mul(x, x));
-        let padded = pad_axis(&mut c.t, squares, 1, (size / 2, (size - 1) / 2), "constant", 0.0);
-        let near = op!(c.t, windows(padded; 1, size, 1, 1));
-        let sums = op!(c.t, sum_axes(near; [2]));
-        let scaled = super::elementwise::scale(&mut c.t, sums, alpha / size as f64);
-        let base = op!(c.t, add(scaled, k));
-        let beta = c.t.push(beta);
-        let divisor = op!(c.t, pow(base, beta));
-        vec![op!(c.t, div(x, divisor))]
+        let size = c.int(0, "size").expect("a size") as usize;
+        let (alpha, beta) = (c.number_or(1, "alpha", 1e-4), c.number_or(2, "beta", 0.75));
+        let k = c.number_or(3, "k", 1.0);
+        vec![op!(c.t, local_response_norm(x; size, alpha, beta, k))]
     }),
 ];
 
@@ -96,7 +77,7 @@ fn inner(c: &mut Case<'_>, x: T, build: impl Fn(&mut Case<'_>, T) -> T) -> T {
 fn channels(c: &mut Case<'_>, x: T, place: usize) -> (Option<T>, Option<T>) {
     let next = if place == NO_PLACE { NO_PLACE } else { place + 1 };
     let both = [c.tensor(place, "weight"), c.tensor(next, "bias")];
-    let [weight, bias] = both.map(|w| w.map(|w| per_channel(&mut c.t, w, x)));
+    let [weight, bias] = both.map(|w| w.map(|w| op!(c.t, per_channel(w, x))));
     (weight, bias)
 }
 
@@ -109,7 +90,7 @@ fn affine(c: &mut Case<'_>, x: T, weight: Option<T>, bias: Option<T>) -> T {
 fn running(c: &mut Case<'_>, x: T, mean: usize, var: usize, eps: f32) -> T {
     let mean = c.tensor(mean, "running_mean").expect("means");
     let var = c.tensor(var, "running_var").expect("variances");
-    let (mean, var) = (per_channel(&mut c.t, mean, x), per_channel(&mut c.t, var, x));
+    let (mean, var) = (op!(c.t, per_channel(mean, x)), op!(c.t, per_channel(var, x)));
     let eps = c.t.push(eps);
     let centred = op!(c.t, sub(x, mean));
     let var = op!(c.t, add(var, eps));

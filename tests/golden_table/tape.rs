@@ -112,6 +112,8 @@ tuples! {
     A B C D;
     A B C D E;
     A B C D E F;
+    A B C D E F G;
+    A B C D E F G H;
 }
 
 /// `op!(t, name(x, y; plain))`: a call of an operation, first tensors, then plain arguments.

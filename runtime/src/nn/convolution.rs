@@ -1,148 +1,247 @@
-//! Convolution and pooling over images, `[batch, channels, height, width]`.
+//! Convolution over sequences, `[batch, channels, length]`, and images, `[batch, channels, height, width]`.
 
-use crate::network;
-use crate::ops::*;
+use super::per_axis::{known, part, part_type, per_axis};
+use crate::check::{Check, Message, Type};
+use crate::graph::{Grad, Stage, Value};
 
-/// The cross-correlation of images with kernels, PyTorch's `conv2d`: `[B, C, H, W]` and
-/// `[O, C, K, L]` give `[B, O, (H + 2 padding − K) / stride + 1, …]`. Zeros are added at all sides.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([1, 1, 2, 2], [1.0, 2.0, 3.0, 4.0])?);
-/// let weight = g.constant(&Tensor::new([1, 1, 2, 2], [1.0, 0.0, 0.0, 1.0])?);
-/// let y = conv2d::stage(&mut g, x, weight, 1, 0);
-/// assert_eq!(g.value(y)?, Tensor::new([1, 1, 1, 1], [5.0])?);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn conv2d(x: Tensor<B, C, H, W>, weight: Tensor<O, C, K, L>, stride: usize, padding: usize) -> Tensor {
-    let x = pad(pad(x, 2, padding, padding), 3, padding, padding);
-    let y = convolve(unsqueeze(x, 1), unsqueeze(weight, 0), stride, stride, 1, 1);
-    flatten(y, 1, 2)
+per_axis! {
+    /// The cross-correlation of sequences with kernels, PyTorch's `conv1d`: `[B, C, L]` and
+    /// `[O, C / groups, K]` give `[B, O, (L + 2 padding − dilation (K − 1) − 1) / stride + 1]`. Zeros are added
+    /// at both ends; `groups` parts of the channels meet kernels of their own.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([1, 1, 3], [1.0, 2.0, 3.0])?);
+    /// let weight = g.constant(&Tensor::new([1, 1, 2], [1.0, -1.0])?);
+    /// let y = conv1d::stage(&mut g, x, weight, 1, 0, 1, 1);
+    /// assert_eq!(g.value(y)?.data(), [-1.0, -1.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    conv1d(x.0, weight.1; stride[0], padding[0], dilation[0], groups[0];) = each::conv1d, convolution;
 }
 
-/// The largest element of each window of `size` by `size`, `stride` apart.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([1, 1, 2, 2], [1.0, 2.0, 3.0, 4.0])?);
-/// let y = max_pool2d::stage(&mut g, x, 2, 2);
-/// assert_eq!(g.value(y)?, Tensor::new([1, 1, 1, 1], [4.0])?);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn max_pool2d(x: Tensor<B, C, H, W>, size: usize, stride: usize) -> Tensor {
-    max_axes(windows(windows(x, 3, size, stride, 1), 2, size, stride, 1), [3, 5])
+per_axis! {
+    /// The cross-correlation of images with kernels, PyTorch's `conv2d`: `[B, C, H, W]` and
+    /// `[O, C / groups, K, L]` give `[B, O, (H + 2 padding − dilation (K − 1) − 1) / stride + 1, …]`. Zeros are
+    /// added at all sides; `groups` parts of the channels meet kernels of their own. `stride`, `padding` and
+    /// `dilation` are a number for both axes or a list of two.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([1, 1, 2, 2], [1.0, 2.0, 3.0, 4.0])?);
+    /// let weight = g.constant(&Tensor::new([1, 1, 2, 2], [1.0, 0.0, 0.0, 1.0])?);
+    /// let y = conv2d::stage(&mut g, x, weight, 1, 0, 1, 1);
+    /// assert_eq!(g.value(y)?, Tensor::new([1, 1, 1, 1], [5.0])?);
+    /// let y = conv2d::stage(&mut g, x, weight, 1, [0, 1], 1, 1);
+    /// assert_eq!(g.value(y)?, Tensor::new([1, 1, 1, 3], [3.0, 5.0, 2.0])?);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    conv2d(x.0, weight.1; stride[0 1], padding[0 1], dilation[0 1], groups[0];) = each::conv2d, convolution;
 }
 
-/// The mean of each window of `size` by `size`, `stride` apart.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([1, 1, 2, 2], [1.0, 2.0, 3.0, 4.0])?);
-/// let y = avg_pool2d::stage(&mut g, x, 2, 2);
-/// assert_eq!(g.value(y)?, Tensor::new([1, 1, 1, 1], [2.5])?);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn avg_pool2d(x: Tensor<B, C, H, W>, size: usize, stride: usize) -> Tensor {
-    let area = size as f32 * size as f32;
-    sum_axes(windows(windows(x, 3, size, stride, 1), 2, size, stride, 1), [3, 5]) / area
+per_axis! {
+    /// The reverse of [`conv1d`] in shape, and its gradient, PyTorch's `conv_transpose1d`: `[B, C, L]` and
+    /// `[C, O / groups, K]` give `[B, O, (L − 1) stride − 2 padding + dilation (K − 1) + output_padding + 1]`.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([1, 1, 2], [1.0, 2.0])?);
+    /// let weight = g.constant(&Tensor::new([1, 1, 2], [1.0, 3.0])?);
+    /// let y = conv_transpose1d::stage(&mut g, x, weight, 1, 0, 0, 1, 1);
+    /// assert_eq!(g.value(y)?.data(), [1.0, 5.0, 6.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    conv_transpose1d(x.0, weight.1; stride[0], padding[0], output_padding[0], groups[0], dilation[0];)
+    = each::conv_transpose1d, transposed;
 }
 
-/// A convolution of `I` channels to `O` with kernels of `K` by `K`; the weight is `[O, I, K, K]`. It
-/// starts as PyTorch's does, uniform within ±1/√(I K²), and so does the bias. Options and their
-/// defaults: `stride = 1`, `padding = 0`, `bias = true`.
-///
-/// ```
-/// use downhill::prelude::*;
-///
-/// #[network(sequential)]
-/// struct Net {
-///     #[layer(padding = 1)]
-///     conv: Conv2d<3, 8, 3>,
-/// }
-///
-/// let y = Net::init(0).forward(&Tensor::new([2, 3, 5, 5], vec![0.5; 150])?)?;
-/// assert_eq!(y.shape(), [2, 8, 5, 5]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub struct Conv2d<const I: usize, const O: usize, const K: usize> {
-    /// `[O, I, K, K]`.
-    #[init(fan_in(I * K * K))]
-    pub weight: Param<O, I, K, K>,
-    /// `[O]`.
-    #[init(fan_in(I * K * K))]
-    pub bias: Option<Param<O>>,
-    /// How far kernels move.
-    #[option(1)]
-    pub stride: usize,
-    /// Zeros added at each side.
-    #[option(0)]
-    pub padding: usize,
+per_axis! {
+    /// The reverse of [`conv2d`] in shape, and its gradient, PyTorch's `conv_transpose2d`: `[B, C, H, W]` and
+    /// `[C, O / groups, K, L]` give
+    /// `[B, O, (H − 1) stride − 2 padding + dilation (K − 1) + output_padding + 1, …]`. All but `groups` are a
+    /// number for both axes or a list of two.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([1, 1, 1, 2], [1.0, 2.0])?);
+    /// let weight = g.constant(&Tensor::new([1, 1, 1, 1], [3.0])?);
+    /// let y = conv_transpose2d::stage(&mut g, x, weight, [1, 2], 0, 0, 1, 1);
+    /// assert_eq!(g.value(y)?, Tensor::new([1, 1, 1, 3], [3.0, 0.0, 6.0])?);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    conv_transpose2d(x.0, weight.1; stride[0 1], padding[0 1], output_padding[0 1], groups[0], dilation[0 1];)
+    = each::conv_transpose2d, transposed;
 }
 
-#[network(track_caller)]
-impl<const I: usize, const O: usize, const K: usize> Conv2d<I, O, K> {
-    /// Images of `I` channels to images of `O`.
-    pub fn forward(&self, x: Tensor<B, I, H, W>) -> Tensor {
-        let y = conv2d(x, self.weight, self.stride, self.padding);
-        if self.bias.is_some() { y + reshape(self.bias, [O, 1, 1]) } else { y }
+/// What a convolution needs of its channels.
+#[track_caller]
+const fn convolution(
+    cx: &mut Check,
+    op: &str,
+    x: Type,
+    weight: Type,
+    _stride: Type,
+    _padding: Type,
+    _dilation: Type,
+    groups: Type,
+) {
+    let Some((channels, outs, groups)) = channels(cx, op, x, weight, groups) else { return };
+    let Type::Tensor(weight) = weight else { return };
+    if outs % groups != 0 {
+        cx.error(does_not_divide(op, groups, outs).str(" output channels"));
+    } else if let Some(expected) = weight.shape.dim(1).get()
+        && expected * groups != channels
+    {
+        let message = Message::new().str(op).str(": the weight ").shape(weight.shape);
+        let message = if groups == 1 { message } else { message.str(" in ").num(groups).str(" groups") };
+        cx.error(message.str(" takes ").num(expected * groups).str(" channels, the input has ").num(channels));
     }
 }
 
-/// [`max_pool2d`] of windows of `K` by `K` that do not overlap, as a layer.
-///
-/// ```
-/// use downhill::prelude::*;
-///
-/// #[network(sequential)]
-/// struct Net {
-///     conv: Conv2d<1, 2, 3>,
-///     pool: MaxPool2d<2>,
-/// }
-///
-/// let y = Net::init(0).forward(&Tensor::new([1, 1, 6, 6], vec![0.5; 36])?)?;
-/// assert_eq!(y.shape(), [1, 2, 2, 2]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub struct MaxPool2d<const K: usize> {}
-
-#[network(track_caller)]
-impl<const K: usize> MaxPool2d<K> {
-    /// Images to smaller images.
-    pub fn forward(&self, x: Tensor<B, C, H, W>) -> Tensor {
-        max_pool2d(x, K, K)
+/// What a transposed convolution needs of its channels and of what it adds.
+#[track_caller]
+const fn transposed(
+    cx: &mut Check,
+    op: &str,
+    x: Type,
+    weight: Type,
+    stride: Type,
+    _padding: Type,
+    output_padding: Type,
+    groups: Type,
+    dilation: Type,
+) {
+    let mut i = 0;
+    while i < 2 {
+        if let (Some(more), Some(stride), Some(dilation)) =
+            (known(output_padding, i), known(stride, i), known(dilation, i))
+            && more >= stride
+            && more >= dilation
+        {
+            let message = Message::new().str(op).str(": an output padding of ").num(more);
+            cx.error(message.str(" must be below the stride, ").num(stride).str(", or the dilation, ").num(dilation));
+            return;
+        }
+        i += 1;
+    }
+    let Some((channels, expected, _)) = channels(cx, op, x, weight, groups) else { return };
+    let Type::Tensor(weight) = weight else { return };
+    if expected != channels {
+        let message = Message::new().str(op).str(": the weight ").shape(weight.shape).str(" takes ").num(expected);
+        cx.error(message.str(" channels, the input has ").num(channels));
     }
 }
 
-/// All axes but the first as one, as a layer between images and [`Linear`](crate::nn::Linear).
-///
-/// ```
-/// use downhill::prelude::*;
-///
-/// #[network(sequential)]
-/// struct Net {
-///     flat: Flatten,
-///     out: Linear<12, 2>,
-/// }
-///
-/// let y = Net::init(0).forward(&Tensor::new([5, 3, 2, 2], vec![0.5; 60])?)?;
-/// assert_eq!(y.shape(), [5, 2]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub struct Flatten;
+/// The channels of the input, the outermost size of the weight and the groups, where they are known and
+/// the groups divide the channels.
+#[track_caller]
+const fn channels(cx: &mut Check, op: &str, x: Type, weight: Type, groups: Type) -> Option<(isize, isize, isize)> {
+    let (Type::Tensor(x), Type::Tensor(weight)) = (x, weight) else { return None };
+    if x.shape.rank() < 2 || weight.shape.rank() < 2 {
+        return None;
+    }
+    let (Some(channels), Some(outs), Some(groups)) =
+        (x.shape.dim(1).get(), weight.shape.dim(0).get(), known(groups, 0))
+    else {
+        return None;
+    };
+    if groups < 1 {
+        cx.error(Message::new().str(op).str(": there is at least 1 group"));
+        return None;
+    }
+    if channels % groups != 0 {
+        cx.error(does_not_divide(op, groups, channels).str(" channels"));
+        return None;
+    }
+    Some((channels, outs, groups))
+}
 
-#[network(track_caller)]
-impl Flatten {
-    /// `[B, ..]` to `[B, features]`.
-    pub fn forward(&self, x: Tensor) -> Tensor {
-        flatten(x, 1, -1)
+const fn does_not_divide(op: &str, groups: isize, channels: isize) -> Message {
+    Message::new().str(op).str(": ").num(groups).str(" groups do not divide ").num(channels)
+}
+
+/// The operations with a number for each axis.
+mod each {
+    use crate::network;
+    use crate::ops::*;
+
+    #[network(track_caller)]
+    pub fn conv1d(
+        x: Tensor<B, C, L>,
+        weight: Tensor<O, I, K>,
+        stride: usize,
+        padding: usize,
+        dilation: usize,
+        groups: usize,
+    ) -> Tensor {
+        // A sequence is an image of one row.
+        let x = pad(reshape(x, [B, groups, C / groups, 1, L]), 4, padding, padding);
+        let y = convolve(x, reshape(weight, [groups, O / groups, I, 1, K]), 1, stride, 1, dilation);
+        flatten(flatten(y, 2, 3), 1, 2)
+    }
+
+    #[network(track_caller)]
+    pub fn conv2d(
+        x: Tensor<B, C, H, W>,
+        weight: Tensor<O, I, K, L>,
+        stride_h: usize,
+        stride_w: usize,
+        padding_h: usize,
+        padding_w: usize,
+        dilation_h: usize,
+        dilation_w: usize,
+        groups: usize,
+    ) -> Tensor {
+        let x = reshape(x, [B, groups, C / groups, H, W]);
+        let x = pad(pad(x, 4, padding_w, padding_w), 3, padding_h, padding_h);
+        let weight = reshape(weight, [groups, O / groups, I, K, L]);
+        flatten(convolve(x, weight, stride_h, stride_w, dilation_h, dilation_w), 1, 2)
+    }
+
+    #[network(track_caller)]
+    pub fn conv_transpose1d(
+        x: Tensor<B, C, L>,
+        weight: Tensor<C, O, K>,
+        stride: usize,
+        padding: usize,
+        output_padding: usize,
+        groups: usize,
+        dilation: usize,
+    ) -> Tensor {
+        // What each element of each group adds, at each place of the kernel.
+        let x = permute(reshape(x, [B, groups, C / groups, L]), [1, 0, 3, 2]);
+        let y = matmul(reshape(x, [groups, B * L, C / groups]), reshape(weight, [groups, C / groups, O * K]));
+        let y = permute(reshape(y, [groups, B, L, O, K]), [1, 0, 3, 2, 4]);
+        let n = (L - 1) * stride + (K - 1) * dilation + output_padding + 1;
+        let y = slice(overlap(y, 3, n, stride, dilation), 3, padding, n - padding);
+        flatten(y, 1, 2)
+    }
+
+    #[network(track_caller)]
+    pub fn conv_transpose2d(
+        x: Tensor<B, C, H, W>,
+        weight: Tensor<C, O, K, L>,
+        stride_h: usize,
+        stride_w: usize,
+        padding_h: usize,
+        padding_w: usize,
+        output_padding_h: usize,
+        output_padding_w: usize,
+        groups: usize,
+        dilation_h: usize,
+        dilation_w: usize,
+    ) -> Tensor {
+        let x = permute(reshape(x, [B, groups, C / groups, H, W]), [1, 0, 3, 4, 2]);
+        let y = matmul(reshape(x, [groups, B * H * W, C / groups]), reshape(weight, [groups, C / groups, O * K * L]));
+        let y = permute(reshape(y, [groups, B, H, W, O, K, L]), [1, 0, 4, 2, 5, 3, 6]);
+        let w = (W - 1) * stride_w + (L - 1) * dilation_w + output_padding_w + 1;
+        let y = slice(overlap(y, 5, w, stride_w, dilation_w), 5, padding_w, w - padding_w);
+        let h = (H - 1) * stride_h + (K - 1) * dilation_h + output_padding_h + 1;
+        let y = slice(overlap(y, 3, h, stride_h, dilation_h), 3, padding_h, h - padding_h);
+        flatten(y, 1, 2)
     }
 }

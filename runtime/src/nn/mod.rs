@@ -3,22 +3,33 @@
 
 mod activation;
 mod attention;
+mod conv_layer;
 mod convolution;
 mod dropout;
+mod image;
 mod index;
 mod layer;
 mod loss;
 mod math;
 mod norm;
+mod norm_layer;
+mod per_axis;
+mod pool_layer;
+mod pooling;
 mod statistic;
 
 pub use activation::*;
 pub use attention::*;
+pub use conv_layer::*;
 pub use convolution::*;
 pub use dropout::*;
+pub use image::*;
 pub use index::*;
 pub use layer::*;
 pub use loss::*;
 pub use math::*;
 pub use norm::*;
+pub use norm_layer::*;
+pub use pool_layer::*;
+pub use pooling::*;
 pub use statistic::*;

@@ -1,5 +1,8 @@
 //! Normalisation without parameters.
 
+use super::per_axis::{known, part, part_type, per_axis};
+use crate::check::{Check, Message, Type};
+use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::nn::statistic::mean_keepdim;
 use crate::ops::*;
@@ -51,4 +54,80 @@ pub fn rms_norm(x: Tensor, axis: isize, eps: f32) -> Tensor {
 pub fn normalize(x: Tensor, axis: isize, eps: f32) -> Tensor {
     let length = sqrt(sum_keepdim(x * x, [axis]));
     x / select(length < eps, eps, length)
+}
+
+per_axis! {
+    /// Each of `groups` parts of the channels of `[B, C, ..]` less its mean, over the square root of its variance
+    /// plus `eps` (Wu and He, arXiv:1803.08494): PyTorch's `group_norm` without weight and bias.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([1, 4], [1.0, 3.0, 4.0, 8.0])?);
+    /// let y = group_norm::stage(&mut g, x, 2, 0.0);
+    /// assert_eq!(g.value(y)?, Tensor::new([1, 4], [-1.0, 1.0, -1.0, 1.0])?);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    group_norm(x.0; groups[0]; eps: f32) = each::group_norm, divides;
+}
+
+#[track_caller]
+const fn divides(cx: &mut Check, op: &str, x: Type, groups: Type) {
+    let Type::Tensor(x) = x else { return };
+    if x.shape.rank() < 2 {
+        cx.error(Message::new().str(op).str(": expected [B, C, ..], found ").shape(x.shape));
+    } else if let (Some(channels), Some(groups)) = (x.shape.dim(1).get(), known(groups, 0))
+        && (groups < 1 || channels % groups != 0)
+    {
+        let message = Message::new().str(op).str(": ").num(groups).str(" groups do not divide ");
+        cx.error(message.num(channels).str(" channels"));
+    }
+}
+
+mod each {
+    use super::standardize;
+    use crate::network;
+    use crate::ops::*;
+
+    #[network(track_caller)]
+    pub fn group_norm(x: Tensor, groups: usize, eps: f32) -> Tensor {
+        reshape_as(of_groups(flatten(x, 1, -1), groups, eps), x)
+    }
+
+    #[network(track_caller)]
+    fn of_groups(x: Tensor<B, F>, groups: usize, eps: f32) -> Tensor {
+        standardize(reshape(x, [B, groups, F / groups]), -1, eps)
+    }
+}
+
+/// Each channel of each sample of `[B, C, ..]` less its mean, over the square root of its variance plus `eps`
+/// (Ulyanov, Vedaldi and Lempitsky, arXiv:1607.08022): PyTorch's `instance_norm` without weight and bias.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([1, 2, 2], [1.0, 3.0, 4.0, 8.0])?);
+/// let y = instance_norm::stage(&mut g, x, 0.0);
+/// assert_eq!(g.value(y)?, Tensor::new([1, 2, 2], [-1.0, 1.0, -1.0, 1.0])?);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn instance_norm(x: Tensor, eps: f32) -> Tensor {
+    reshape_as(standardize(flatten(x, 2, -1), -1, eps), x)
+}
+
+/// Each element over (k + α/n Σ x²)^β, the sum over the `size` channels around its own (Krizhevsky,
+/// Sutskever and Hinton, 2012; as PyTorch, whose sum is divided by n = `size`). `[B, C, ..]`.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([1, 2, 1], [1.0, 2.0])?);
+/// let y = local_response_norm::stage(&mut g, x, 2, 2.0, 1.0, 1.0);
+/// assert_eq!(g.value(y)?, Tensor::new([1, 2, 1], [0.5, 1.0 / 3.0])?);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn local_response_norm(x: Tensor, size: usize, alpha: f32, beta: f32, k: f32) -> Tensor {
+    x / pow(sum_axes(neighbours(x * x, 1, size), [2]) * (alpha / size as f32) + k, beta)
 }

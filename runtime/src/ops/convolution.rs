@@ -153,8 +153,9 @@ impl convolve {
                 if let (Some(n), Some(k)) = (n.get(), k.get()) {
                     let reach = (k - 1) * dilation + 1;
                     if k < 1 || reach > n {
-                        let message = Message::new().str("convolve: a kernel that covers ").num(reach);
-                        return cx.error(message.str(" does not fit an image of ").num(n));
+                        let message = Message::new().str("convolve: a kernel that reaches over ").num(reach);
+                        let message = message.str(" does not fit axis ").num(3 + i as isize);
+                        return cx.error(message.str(" of ").shape(x.shape));
                     }
                     count = Dim::int((n - reach) / step + 1);
                 }

@@ -7,6 +7,66 @@
 //! An operation is a type without values, so that its name stays free for local variables;
 //! `exp::stage` puts it into a graph, `exp::grad` puts its gradient there.
 
+/// An operation of one tensor and plain arguments. What is written is how it is staged (`x` is a tensor,
+/// the arguments are values), the gradient of `x`, and the shape rule (the arguments are types).
+macro_rules! tensor_op {
+    (
+        $(#[$doc:meta])*
+        $name:ident($($arg:ident),+)
+        stage |$g:ident, $x:ident| $stage:expr,
+        grad |$gg:ident, $gx:ident, $d:ident| $grad:expr,
+        shape |$cx:ident, $tx:ident| $shape:expr $(,)?
+    ) => {
+        $(#[$doc])*
+        #[allow(non_camel_case_types)]
+        pub enum $name {}
+
+        impl $name {
+            #[doc = concat!("Stages `", stringify!($name), "`.")]
+            #[allow(clippy::too_many_arguments)]
+            pub fn stage($g: &mut Stage, input: impl Into<Value>, $($arg: impl Into<Value>),+) -> Value {
+                let input = input.into();
+                $(let $arg = $arg.into();)+
+                let rule = {
+                    let ty = $g.ty(input);
+                    $(let $arg = $g.ty($arg);)+
+                    move |cx: &mut Check| Self::shape(cx, ty, $($arg),+)
+                };
+                $crate::ops::admitted($g, rule, &[input], |$g, v| {
+                    let $x = v[0];
+                    $stage
+                })
+            }
+
+            #[doc = concat!("Stages the gradient of `", stringify!($name), "`.")]
+            #[allow(clippy::too_many_arguments, unused_variables, clippy::type_complexity)]
+            pub fn grad(
+                $gg: &mut Stage,
+                input: impl Into<Value>,
+                $($arg: impl Into<Value>,)+
+                dout: Grad,
+            ) -> (Grad, $(tensor_op!(@ $arg Grad)),+) {
+                $(let $arg = $arg.into();)+
+                let dx = match ($gg.operand(input.into()), dout) {
+                    (Some($gx), Some($d)) => Some($grad),
+                    _ => None,
+                };
+                (dx, $(tensor_op!(@ $arg None)),+)
+            }
+
+            #[doc = concat!("The shape rule of `", stringify!($name), "`.")]
+            #[allow(clippy::too_many_arguments)]
+            #[track_caller]
+            pub const fn shape($cx: &mut Check, input: Type, $($arg: Type),+) -> Type {
+                let Some($tx) = input.operand($cx, stringify!($name)) else { return Type::Unknown };
+                $shape
+            }
+        }
+    };
+    (@ $arg:ident $with:ident) => { $with };
+}
+
+mod border;
 mod choice;
 pub mod convolution;
 mod cut;
@@ -16,9 +76,12 @@ pub mod order;
 pub mod product;
 pub(crate) mod random;
 pub mod reduce;
+mod resample;
 pub mod rows;
+mod sliding;
 pub mod window;
 
+pub use border::*;
 pub use choice::*;
 pub use convolution::*;
 pub use cut::*;
@@ -28,7 +91,9 @@ pub use order::*;
 pub use product::*;
 pub use random::dropout;
 pub use reduce::*;
+pub use resample::*;
 pub use rows::*;
+pub use sliding::*;
 pub use window::*;
 
 use crate::check::{Check, Message, TensorType, Type};

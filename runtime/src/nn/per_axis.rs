@@ -1,0 +1,129 @@
+//! Operations over the last axes of images and sequences, which take a number for all axes or a list with
+//! one for each.
+
+use crate::check::{Check, Message, Type};
+use crate::graph::Value;
+use crate::shape::MAX_RANK;
+
+/// Defines an operation by a network function that takes one number for each axis: `stride[0 1]` is the
+/// argument `stride`, and stands for two arguments of that function. A check before it knows the
+/// operation by name.
+macro_rules! per_axis {
+    (
+        $(#[$doc:meta])*
+        $name:ident($($x:ident . $place:tt),+; $($list:ident[$($i:literal)+]),+; $($flag:ident: $kind:ty),*)
+        = $inner:path, $check:path;
+    ) => {
+        $(#[$doc])*
+        #[allow(non_camel_case_types)]
+        pub enum $name {}
+
+        impl $name {
+            #[doc = concat!("Stages `", stringify!($name), "`.")]
+            #[allow(clippy::too_many_arguments)]
+            pub fn stage(
+                g: &mut Stage,
+                $($x: impl Into<Value>,)+
+                $($list: impl Into<Value>,)+
+                $($flag: $kind),*
+            ) -> Value {
+                use $inner as inner;
+                $(let $x = $x.into();)+
+                $(let $list = $list.into();)+
+                let rule = {
+                    $(let $x = g.ty($x);)+
+                    $(let $list = g.ty($list);)+
+                    move |cx: &mut Check| Self::shape(cx, $($x,)+ $($list,)+ $($crate::check::Const($flag).arg()),*)
+                };
+                if g.checked(rule).is_none() {
+                    return Value::Unknown;
+                }
+                inner::stage(g, $($x,)+ $($(part($list, $i),)+)+ $($flag),*)
+            }
+
+            #[doc = concat!("Stages the gradient of `", stringify!($name), "`.")]
+            #[allow(clippy::too_many_arguments, clippy::type_complexity)]
+            pub fn grad(
+                g: &mut Stage,
+                $($x: impl Into<Value>,)+
+                $($list: impl Into<Value>,)+
+                $($flag: $kind,)*
+                dout: Grad,
+            ) -> ($(per_axis!(@ $x Grad),)+ $(per_axis!(@ $list Grad),)+ $(per_axis!(@ $flag Grad)),*) {
+                use $inner as inner;
+                $(let $list = $list.into();)+
+                let dx = inner::grad(g, $($x,)+ $($(part($list, $i),)+)+ $($flag,)* dout);
+                ($(dx.$place,)+ $(per_axis!(@ $list None),)+ $(per_axis!(@ $flag None)),*)
+            }
+
+            #[doc = concat!("The shape rule of `", stringify!($name), "`.")]
+            #[allow(clippy::too_many_arguments)]
+            #[track_caller]
+            pub const fn shape(cx: &mut Check, $($x: Type,)+ $($list: Type,)+ $($flag: Type),*) -> Type {
+                use $inner as inner;
+                let errors = cx.errors();
+                $($crate::nn::per_axis::one_for_each(cx, stringify!($name), stringify!($list), $list, [$($i),+].len());)+
+                $check(cx, stringify!($name), $($x,)+ $($list),+);
+                if cx.errors() > errors {
+                    return Type::Unknown;
+                }
+                inner::shape(cx, $($x,)+ $($(part_type($list, $i),)+)+ $($flag),*)
+            }
+        }
+    };
+    (@ $arg:ident $with:ident) => { $with };
+}
+pub(super) use per_axis;
+
+/// The number for axis `i` of an argument that a shape rule has accepted.
+pub(super) fn part(value: Value, i: usize) -> usize {
+    let n = match value {
+        Value::Int(n) => n,
+        Value::Ints { list, len } if len <= MAX_RANK => list[i.min(MAX_RANK - 1)],
+        _ => 0,
+    };
+    n.max(0) as usize
+}
+
+/// The number for axis `i` in shape rules.
+pub(super) const fn part_type(ty: Type, i: usize) -> Type {
+    match ty {
+        Type::Dims(list) if i < list.rank() => Type::Dim(list.dim(i)),
+        other => other,
+    }
+}
+
+/// Refuses what is neither a number for all of `n` axes nor a list with one for each.
+#[track_caller]
+pub(super) const fn one_for_each(cx: &mut Check, op: &str, name: &str, ty: Type, n: usize) {
+    let message = Message::new().str(op).str(": `").str(name).str("`: expected a whole number");
+    let message = if n == 1 { message } else { message.str(", or a list of ").num(n as isize) };
+    let fits = match ty {
+        Type::Dim(_) | Type::Unknown => true,
+        Type::Dims(list) => list.rank() == n,
+        _ => false,
+    };
+    if !fits {
+        cx.error(message);
+        return;
+    }
+    let mut i = 0;
+    while i < n {
+        if let Type::Dim(dim) = part_type(ty, i)
+            && let Some(size) = dim.get()
+            && size < 0
+        {
+            cx.error(message.str(", found ").num(size));
+            return;
+        }
+        i += 1;
+    }
+}
+
+/// The number for axis `i`, if it is known.
+pub(super) const fn known(ty: Type, i: usize) -> Option<isize> {
+    match part_type(ty, i) {
+        Type::Dim(dim) => dim.get(),
+        _ => None,
+    }
+}

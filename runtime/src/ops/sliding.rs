@@ -1,0 +1,205 @@
+//! Windows over an axis that is padded first: what convolution and pooling slide.
+
+use super::{axis, axis_of, integer, number, windows};
+use crate::check::{Check, Message, Type};
+use crate::graph::{Grad, Stage, Value, Var};
+use crate::ops::elementwise::Compare;
+use crate::shape::Dim;
+
+tensor_op! {
+    /// A number added along an axis, `before` and `after` the elements: PyTorch's `pad` in the mode
+    /// `constant`.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([2], [1.0, 2.0])?);
+    /// let y = pad_constant::stage(&mut g, x, 0, 1, 2, 5.0);
+    /// assert_eq!(g.value(y)?.data(), [5.0, 1.0, 2.0, 5.0, 5.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    pad_constant(axis, before, after, value)
+    stage |g, x| {
+        let axis = axis_of(g, x, axis);
+        surround(g, x, axis, (integer(before) as usize, integer(after) as usize), float_of(value))
+    },
+    grad |g, x, d| {
+        let axis = axis_of(g, x, axis);
+        middle(g, x, axis, integer(before) as usize, d)
+    },
+    shape |cx, x| {
+        let _ = value;
+        super::pad::shape(cx, Type::Tensor(x), axis, before, after)
+    },
+}
+
+tensor_op! {
+    /// The [`windows`] of an axis with `padding` elements of `value` at both ends. With `ceil`, a last window
+    /// may reach beyond the padding, but must start before it: PyTorch's `ceil_mode`.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([3], [1.0, 2.0, 3.0])?);
+    /// let y = padded_windows::stage(&mut g, x, 0, 2, 2, 1, 1, false, 0.0);
+    /// assert_eq!(g.value(y)?, Tensor::new([2, 2], [0.0, 1.0, 2.0, 3.0])?);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    padded_windows(axis, size, step, padding, dilation, ceil, value)
+    stage |g, x| {
+        let axis = axis_of(g, x, axis);
+        let [size, step, padding, dilation] = [size, step, padding, dilation].map(integer);
+        let (count, more) = places(g[x].shape[axis] as isize, (size - 1) * dilation + 1, step, padding, is(ceil));
+        let around = (padding as usize, (padding + more) as usize);
+        let x = surround(g, x, axis, around, float_of(value));
+        g.windows(x, axis, 0, (count as usize, step), (size as usize, dilation))
+    },
+    grad |g, x, d| {
+        let axis = axis_of(g, x, axis);
+        let [width, step, padding, dilation] = [size, step, padding, dilation].map(integer);
+        let reach = (width - 1) * dilation + 1;
+        let (_, more) = places(g[x].shape[axis] as isize, reach, step, padding, is(ceil));
+        let around = (padding as usize, (padding + more) as usize);
+        let padded = surround(g, x, axis, around, float_of(value));
+        match windows::grad(g, padded, axis, width, step, dilation, Some(d)).0 {
+            Some(d) => middle(g, x, axis, padding as usize, d),
+            None => g.fill(0.0, &g[x].shape.clone()),
+        }
+    },
+    shape |cx, x| {
+        let _ = value;
+        let Some(axis) = axis_rule(cx, &x, axis) else { return Type::Unknown };
+        let (Some(size), Some(step), Some(padding), Some(dilation)) = (
+            number(cx, "padded_windows", size),
+            number(cx, "padded_windows", step),
+            number(cx, "padded_windows", padding),
+            number(cx, "padded_windows", dilation),
+        ) else {
+            return Type::Unknown;
+        };
+        let ceil = match ceil {
+            Type::Bool(ceil) => ceil,
+            _ => return cx.error(Message::new().str("padded_windows: `ceil`: expected a truth value")),
+        };
+        let mut count = Dim::UNKNOWN;
+        if let (Some(k), Some(step), Some(p), Some(dilation)) = (size.get(), step.get(), padding.get(), dilation.get()) {
+            if k < 1 || step < 1 || dilation < 1 {
+                return cx.error(Message::new().str("a kernel, a stride and a dilation are at least 1"));
+            }
+            if p < 0 {
+                return cx.error(Message::new().str("a padding is at least 0, found ").num(p));
+            }
+            if let Some(n) = x.shape.dim(axis).get() {
+                let reach = (k - 1) * dilation + 1;
+                if reach > n + 2 * p {
+                    let message = Message::new().str("a kernel that reaches over ").num(reach);
+                    let message = message.str(" does not fit axis ").num(axis as isize).str(" of ").shape(x.shape);
+                    return cx.error(if p == 0 { message } else { message.str(" with a padding of ").num(p) });
+                }
+                count = Dim::int(places(n, reach, step, p, ceil).0);
+            }
+        }
+        let shape = x.shape.range(0, axis).push(count).push(size);
+        Type::Tensor(x.like(x.dtype, shape.join(&x.shape.range(axis + 1, x.shape.rank()))))
+    },
+}
+
+tensor_op! {
+    /// For each element of an axis the `size` around it, zeros beyond the ends: as many in front as behind, or
+    /// one more where that cannot be.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([2], [1.0, 2.0])?);
+    /// let y = neighbours::stage(&mut g, x, 0, 3);
+    /// assert_eq!(g.value(y)?, Tensor::new([2, 3], [0.0, 1.0, 2.0, 1.0, 2.0, 0.0])?);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    neighbours(axis, size)
+    stage |g, x| {
+        let (axis, size) = (axis_of(g, x, axis), integer(size) as usize);
+        let n = g[x].shape[axis];
+        let x = surround(g, x, axis, (size / 2, (size - 1) / 2), 0.0);
+        g.windows(x, axis, 0, (n, 1), (size, 1))
+    },
+    grad |g, x, d| {
+        let (axis, size) = (axis_of(g, x, axis), integer(size) as usize);
+        let padded = surround(g, x, axis, (size / 2, (size - 1) / 2), 0.0);
+        match windows::grad(g, padded, axis, size, 1, 1, Some(d)).0 {
+            Some(d) => middle(g, x, axis, size / 2, d),
+            None => g.fill(0.0, &g[x].shape.clone()),
+        }
+    },
+    shape |cx, x| {
+        let (Some(axis), Some(size)) = (axis_rule(cx, &x, axis), number(cx, "neighbours", size)) else {
+            return Type::Unknown;
+        };
+        if matches!(size.get(), Some(n) if n < 1) {
+            return cx.error(Message::new().str("neighbours: a size is at least 1"));
+        }
+        let shape = x.shape.range(0, axis + 1).push(size);
+        Type::Tensor(x.like(x.dtype, shape.join(&x.shape.range(axis + 1, x.shape.rank()))))
+    },
+}
+
+#[track_caller]
+const fn axis_rule(cx: &mut Check, x: &crate::check::TensorType, at: Type) -> Option<usize> {
+    axis(cx, "padded_windows", x, at)
+}
+
+/// How many windows that reach over `reach` elements there are, and how far the last one goes beyond the
+/// padding.
+const fn places(n: isize, reach: isize, step: isize, padding: isize, ceil: bool) -> (isize, isize) {
+    let room = n + 2 * padding - reach;
+    let mut count = if ceil { (room + step - 1) / step } else { room / step } + 1;
+    if ceil && (count - 1) * step >= n + padding {
+        count -= 1;
+    }
+    let more = (count - 1) * step - room;
+    (count, if more > 0 { more } else { 0 })
+}
+
+fn is(value: Value) -> bool {
+    matches!(value, Value::Bool(true))
+}
+
+fn float_of(value: Value) -> f32 {
+    match value {
+        Value::Number(x) => x as f32,
+        other => integer(other) as f32,
+    }
+}
+
+/// An axis with a number before and after its elements.
+fn surround(g: &mut Stage, x: Var, axis: usize, (before, after): (usize, usize), value: f32) -> Var {
+    if before + after == 0 {
+        return x;
+    }
+    let around = |g: &mut Stage, x: Var| {
+        let mut shape = g[x].shape.clone();
+        let mut offsets = vec![0; shape.len()];
+        offsets[axis] = before;
+        shape[axis] += before + after;
+        g.pad(x, &offsets, &shape)
+    };
+    let zeros = around(g, x);
+    if value == 0.0 {
+        return zeros;
+    }
+    let mut line = vec![1; g[x].shape.len()];
+    line[axis] = g[x].shape[axis];
+    let line = g.fill(1.0, &line);
+    let line = around(g, line);
+    let (zero, value) = (g.number(0.0), g.number(value as f64));
+    let inside = g.compare(Compare::Ne, line, zero);
+    g.select(inside, zeros, value)
+}
+
+/// What stands at the elements of `x` in the gradient of `x` with something around it.
+fn middle(g: &mut Stage, x: Var, axis: usize, before: usize, d: Var) -> Var {
+    let shape = g[x].shape.clone();
+    let mut window = vec![(0, 1); shape.len()];
+    window[axis].0 = before;
+    g.slice(d, &window, &shape)
+}
