@@ -277,7 +277,7 @@ fn refusals() {
         ),
         (
             |g, x, w| conv2d::stage(g, x, w, 1, 0, 4, 1),
-            "convolve: a kernel that reaches over 9 does not fit axis 4 of [2, 1, 4, 5, 5]",
+            "convolve: a kernel that reaches over 9 does not fit axis 3 of [2, 1, 4, 5, 5]",
         ),
         (|g, x, w| conv2d::stage(g, x, w, 0, 0, 1, 1), "a kernel, a stride and a dilation are at least 1"),
         (
