@@ -41,7 +41,7 @@ pub fn expand(args: &Args, item: ItemImpl, sequential: Option<&Sequential>, erro
     };
     let functions: Vec<&ImplItemFn> = item.items.iter().filter_map(|item| network_function(item, errors)).collect();
     let names: BTreeSet<String> = functions.iter().map(|function| function.sig.ident.to_string()).collect();
-    let scope = Scope { methods: &names, sizes: &sizes };
+    let scope = Scope { methods: &names, sizes: &sizes, network: true };
     let methods: Vec<Method> =
         (functions.iter()).map(|function| method(args, function, &owner, &scope, sequential, errors)).collect();
     let ok = errors.len() == before;

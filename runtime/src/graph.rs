@@ -82,7 +82,7 @@ value_from_list!(isize, usize, i32);
 pub enum Op {
     /// An input of the function, by number.
     Input(usize),
-    /// A parameter of the model, by number.
+    /// A parameter or state of the model, by number.
     Param(usize),
     /// Every element the same: the bits of a number, or a whole number, or a truth value.
     Const(u32),

@@ -5,7 +5,7 @@
 //! values again where it needs them, in place of a tape. Algebra is simplified as nodes are made
 //! (see `simplify`), so no later pass has to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::check::{Check, TensorType, Type};
 use crate::graph::{Grad, Graph, Node, Op, Value, Var};
@@ -27,7 +27,12 @@ pub struct Stage {
     /// What each node computes as a number that does not depend on the scope.
     structure: Vec<u64>,
     training: bool,
+    /// What becomes of the states that were assigned; `None` while assignments do not count.
+    pub(crate) updates: Option<Updates>,
 }
+
+/// The new value of states, by number.
+pub(crate) type Updates = BTreeMap<usize, Var>;
 
 /// A stage within a scope in which values are computed again; the scope ends with it.
 pub struct Recompute<'s> {
@@ -96,7 +101,7 @@ impl Stage {
         self.push(Op::Input(slot), vec![], shape.to_vec(), dtype)
     }
 
-    /// A parameter, by number.
+    /// A parameter or state, by number.
     pub fn param(&mut self, id: usize, sizes: &[usize]) -> Var {
         self.push(Op::Param(id), vec![], sizes.to_vec(), DType::F32)
     }

@@ -6,6 +6,7 @@ use syn::{BinOp, Expr, UnOp};
 use super::calls::last_name;
 use super::plain::Fields;
 use super::{Lower, Operand, Want};
+use crate::dims::bare;
 use crate::error::{Checked, Reported};
 use crate::ssa::{Kind, Read, Stmt};
 
@@ -101,6 +102,9 @@ impl Lower<'_> {
     }
 
     fn field(&mut self, expr: &Expr, name: Option<&syn::Ident>) -> Operand {
+        if let Some(value) = self.own_field(bare(expr)).and_then(|name| self.state(name)) {
+            return Operand::Value(Read { value, span: expr.span() });
+        }
         let place = self.verbatim(expr);
         let value = self.result(name, &last_name(&place.expr));
         self.stmts.push(Stmt::Field { place, out: Some(value) });

@@ -241,6 +241,29 @@ fn impl_blocks() {
 }
 
 #[test]
+fn states() {
+    assert_eq!(
+        fields(quote!(mean: State<3>)),
+        "how does the state start? Write `#[init(…)]` on it: `zeros`, `ones`, `constant(x)`, `normal(std)`, `uniform(low, high)` or `fan_in(n)`"
+    );
+    assert_eq!(fields(quote!(means: [State<3>; 2])), "an array of states: write one `State` with one more dimension");
+    assert_eq!(
+        fields(quote!(#[init(ones)] #[option(1)] mean: State<3>)),
+        "`#[option(…)]` is for a plain value, and this is a state: write `#[init(…)]`"
+    );
+    assert_eq!(body(quote!(self.mean = y;)), ["a free function has no state: move it into a `#[network] impl`"]);
+    let of = |stmts| messages(quote!(), quote!(impl Net { fn f(&self, x: Tensor) -> Tensor { #stmts } }));
+    let target = "only a local variable or a state of the network itself can be assigned: `x = …`, `self.mean = …`";
+    assert_eq!(of(quote!(self.norm.mean = x; x)), [target]);
+    assert_eq!(of(quote!(for block in &self.blocks { block.mean = x; } x)), [target]);
+    assert_eq!(of(quote!(self.means[0] = x; x)), [target]);
+    let training = "`training()` is the whole condition of an `if`: write `if training() { … } else { … }`, and another condition as an `if` in it";
+    assert_eq!(of(quote!(if training() && self.affine { x } else { x + x })), [training]);
+    assert_eq!(of(quote!(let a = training(); x)), [training]);
+    assert_eq!(of(quote!((self.a, self.b) = (x, x * self.a); if !training() { self.a = x; } self.b)), [""; 0]);
+}
+
+#[test]
 fn structs() {
     assert_eq!(
         fields(quote!(weight: Param<3>)),
@@ -257,7 +280,7 @@ fn structs() {
     );
     assert_eq!(
         fields(quote!(#[init(ones)] layer: Linear<3, 4>)),
-        "`#[init(…)]` is for a parameter: a field of type `Param<…>`"
+        "`#[init(…)]` is for a parameter or state: a field of type `Param<…>` or `State<…>`"
     );
     assert_eq!(
         fields(quote!(#[init(ones)] #[layer(bias = false)] weight: Param<3>)),

@@ -1,8 +1,9 @@
 //! The training step: forward, backward and update as compiled programs.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::model::{Entry, find, input_ptr};
+use super::model::{Entry, find, input_ptr, params};
 use super::staged::{self, Signature};
 use super::update::{Sum, Update, gradient};
 use super::{Buffer, Model, Place, Program, Rules};
@@ -44,6 +45,8 @@ pub struct Step<N: Network> {
     /// The gradients of micro-batches since the last update.
     sum: Option<Sum>,
     loss: Buffer,
+    /// What the states become if the step counts.
+    states: Buffer,
     lr: f32,
     steps: u64,
     /// What the random numbers of a run depend on: its seed is a hash of both.
@@ -51,6 +54,8 @@ pub struct Step<N: Network> {
     runs: u64,
     run_seed: Buffer,
     variants: Vec<Variant>,
+    /// The variant of the last run.
+    last: Option<usize>,
     /// The pointers of a run, kept so that a run allocates nothing.
     slots: Vec<*mut f32>,
 }
@@ -63,6 +68,8 @@ struct Variant {
     signature: Signature,
     bounds: Vec<Option<usize>>,
     program: Program,
+    /// The places of the states that it assigns.
+    states: Vec<Range<usize>>,
 }
 
 impl<N: Network> Step<N> {
@@ -85,12 +92,14 @@ impl<N: Network> Step<N> {
             grads: gradient(len),
             sum: None,
             loss: Buffer::zeros(1),
+            states: Buffer::zeros(model.states_len()),
             steps: 0,
             seed: 0,
             runs: 0,
             run_seed: Buffer::zeros(1),
             variants: Vec::new(),
-            slots: Vec::with_capacity(4 + loss.inputs.len()),
+            last: None,
+            slots: Vec::with_capacity(5 + loss.inputs.len()),
         })
     }
 
@@ -124,6 +133,7 @@ impl<N: Network> Step<N> {
         }
         let loss = self.finite_loss(model, inputs)?;
         self.update.run(model.params_mut(), &mut self.grads, 1.0, self.steps + 1, self.lr)?;
+        self.keep_states(model);
         self.steps += 1;
         Ok(loss)
     }
@@ -168,6 +178,7 @@ impl<N: Network> Step<N> {
         weight: f32,
     ) -> Result<f32> {
         let loss = self.finite_loss(model, inputs)?;
+        self.keep_states(model);
         let sum = match &mut self.sum {
             Some(sum) => sum,
             None => self.sum.insert(Sum::new(model.params_len())?),
@@ -206,14 +217,23 @@ impl<N: Network> Step<N> {
         if loss.is_finite() { Ok(loss) } else { Err(Error::NotFinite { loss, step: self.steps + 1, epoch: 0 }) }
     }
 
+    /// The states that the last run assigned become those of the model.
+    fn keep_states(&self, model: &mut Model<N>) {
+        let Some(variant) = self.last.and_then(|i| self.variants.get(i)) else { return };
+        let behind = model.params_len();
+        for range in &variant.states {
+            model.params_mut()[behind..][range.clone()].copy_from_slice(&self.states[range.clone()]);
+        }
+    }
+
     fn check_model(&self, model: &Model<N>) -> Result<()> {
         if Arc::ptr_eq(model.entries(), &self.entries) || **model.entries() == *self.entries {
             return Ok(());
         }
-        Err(Error::OtherModel { expected: N::NAME, parameters: self.entries.iter().map(Entry::len).sum() })
+        Err(Error::OtherModel { expected: N::NAME, parameters: params(&self.entries).map(Entry::len).sum() })
     }
 
-    /// Computes the loss and the gradient of every parameter, and updates nothing.
+    /// Computes the loss and the gradient of every parameter, and updates neither parameters nor states.
     ///
     /// # Errors
     ///
@@ -239,8 +259,10 @@ impl<N: Network> Step<N> {
         self.slots.push(self.loss.as_mut_ptr());
         self.slots.push(self.grads.as_mut_ptr());
         self.slots.push(self.run_seed.as_mut_ptr());
+        self.slots.push(self.states.as_mut_ptr());
+        self.last = Some(i);
         // SAFETY: the inputs have the shapes of this variant and their indices were checked;
-        // parameters, loss and gradients have the layout it was compiled for.
+        // parameters, loss, gradients and states have the layout it was compiled for.
         unsafe { variant.program.run(&self.slots) };
         Ok(self.loss[0])
     }
@@ -252,7 +274,7 @@ impl<N: Network> Step<N> {
     ///
     /// When there is none of that name.
     pub fn grad(&self, name: &str) -> Result<Tensor> {
-        let entry = find(&self.entries, name)?;
+        let entry = find(params(&self.entries), name)?;
         Tensor::new(entry.shape.clone(), &self.grads[entry.offset..entry.offset + entry.len()])
     }
 
@@ -303,10 +325,17 @@ fn compile_loss<N: Network>(
             outputs.push((*v, Place { slot: 2 + count, offset: entry.offset }));
         }
     }
+    let mut states = Vec::new();
+    for (&id, &v) in &staged.updates {
+        let entry = &model.entries()[id];
+        let start = entry.offset - model.params_len();
+        states.push(start..start + entry.len());
+        outputs.push((v, Place { slot: 4 + count, offset: start }));
+    }
     let source = |op: &Op| match op {
         Op::Seed => Place { slot: 3 + count, offset: 0 },
         op => model.place(op),
     };
     let program = Program::compile(function.name, &staged.graph, &source, &outputs)?;
-    Ok(Variant { signature: Signature::of(inputs), bounds: staged.bounds, program })
+    Ok(Variant { signature: Signature::of(inputs), bounds: staged.bounds, program, states })
 }

@@ -3,6 +3,7 @@
 
 mod activation;
 mod attention;
+mod batch_norm;
 mod convolution;
 mod dropout;
 mod index;
@@ -14,6 +15,7 @@ mod statistic;
 
 pub use activation::*;
 pub use attention::*;
+pub use batch_norm::*;
 pub use convolution::*;
 pub use dropout::*;
 pub use index::*;
