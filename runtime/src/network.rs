@@ -299,6 +299,8 @@ pub struct Function<N: 'static> {
     pub name: &'static str,
     /// The names of its parameters.
     pub inputs: &'static [&'static str],
+    /// What its results are called: after the variables or functions that they come from.
+    pub outputs: &'static [&'static str],
     /// Stages the results.
     pub stage: fn(&N, &mut Stage, &[Value]) -> Vec<Value>,
     /// Stages the gradients of the parameters, given one for each result.

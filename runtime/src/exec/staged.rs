@@ -47,7 +47,8 @@ pub(super) fn stage<N: Network>(net: &N, f: &Function<N>, inputs: &impl Inputs) 
     finish(g, f, outputs, Updates::new(), inputs.count())
 }
 
-/// Stages a loss and the gradients of all parameters; those that are not `trained` need none.
+/// Stages a loss, which is the first result, and the gradients of all parameters; those that are not
+/// `trained` need none.
 pub(super) fn stage_loss<N: Network>(
     net: &N,
     f: &Function<N>,
@@ -61,15 +62,13 @@ pub(super) fn stage_loss<N: Network>(
     let results = (f.stage)(net, &mut g, &values);
     let updates = g.take_updates();
     let outputs = tensors(&mut g, f, results)?;
-    let [loss] = outputs[..] else {
+    let Some(&loss) = outputs.first().filter(|&&loss| g[loss].len() == 1 && g[loss].dtype == DType::F32) else {
         return Err(not_a_loss(&g, f, &outputs));
     };
-    if g[loss].len() != 1 || g[loss].dtype != DType::F32 {
-        return Err(not_a_loss(&g, f, &outputs));
-    }
     let shape = g[loss].shape.clone();
-    let one = g.fill(1.0, &shape);
-    (f.grad)(net, &mut g, &values, &[Some(one)]);
+    let mut douts = vec![None; outputs.len()];
+    douts[0] = Some(g.fill(1.0, &shape));
+    (f.grad)(net, &mut g, &values, &douts);
     finish(g, f, outputs, updates, inputs.count())
 }
 
@@ -124,7 +123,7 @@ fn check_gradients<N: Network>(
     let mut id = 0;
     while let Some((param, name)) = net.param(id, Message::new()) {
         if id < ParamSet::CAPACITY && trained(id) {
-            results.iter().for_each(|&ty| crate::check::parameter(&mut cx, ty, param, name));
+            results.first().into_iter().for_each(|&ty| crate::check::parameter(&mut cx, ty, param, name));
         }
         id += 1;
     }
@@ -139,7 +138,9 @@ fn tensors<N>(g: &mut Stage, f: &Function<N>, values: Vec<Value>) -> Result<Vec<
         function: f.name.into(),
         message: g.error().unwrap_or("a result is not a tensor").into(),
     };
-    values.into_iter().map(|value| g.operand(value).ok_or_else(|| refused(g))).collect()
+    // Whole numbers and truth values are given as numbers.
+    let tensor = |value| g.operand(value).map(|v| g.cast(v, DType::F32)).ok_or_else(|| refused(g));
+    values.into_iter().map(tensor).collect()
 }
 
 fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, updates: Updates, inputs: usize) -> Result<Staged> {

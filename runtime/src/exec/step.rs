@@ -70,10 +70,13 @@ struct Variant {
     program: Program,
     /// The places of the states that it assigns.
     states: Vec<Range<usize>>,
+    /// The results behind the loss.
+    outputs: Vec<Tensor>,
 }
 
 impl<N: Network> Step<N> {
-    /// A step that lowers `loss` of the model by the rule of `optimizer`.
+    /// A step that lowers `loss` of the model by the rule of `optimizer`. If the function returns a tuple,
+    /// the first is the loss; see [`Step::outputs`] for the others.
     ///
     /// # Errors
     ///
@@ -99,7 +102,7 @@ impl<N: Network> Step<N> {
             run_seed: Buffer::zeros(1),
             variants: Vec::new(),
             last: None,
-            slots: Vec::with_capacity(5 + loss.inputs.len()),
+            slots: Vec::with_capacity(4 + loss.inputs.len() + loss.outputs.len()),
         })
     }
 
@@ -260,11 +263,44 @@ impl<N: Network> Step<N> {
         self.slots.push(self.grads.as_mut_ptr());
         self.slots.push(self.run_seed.as_mut_ptr());
         self.slots.push(self.states.as_mut_ptr());
+        self.slots.extend(variant.outputs.iter_mut().map(|output| output.data_mut().as_mut_ptr()));
         self.last = Some(i);
         // SAFETY: the inputs have the shapes of this variant and their indices were checked;
-        // parameters, loss, gradients and states have the layout it was compiled for.
+        // parameters, loss, gradients, states and outputs have the layout it was compiled for.
         unsafe { variant.program.run(&self.slots) };
         Ok(self.loss[0])
+    }
+
+    /// The results of the loss function behind the loss, from the last run, such as an accuracy: a loss
+    /// function may return a tuple, of which the first is the loss. Whole numbers and truth values are given as
+    /// numbers.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    ///
+    /// #[network]
+    /// struct Net {
+    ///     out: Linear<4, 3>,
+    /// }
+    ///
+    /// #[network]
+    /// impl Net {
+    ///     fn loss(&self, x: Tensor<B, 4>, targets: Index<B>) -> (Tensor, Tensor) {
+    ///         let logits = self.out(x);
+    ///         (cross_entropy(logits, targets), accuracy(logits, targets))
+    ///     }
+    /// }
+    ///
+    /// let mut model = Net::init(0);
+    /// let mut step = Step::new(&model, Net::loss, Sgd::new(0.1))?;
+    /// let (x, targets) = (Tensor::new([2, 4], vec![0.5; 8])?, Index::new([2], [1, 2])?);
+    /// step.run(&mut model, (&x, &targets))?;
+    /// // Both samples are the same, so one of them at most is right.
+    /// assert!(step.outputs()[0].item()? <= 0.5);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    pub fn outputs(&self) -> &[Tensor] {
+        self.last.and_then(|i| self.variants.get(i)).map_or(&[], |variant| &variant.outputs)
     }
 
     /// The gradient of a parameter at the last run, before it was clipped; zeros where the parameter
@@ -325,6 +361,12 @@ fn compile_loss<N: Network>(
             outputs.push((*v, Place { slot: 2 + count, offset: entry.offset }));
         }
     }
+    let mut results = Vec::new();
+    for (i, &v) in staged.outputs.iter().enumerate().skip(1) {
+        let node = &staged.graph[v];
+        results.push(Tensor::new(node.shape.clone(), vec![0.0; node.len()])?);
+        outputs.push((v, Place { slot: 4 + count + i, offset: 0 }));
+    }
     let mut states = Vec::new();
     for (&id, &v) in &staged.updates {
         let entry = &model.entries()[id];
@@ -337,5 +379,5 @@ fn compile_loss<N: Network>(
         op => model.place(op),
     };
     let program = Program::compile(function.name, &staged.graph, &source, &outputs)?;
-    Ok(Variant { signature: Signature::of(inputs), bounds: staged.bounds, program, states })
+    Ok(Variant { signature: Signature::of(inputs), bounds: staged.bounds, program, states, outputs: results })
 }
