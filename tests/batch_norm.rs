@@ -126,11 +126,8 @@ fn follows<N: downhill::network::Forward>(
     // Evaluation uses them, for any batch.
     let shape: Vec<usize> = std::iter::once(1).chain(shape[1..].iter().copied()).collect();
     let x: Vec<f32> = noise(9, shape.iter().product()).into_iter().map(|x| x as f32).collect();
-    let expected: Vec<f64> = x
-        .iter()
-        .enumerate()
-        .map(|(i, &x)| (x as f64 - mean[channel(i)]) / (var[channel(i)] + 1e-5).sqrt())
-        .collect();
+    let expected: Vec<f64> =
+        x.iter().enumerate().map(|(i, &x)| (x as f64 - mean[channel(i)]) / (var[channel(i)] + 1e-5).sqrt()).collect();
     close(model.forward(&Tensor::new(shape, x)?)?.data(), &expected);
     Ok(())
 }

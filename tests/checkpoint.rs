@@ -50,6 +50,66 @@ macro_rules! model {
 model!(Kept);
 model!(Again #[checkpoint]);
 
+/// A block as an operation.
+#[network]
+fn twice(x: Tensor<B, T, D>) -> Tensor<B, T, D> {
+    let y = gelu(tanh(x) * 1.5);
+    x + y * sigmoid(y)
+}
+
+/// The same model with the attribute on calls: of a network, of an own function, of an operation.
+macro_rules! calls {
+    ($name:ident $(#[$attribute:meta])*) => {
+        #[network]
+        struct $name {
+            tokens: Embedding<11, WIDTH>,
+            blocks: [Block; 12],
+            head: Linear<WIDTH, 11>,
+        }
+
+        #[network]
+        impl $name {
+            fn start(&self, tokens: Index<B, T>) -> (Tensor<B, T, WIDTH>, Tensor<B, T, WIDTH>) {
+                let x = self.tokens(tokens);
+                (x * sigmoid(x), tanh(x) * 0.5)
+            }
+
+            fn loss(&self, tokens: Index<B, T>, targets: Index<B, T>) -> Tensor {
+                let (mut x, y) = $(#[$attribute])* self.start(tokens);
+                for block in &self.blocks {
+                    x = $(#[$attribute])* block(x);
+                }
+                x = x + $(#[$attribute])* twice(y);
+                cross_entropy(self.head($(#[$attribute])* twice(x)), targets)
+            }
+        }
+    };
+}
+
+calls!(CallsKept);
+calls!(CallsAgain #[checkpoint]);
+
+/// Written out, without a macro in between.
+#[network]
+struct Direct {
+    tokens: Embedding<11, WIDTH>,
+    blocks: [Block; 12],
+    head: Linear<WIDTH, 11>,
+}
+
+#[network]
+impl Direct {
+    fn loss(&self, tokens: Index<B, T>, targets: Index<B, T>) -> Tensor {
+        let mut x = #[checkpoint]
+        self.tokens(tokens);
+        for block in &self.blocks {
+            x = #[checkpoint]
+            block(x);
+        }
+        cross_entropy(self.head(x), targets)
+    }
+}
+
 /// The loss and all gradients as bits, and the bytes of the arena.
 fn differentiate<N: downhill::network::Network>(
     mut model: Model<N>,
@@ -70,6 +130,18 @@ fn differentiate<N: downhill::network::Network>(
 fn twelve_blocks_take_a_third_of_the_memory_and_give_the_same_bits() -> downhill::Result<()> {
     let (kept, all) = differentiate(Kept::init(1), Kept::loss)?;
     let (again, less) = differentiate(Again::init(1), Again::loss)?;
+    assert!(kept == again, "the gradients differ");
+    assert!(3 * less < all, "{less} bytes with checkpoints, {all} without");
+    let (again, less) = differentiate(Direct::init(1), Direct::loss)?;
+    assert!(kept == again, "the gradients differ");
+    assert!(3 * less < all, "{less} bytes with checkpoints of calls, {all} without");
+    Ok(())
+}
+
+#[test]
+fn calls_take_a_third_of_the_memory_and_give_the_same_bits() -> downhill::Result<()> {
+    let (kept, all) = differentiate(CallsKept::init(1), CallsKept::loss)?;
+    let (again, less) = differentiate(CallsAgain::init(1), CallsAgain::loss)?;
     assert!(kept == again, "the gradients differ");
     assert!(3 * less < all, "{less} bytes with checkpoints, {all} without");
     Ok(())

@@ -83,7 +83,10 @@ fn results_behind_the_loss() -> downhill::Result<()> {
 fn the_loss_is_the_first_result() -> downhill::Result<()> {
     let mut model = Classifier::init(0);
     let error = Step::new(&model, Classifier::cut, Sgd::new(0.1))?.run(&mut model, &classes(2).0).unwrap_err();
-    assert_eq!(error.to_string(), "Classifier::cut: parameter `out.weight` cannot influence the loss: use it, or remove it");
+    assert_eq!(
+        error.to_string(),
+        "Classifier::cut: parameter `out.weight` cannot influence the loss: use it, or remove it"
+    );
     Ok(())
 }
 
@@ -163,8 +166,12 @@ fn several_losses_of_one_model() -> downhill::Result<()> {
 
 #[test]
 fn inputs_of_several_kinds() -> downhill::Result<()> {
-    let arguments =
-        [numbers(1, &[5, 4], -1.0, 1.0), numbers(2, &[5, 1], -1.0, 1.0), indices(3, &[5], 3), numbers(4, &[2], 0.0, 1.0)];
+    let arguments = [
+        numbers(1, &[5, 4], -1.0, 1.0),
+        numbers(2, &[5, 1], -1.0, 1.0),
+        indices(3, &[5], 3),
+        numbers(4, &[2], 0.0, 1.0),
+    ];
     check_network(<Tasks as Layer>::NET, Tasks::both, &arguments);
     let mut model = Tasks::init(0);
     let (x, targets) = classes(12);

@@ -99,7 +99,9 @@ fn the_second_run_of_a_step_builds_on_the_first() -> downhill::Result<()> {
     // By hand, in double precision: what goes in the second time was made with the state from before.
     let (mut total, mut runs) = ([1f64; 2], 0.0);
     let mut rows: Vec<[f64; 2]> = (x.data().chunks(2))
-        .map(|x| [0, 1].map(|i| b.data()[i] as f64 + (0..2).map(|j| w.data()[2 * i + j] as f64 * x[j] as f64).sum::<f64>()))
+        .map(|x| {
+            [0, 1].map(|i| b.data()[i] as f64 + (0..2).map(|j| w.data()[2 * i + j] as f64 * x[j] as f64).sum::<f64>())
+        })
         .collect();
     for _ in 0..2 {
         let sum = [0, 1].map(|i| rows.iter().map(|row| row[i]).sum::<f64>());

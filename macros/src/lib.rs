@@ -89,7 +89,8 @@ use crate::error::Errors;
 /// A body has calls, `+ - * /`, comparisons, `!`, `&`, `|`, `let` with tuples, assignment to
 /// `let mut` and to states, `for block in &self.blocks`, and `if` on what is constant when the network is built
 /// (`self.bias.is_some()`, `D > 64`, an option, a `bool` parameter). `if training()` tells a step of training
-/// from evaluation, which both must come to the same shapes. Symbols are sizes in it, as in
+/// from evaluation, which both must come to the same shapes. `#[checkpoint]` in front of a call of a network, an
+/// own function or an operation, as in `x = #[checkpoint] block(x);`, does for that call what it does on a field. Symbols are sizes in it, as in
 /// `reshape(x, [B * T, D])`. Brackets of tensors are a list: `concat([a, b], -1)`.
 #[proc_macro_attribute]
 pub fn network(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {

@@ -110,6 +110,8 @@ pub struct Call {
     pub callee: Callee,
     pub args: Vec<Arg>,
     pub outs: Vec<Option<ValueId>>,
+    /// Whether its gradient computes its values again in place of keeping them.
+    pub checkpoint: bool,
     /// Where the arguments stand in the source.
     pub span: Span,
 }

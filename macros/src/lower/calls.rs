@@ -131,7 +131,7 @@ impl Lower<'_> {
         let outs: Vec<ValueId> = want.names().into_iter().map(|name| self.result(name, base)).collect();
         let operands = outs.iter().map(|&value| Operand::Value(Read { value, span: base.span() })).collect();
         let outs = outs.into_iter().map(Some).collect();
-        self.stmts.push(Stmt::Call(Call { callee, args, outs, span }));
+        self.stmts.push(Stmt::Call(Call { callee, args, outs, checkpoint: false, span }));
         Ok(operands)
     }
 }

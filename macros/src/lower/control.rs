@@ -5,8 +5,8 @@ use syn::spanned::Spanned;
 use syn::{Expr, Pat, UnOp};
 
 use super::{Local, Lower, Operand, Want};
-use crate::error::{Checked, Reported};
 use crate::dims::bare;
+use crate::error::{Checked, Reported};
 use crate::ssa::{Block, Carried, For, If, Kind, Meaning, Plain, Read, Stmt, ValueId};
 
 const FOR: &str = "`for` runs over an array of networks: write `for block in &self.blocks`";

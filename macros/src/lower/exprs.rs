@@ -13,6 +13,14 @@ use crate::ssa::{Kind, Read, Stmt};
 impl Lower<'_> {
     /// Lowers an expression that shall yield the wanted values, nested tuples laid flat.
     pub fn expr(&mut self, expr: &Expr, want: &Want) -> Checked<Vec<Operand>> {
+        if self.is_checkpoint(expr)? {
+            let operands = match expr {
+                Expr::Call(call) => self.call(call, want),
+                Expr::MethodCall(call) => self.method_call(call, want),
+                other => Err(self.unsupported(other)),
+            };
+            return operands.map(|operands| self.checkpoint(operands));
+        }
         match expr {
             Expr::Paren(paren) => return self.expr(&paren.expr, want),
             Expr::Group(group) => return self.expr(&group.expr, want),

@@ -3,6 +3,7 @@
 //! An environment says which value each variable holds at the moment, so a shadowing `let` and
 //! an assignment are the same thing here: the name now means another value.
 
+mod attrs;
 mod calls;
 mod control;
 mod exprs;

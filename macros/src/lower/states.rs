@@ -47,9 +47,10 @@ impl Lower<'_> {
         };
         let new = self.tensor(value, None);
         let out = self.named(name, Kind::Tensor);
-        let callee = Callee::Function { path: syn::parse_quote_spanned!(span=> ::downhill::ops::assigned), smooth: false };
+        let callee =
+            Callee::Function { path: syn::parse_quote_spanned!(span=> ::downhill::ops::assigned), smooth: false };
         let args = [old, new].map(|value| Arg::Value(Read { value, span }));
-        self.stmts.push(Stmt::Call(Call { callee, args: args.into(), outs: vec![Some(out)], span }));
+        self.stmts.push(Stmt::Call(Call { callee, args: args.into(), outs: vec![Some(out)], checkpoint: false, span }));
         let state = self.env.iter_mut().find(|local| local.state && local.name == *name);
         state.map(|local| local.value = out).ok_or(Reported)
     }

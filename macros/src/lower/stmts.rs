@@ -4,6 +4,7 @@ use proc_macro2::Ident;
 use syn::spanned::Spanned;
 use syn::{BinOp, Expr, Pat, Stmt as Source};
 
+use super::attrs::{CHECKPOINT, attributes};
 use super::{Local, Lower, Operand, Want, unsupported};
 use crate::dims::bare;
 use crate::error::{Checked, Reported};
@@ -53,6 +54,15 @@ impl Lower<'_> {
 
     /// A statement that yields no value.
     fn effect(&mut self, expr: &Expr) -> Checked<()> {
+        // In front of a statement, an attribute belongs to what the statement begins with.
+        let first = match expr {
+            Expr::Assign(assign) => &*assign.left,
+            Expr::Binary(binary) => &*binary.left,
+            other => other,
+        };
+        if let Some(attr) = attributes(expr).iter().chain(attributes(first)).next() {
+            return Err(self.errors.at(attr, CHECKPOINT));
+        }
         match expr {
             Expr::Assign(assign) => self.assign(&assign.left, &assign.right),
             Expr::Binary(binary) if let Some(op) = assigned_operator(&binary.op) => {
@@ -77,7 +87,9 @@ impl Lower<'_> {
 
     fn local(&mut self, local: &syn::Local) -> Checked<()> {
         if let Some(attr) = local.attrs.first() {
-            self.errors.at(attr, "an attribute on `let` has no meaning here: remove it");
+            let checkpoint = attr.path().is_ident("checkpoint");
+            self.errors
+                .at(attr, if checkpoint { CHECKPOINT } else { "an attribute on `let` has no meaning here: remove it" });
         }
         let Some(init) = &local.init else {
             self.poison(&local.pat);
@@ -190,7 +202,10 @@ impl Lower<'_> {
                 let wants: Vec<_> = tuple.elems.iter().map(|elem| self.targets(elem, names)).collect();
                 Ok(Want::Tuple(wants.into_iter().collect::<Checked<_>>()?))
             }
-            other => Err(self.errors.at(other, "only a local variable or a state of the network itself can be assigned: `x = …`, `self.mean = …`")),
+            other => Err(self.errors.at(
+                other,
+                "only a local variable or a state of the network itself can be assigned: `x = …`, `self.mean = …`",
+            )),
         }
     }
 

@@ -264,6 +264,25 @@ fn states() {
 }
 
 #[test]
+fn checkpoints() {
+    let in_front = "`#[checkpoint]` goes in front of a call: `let y = #[checkpoint] self.block(x);`";
+    for stmts in [
+        quote!(#[checkpoint] let a = tanh(x);),
+        quote!(let a = #[checkpoint] x;),
+        quote!(let a = x + #[checkpoint] (x * y);),
+        quote!(let a = #[checkpoint] f32::sqrt(2.0);),
+        quote!(let mut a = x; #[checkpoint] a = tanh(a);),
+        quote!(let mut a = x; #[checkpoint] if C > 2 { a = x; }),
+    ] {
+        assert_eq!(body(stmts), [in_front]);
+    }
+    let only = "the only attribute in a body is `#[checkpoint]`, in front of a call";
+    assert_eq!(body(quote!(let a = #[inline] tanh(x);)), [only]);
+    assert_eq!(body(quote!(let a = #[checkpoint(2)] tanh(x);)), [only]);
+    assert_eq!(body(quote!(let a = x + #[checkpoint] tanh(x) * y;)), [""; 0]);
+}
+
+#[test]
 fn structs() {
     assert_eq!(
         fields(quote!(weight: Param<3>)),
