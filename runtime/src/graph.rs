@@ -191,6 +191,8 @@ impl Node {
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     pub(crate) nodes: Vec<Node>,
+    /// The loss whose gradient is among them.
+    pub(crate) loss: Option<Var>,
 }
 
 impl Graph {

@@ -27,6 +27,8 @@ pub struct Stage {
     /// What each node computes as a number that does not depend on the scope.
     structure: Vec<u64>,
     training: bool,
+    /// Whether scopes in which values are computed again count for nothing.
+    keeps_all: bool,
     /// What becomes of the states that were assigned; `None` while assignments do not count.
     pub(crate) updates: Option<Updates>,
 }
@@ -74,6 +76,16 @@ impl Stage {
     /// Sets whether this is for a step of training.
     pub fn set_training(&mut self, training: bool) {
         self.training = training;
+    }
+
+    /// Sets whether values are computed again where that is asked for.
+    pub(crate) fn set_checkpoints(&mut self, checkpoints: bool) {
+        self.keeps_all = !checkpoints;
+    }
+
+    /// Sets whose gradient is staged from here on.
+    pub(crate) fn set_loss(&mut self, loss: Var) {
+        self.graph.loss = Some(loss);
     }
 
     /// The graph so far.
@@ -127,7 +139,7 @@ impl Stage {
     /// before need not be kept; without `anew` nothing changes.
     pub fn recompute(&mut self, anew: bool) -> Recompute<'_> {
         let outer = self.scope;
-        if anew {
+        if anew && !self.keeps_all {
             self.scopes += 1;
             self.scope = self.scopes;
         }

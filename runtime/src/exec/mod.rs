@@ -10,6 +10,7 @@ mod settings;
 mod staged;
 mod step;
 mod update;
+mod variant;
 mod weights;
 
 pub(crate) use buffer::Buffer;

@@ -66,8 +66,17 @@ pub(super) fn params(entries: &[Entry]) -> impl Iterator<Item = &Entry> + Clone 
     entries.iter().filter(|entry| !entry.state)
 }
 
+/// Where parameters and inputs are: slot zero holds all parameters and states, the inputs follow.
+pub(super) fn place(entries: &[Entry], op: &Op) -> Place {
+    match op {
+        Op::Param(id) => Place { slot: 0, offset: entries[*id].offset },
+        Op::Input(i) => Place { slot: 1 + i, offset: 0 },
+        _ => unreachable!("only inputs and parameters come from outside"),
+    }
+}
+
 /// Gives the parameters, or the states, places from `offset` on; gives the end of the last one.
-fn place(entries: &mut [Entry], states: bool, mut offset: usize) -> usize {
+fn lay_out(entries: &mut [Entry], states: bool, mut offset: usize) -> usize {
     for entry in entries.iter_mut().filter(|entry| entry.state == states) {
         entry.offset = offset;
         offset += entry.len().next_multiple_of(Buffer::LINE);
@@ -104,8 +113,8 @@ impl<N: Network> Model<N> {
             let (name, shape) = (name.get().to_owned(), param.sizes().to_vec());
             entries.push(Entry { name, shape, offset: 0, state: param.is_state() });
         }
-        let params_len = place(&mut entries, false, 0);
-        let len = place(&mut entries, true, params_len);
+        let params_len = lay_out(&mut entries, false, 0);
+        let len = lay_out(&mut entries, true, params_len);
         let mut params = Buffer::zeros(len);
         for (id, entry) in entries.iter().enumerate() {
             if let Some((param, _)) = net.param(id, Message::new()) {
@@ -219,7 +228,7 @@ impl<N: Network> Model<N> {
         let count = inputs.count();
         let places: Vec<_> =
             roots.into_iter().enumerate().map(|(i, v)| (v, Place { slot: 1 + count + i, offset: 0 })).collect();
-        let program = Program::compile(function.name, &staged.graph, &|op| self.place(op), &places)?;
+        let program = Program::compile(function.name, &staged.graph, &|op| place(&self.entries, op), &places)?;
         Ok(Compiled {
             function: function.name,
             signature: Signature::of(inputs),
@@ -227,15 +236,6 @@ impl<N: Network> Model<N> {
             program,
             outputs,
         })
-    }
-
-    /// Where parameters and inputs are: slot zero holds all parameters and states, the inputs follow.
-    pub(super) fn place(&self, op: &Op) -> Place {
-        match op {
-            Op::Param(id) => Place { slot: 0, offset: self.entries[*id].offset },
-            Op::Input(i) => Place { slot: 1 + i, offset: 0 },
-            _ => unreachable!("only inputs and parameters come from outside"),
-        }
     }
 
     pub(super) fn entry(&self, name: &str) -> Result<&Entry> {

@@ -27,6 +27,20 @@ impl Signature {
     }
 }
 
+/// Inputs without elements, which suffice to stage a function.
+impl Inputs for Signature {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn input(&self, i: usize) -> Input<'_> {
+        match &self.0[i] {
+            (DType::I32, shape) => Input::Index(shape, &[]),
+            (_, shape) => Input::Tensor(shape, &[]),
+        }
+    }
+}
+
 /// A staged function.
 pub(super) struct Staged {
     pub(super) graph: Graph,
@@ -48,15 +62,17 @@ pub(super) fn stage<N: Network>(net: &N, f: &Function<N>, inputs: &impl Inputs) 
 }
 
 /// Stages a loss, which is the first result, and the gradients of all parameters; those that are not
-/// `trained` need none.
+/// `trained` need none. Without `checkpoints` nothing is computed again.
 pub(super) fn stage_loss<N: Network>(
     net: &N,
     f: &Function<N>,
     inputs: &impl Inputs,
     trained: &dyn Fn(usize) -> bool,
+    checkpoints: bool,
 ) -> Result<Staged> {
     let (mut g, values, types) = checked(net, f, inputs)?;
     g.set_training(true);
+    g.set_checkpoints(checkpoints);
     check_gradients(net, f, &types, trained)?;
     g.start_updates();
     let results = (f.stage)(net, &mut g, &values);
@@ -65,6 +81,7 @@ pub(super) fn stage_loss<N: Network>(
     let Some(&loss) = outputs.first().filter(|&&loss| g[loss].len() == 1 && g[loss].dtype == DType::F32) else {
         return Err(not_a_loss(&g, f, &outputs));
     };
+    g.set_loss(loss);
     let shape = g[loss].shape.clone();
     let mut douts = vec![None; outputs.len()];
     douts[0] = Some(g.fill(1.0, &shape));

@@ -1,14 +1,13 @@
 //! The training step: forward, backward and update as compiled programs.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::model::{Entry, find, input_ptr, params};
-use super::staged::{self, Signature};
+use super::staged;
 use super::update::{Sum, Update, gradient};
-use super::{Buffer, Model, Place, Program, Rules};
+use super::variant::{Loss, Variant};
+use super::{Buffer, Model, Rules};
 use crate::error::{Error, Result};
-use crate::graph::Op;
 use crate::network::{Function, Network};
 use crate::ops::random::hash;
 use crate::optim::Optimizer;
@@ -40,6 +39,7 @@ use crate::tensor::{Inputs, Tensor};
 pub struct Step<N: Network> {
     function: Function<N>,
     pub(super) entries: Arc<[Entry]>,
+    params_len: usize,
     pub(super) update: Update,
     grads: Buffer,
     /// The gradients of micro-batches since the last update.
@@ -53,7 +53,7 @@ pub struct Step<N: Network> {
     seed: u64,
     runs: u64,
     run_seed: Buffer,
-    variants: Vec<Variant>,
+    variants: Vec<Variant<N>>,
     /// The variant of the last run.
     last: Option<usize>,
     /// The pointers of a run, kept so that a run allocates nothing.
@@ -62,17 +62,6 @@ pub struct Step<N: Network> {
 
 // SAFETY: the pointers in `slots` are written at the start of every run and only used in it.
 unsafe impl<N: Network> Send for Step<N> {}
-
-/// The step for one set of input shapes.
-struct Variant {
-    signature: Signature,
-    bounds: Vec<Option<usize>>,
-    program: Program,
-    /// The places of the states that it assigns.
-    states: Vec<Range<usize>>,
-    /// The results behind the loss.
-    outputs: Vec<Tensor>,
-}
 
 impl<N: Network> Step<N> {
     /// A step that lowers `loss` of the model by the rule of `optimizer`. If the function returns a tuple,
@@ -90,6 +79,7 @@ impl<N: Network> Step<N> {
         Ok(Step {
             function: loss,
             entries: model.entries().clone(),
+            params_len: len,
             lr: rules.optimizer.lr(),
             update: Update::new(rules, model.entries(), len)?,
             grads: gradient(len),
@@ -223,9 +213,8 @@ impl<N: Network> Step<N> {
     /// The states that the last run assigned become those of the model.
     fn keep_states(&self, model: &mut Model<N>) {
         let Some(variant) = self.last.and_then(|i| self.variants.get(i)) else { return };
-        let behind = model.params_len();
         for range in &variant.states {
-            model.params_mut()[behind..][range.clone()].copy_from_slice(&self.states[range.clone()]);
+            model.params_mut()[self.params_len..][range.clone()].copy_from_slice(&self.states[range.clone()]);
         }
     }
 
@@ -247,7 +236,8 @@ impl<N: Network> Step<N> {
         let i = match found {
             Some(i) => i,
             None => {
-                self.variants.push(compile_loss(model, &self.function, &inputs, &self.update.assigned)?);
+                let variant = self.loss_of_model().compile(model.net(), &inputs)?;
+                self.variants.push(variant);
                 self.variants.len() - 1
             }
         };
@@ -337,47 +327,18 @@ impl<N: Network> Step<N> {
         self.steps
     }
 
-    /// The kernels of the compiled programs: what was fused, bytes, flops.
+    fn loss_of_model(&self) -> Loss<'_, N> {
+        let Step { function, entries, params_len, .. } = self;
+        Loss { function, entries, params_len: *params_len, assigned: &self.update.assigned }
+    }
+
+    /// The kernels of the compiled programs: what was fused, bytes, flops; how many bytes of activations
+    /// are kept for the gradient, and how many more `#[checkpoint]` saves.
     pub fn explain(&self) -> String {
         let mut text = String::new();
         for variant in &self.variants {
-            text += &variant.program.explain();
+            text += &self.loss_of_model().explain(variant);
         }
         text + &self.update.explain()
     }
-}
-
-fn compile_loss<N: Network>(
-    model: &Model<N>,
-    function: &Function<N>,
-    inputs: &impl Inputs,
-    assigned: &[Option<usize>],
-) -> Result<Variant> {
-    let staged = staged::stage_loss(model.net(), function, inputs, &|id| assigned[id].is_some())?;
-    let count = inputs.count();
-    let mut outputs = vec![(staged.outputs[0], Place { slot: 1 + count, offset: 0 })];
-    for ((grad, entry), group) in staged.grads.iter().zip(model.entries().iter()).zip(assigned) {
-        if let (Some(v), Some(_)) = (grad, group) {
-            outputs.push((*v, Place { slot: 2 + count, offset: entry.offset }));
-        }
-    }
-    let mut results = Vec::new();
-    for (i, &v) in staged.outputs.iter().enumerate().skip(1) {
-        let node = &staged.graph[v];
-        results.push(Tensor::new(node.shape.clone(), vec![0.0; node.len()])?);
-        outputs.push((v, Place { slot: 4 + count + i, offset: 0 }));
-    }
-    let mut states = Vec::new();
-    for (&id, &v) in &staged.updates {
-        let entry = &model.entries()[id];
-        let start = entry.offset - model.params_len();
-        states.push(start..start + entry.len());
-        outputs.push((v, Place { slot: 4 + count, offset: start }));
-    }
-    let source = |op: &Op| match op {
-        Op::Seed => Place { slot: 3 + count, offset: 0 },
-        op => model.place(op),
-    };
-    let program = Program::compile(function.name, &staged.graph, &source, &outputs)?;
-    Ok(Variant { signature: Signature::of(inputs), bounds: staged.bounds, program, states, outputs: results })
 }

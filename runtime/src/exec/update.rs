@@ -120,7 +120,8 @@ impl Update {
     }
 
     pub(super) fn explain(&self) -> String {
-        self.norm.as_ref().map(|(_, _, program)| program.explain()).unwrap_or_default() + &self.program.explain()
+        self.norm.as_ref().map(|(_, _, program)| program.explain(None)).unwrap_or_default()
+            + &self.program.explain(None)
     }
 }
 
