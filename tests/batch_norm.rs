@@ -148,8 +148,84 @@ fn one_value_a_channel_cannot_be_trained_on() -> downhill::Result<()> {
     assert_eq!(error, "One::loss: batch normalisation: expected more than one value a channel while training");
     assert_eq!(model.forward(&x)?.shape(), [1, 3]);
     let error = model.forward(&Tensor::new([2, 4], vec![0.0; 8])?).unwrap_err().to_string();
-    assert!(error.contains("expected [.., 3], found [2, 4]"), "{error}");
+    assert!(error.contains("expected [2, 3, M], found [2, 4, 1]"), "{error}");
     Ok(())
+}
+
+/// A layer on a parameter, in a loss whose gradient by the result is what is given.
+macro_rules! golden {
+    ($name:ident, $norm:ident<$c:literal>, $($size:literal)*) => {
+        #[network]
+        struct $name {
+            #[init(zeros)]
+            x: Param<$($size),*>,
+            norm: $norm<$c>,
+        }
+
+        #[network]
+        impl $name {
+            fn loss(&self, cotangent: Tensor) -> (Tensor, Tensor) {
+                let y = self.norm(self.x);
+                (sum(y * cotangent), y)
+            }
+        }
+    };
+}
+
+golden!(Case0, BatchNorm1d<5>, 5 5 5);
+golden!(Case2, BatchNorm1d<1>, 3 1);
+golden!(Case4, BatchNorm2d<2>, 3 2 3 4);
+golden!(Case6, BatchNorm1d<1>, 2 1);
+
+#[test]
+fn pytorch_has_the_same_results_and_gradients() -> downhill::Result<()> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/ops/nn.functional.batch_norm.safetensors");
+    let bytes = fs::read(file).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let read = |case: usize, key: &str| {
+        let view = file.tensor(&format!("nn.functional.batch_norm/{case}/{key}")).unwrap();
+        let data: Vec<f32> = view.data().as_chunks().0.iter().map(|&x| f64::from_le_bytes(x) as f32).collect();
+        Tensor::new(view.shape(), data).unwrap()
+    };
+    fn run<N: Network>(
+        net: N,
+        loss: Function<N>,
+        training: bool,
+        read: &dyn Fn(&str) -> Tensor,
+    ) -> downhill::Result<()> {
+        let mut model = Model::new(net, 0);
+        let names = ["x", "norm.running_mean", "norm.running_var", "norm.weight", "norm.bias"];
+        for (name, key) in names.into_iter().zip(["in", "arg0", "arg1", "arg2", "arg3"]) {
+            model.set(name, &read(key))?;
+        }
+        let close = |what: &str, found: &Tensor, expected: Tensor| {
+            assert_eq!(found.shape(), expected.shape(), "{what}");
+            for (a, b) in found.data().iter().zip(expected.data()) {
+                assert!((a - b).abs() <= 1e-4 * b.abs() + 2e-5, "{} {what}: {a}, PyTorch has {b}", N::NAME);
+            }
+        };
+        let cotangent = read("cot0");
+        if !training {
+            close("out", &model.call(loss, &cotangent)?[1], read("out0"));
+            return Ok(());
+        }
+        let mut step = Step::new(&model, loss, Sgd::new(0.0))?;
+        step.differentiate(&mut model, &cotangent)?;
+        close("out", &step.outputs()[0], read("out0"));
+        for (name, key) in [("x", "grad_in"), ("norm.weight", "grad_arg2"), ("norm.bias", "grad_arg3")] {
+            close(key, &step.grad(name)?, read(key));
+        }
+        Ok(())
+    }
+    let mut net = <Case0 as Layer>::NET;
+    net.norm = net.norm.eps(0.6);
+    run(net, Case0::loss, true, &|key| read(0, key))?;
+    run(<Case2 as Layer>::NET, Case2::loss, true, &|key| read(2, key))?;
+    let mut net = <Case4 as Layer>::NET;
+    net.norm = net.norm.eps(0.5);
+    run(net, Case4::loss, false, &|key| read(4, key))?;
+    run(<Case6 as Layer>::NET, Case6::loss, true, &|key| read(6, key))?;
+    run(<Case6 as Layer>::NET, Case6::loss, false, &|key| read(8, key))
 }
 
 /// A small convolutional network, with what is written on its blocks.

@@ -289,7 +289,14 @@ impl Unit {
         }) {
             dim.constants(&mut |expr| mentioned.extend(locals(expr).into_iter().cloned()));
         }
-        own.iter().filter(|size| mentioned.contains(size)).map(|size| quote!(let #size = self.#size;)).collect()
+        own.iter()
+            .filter(|size| mentioned.contains(size))
+            .map(|size| {
+                let mut name = size.clone();
+                name.set_span(crate::names::local(size.span()));
+                quote!(let #name = self.#size;)
+            })
+            .collect()
     }
 
     fn declaration(&self, declared: &Declared) -> TokenStream {
