@@ -253,3 +253,37 @@ fn assignments_in_loops_and_branches() -> downhill::Result<()> {
     assert_eq!(model.get("inner.seen")?.data(), [0.0, 0.0]);
     Ok(())
 }
+
+/// An operation that does more while training, by a number and by what it computes.
+#[network]
+fn louder(x: Tensor) -> Tensor {
+    let factor = if training() { 3.0 } else { 1.0 };
+    let y = x * factor;
+    if !training() { y } else { y + x * x }
+}
+
+#[network]
+struct Loud {
+    #[init(constant(2.0))]
+    weight: Param<2>,
+}
+
+#[network]
+impl Loud {
+    fn loss(&self, x: Tensor<2>) -> Tensor {
+        sum(louder(self.weight * x))
+    }
+}
+
+#[test]
+fn an_operation_knows_whether_it_is_trained() -> downhill::Result<()> {
+    let x = [common::numbers(1, &[2], -1.0, 1.0)];
+    check_network_in(false, <Loud as Layer>::NET, Loud::loss, &x);
+    check_network_in(true, <Loud as Layer>::NET, Loud::loss, &x);
+    let (mut model, x) = (Loud::init(0), Tensor::new([2], [1.0, 0.5])?);
+    assert_eq!(model.call(Loud::loss, &x)?[0].item()?, 3.0);
+    let mut step = Step::new(&model, Loud::loss, Sgd::new(0.0))?;
+    assert_eq!(step.run(&mut model, &x)?, 3.0 * 3.0 + 5.0);
+    assert_eq!(step.grad("weight")?.data(), [7.0, 2.5]);
+    Ok(())
+}
