@@ -8,7 +8,10 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use syn::spanned::Spanned;
 use syn::visit::Visit;
+use syn::visit_mut::VisitMut;
 use syn::{BinOp, Expr, ExprPath, Lit, Stmt, Type, UnOp};
+
+use crate::names::local;
 
 /// One size of a tensor, or an axis.
 #[derive(Clone)]
@@ -122,7 +125,9 @@ fn unsupported(expr: &Expr) -> syn::Error {
 
 /// A size without symbols. An axis may be a negative literal; every other size is a `usize`.
 fn constant(expr: &Expr) -> TokenStream {
-    let expr = bare(expr);
+    let mut expr = bare(expr).clone();
+    Localise.visit_expr_mut(&mut expr);
+    let expr = &expr;
     if matches!(expr, Expr::Unary(_)) && is_integer(expr) {
         quote!(::downhill::shape::Dim::int(#expr))
     } else {
@@ -158,6 +163,17 @@ pub fn is_integer(expr: &Expr) -> bool {
         Expr::Lit(lit) => matches!(lit.lit, Lit::Int(_)),
         Expr::Unary(unary) => matches!(unary.op, UnOp::Neg(_)) && is_integer(bare(&unary.expr)),
         _ => false,
+    }
+}
+
+/// Makes names of locals those of the emitted function, where the source comes out of a macro by example.
+struct Localise;
+
+impl VisitMut for Localise {
+    fn visit_expr_path_mut(&mut self, path: &mut ExprPath) {
+        if path.path.get_ident().is_some() {
+            path.path.segments.iter_mut().for_each(|name| name.ident.set_span(local(name.ident.span())));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The fields of a network: parameters, options, layers and arrays of layers.
+//! The fields of a network: parameters, states, options, layers and arrays of layers.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
@@ -27,6 +27,11 @@ pub enum FieldKind {
         dims: Vec<Expr>,
         init: Expr,
         optional: bool,
+    },
+    /// Numbers that are no parameter and that the network assigns.
+    State {
+        dims: Vec<Expr>,
+        init: Expr,
     },
     /// A plain value with a default.
     Option {
@@ -132,6 +137,10 @@ impl Parser<'_> {
         if let Some((dims, optional)) = param(ty) {
             return self.param(ty, dims, optional);
         }
+        if let Some(dims) = sized(ty, "State") {
+            let (dims, init) = self.start(ty, dims, "state");
+            return FieldKind::State { dims, init };
+        }
         if let Some((_, default)) = self.option.take() {
             return FieldKind::Option { ty: ty.clone(), default };
         }
@@ -146,6 +155,10 @@ impl Parser<'_> {
         }
         match ty {
             Type::Path(_) => FieldKind::Layer(self.layer(ty, own)),
+            Type::Array(array) if sized(&array.elem, "State").is_some() => {
+                self.errors.at(ty, "an array of states: write one `State` with one more dimension");
+                self.placeholder()
+            }
             Type::Array(array) if param(&array.elem).is_some() => {
                 self.errors.at(ty, "an array of parameters: write one `Param` with one more dimension");
                 self.placeholder()
@@ -161,15 +174,21 @@ impl Parser<'_> {
     }
 
     fn param(&mut self, ty: &Type, dims: &PathArguments, optional: bool) -> FieldKind {
+        let (dims, init) = self.start(ty, dims, "parameter");
+        FieldKind::Param { dims, init, optional }
+    }
+
+    /// The sizes of a parameter or state, and how it starts.
+    fn start(&mut self, ty: &Type, dims: &PathArguments, what: &str) -> (Vec<Expr>, Expr) {
         let dims = sizes(dims, self.errors).unwrap_or_default();
         let init = match self.init.take() {
             Some((_, init)) => init,
             None => {
-                self.errors.at(ty, format!("how does the parameter start? Write `#[init(…)]` on it: {INITIALISERS}"));
+                self.errors.at(ty, format!("how does the {what} start? Write `#[init(…)]` on it: {INITIALISERS}"));
                 parse_quote!(zeros)
             }
         };
-        FieldKind::Param { dims, init, optional }
+        (dims, init)
     }
 
     fn layer(&mut self, ty: &Type, own: &[Ident]) -> Layer {
@@ -194,19 +213,21 @@ impl Parser<'_> {
 
     /// Reports attributes that mean nothing on this kind of field.
     fn unused(&mut self, kind: &FieldKind) {
+        let what = if matches!(kind, FieldKind::State { .. }) { "state" } else { "parameter" };
         if let Some((attr, _)) = &self.init {
-            self.errors.at(attr, "`#[init(…)]` is for a parameter: a field of type `Param<…>`");
+            self.errors.at(attr, "`#[init(…)]` is for a parameter or state: a field of type `Param<…>` or `State<…>`");
         }
         if let Some((attr, _)) = &self.option {
-            self.errors.at(attr, "`#[option(…)]` is for a plain value, and this is a parameter: write `#[init(…)]`");
+            let message = format!("`#[option(…)]` is for a plain value, and this is a {what}: write `#[init(…)]`");
+            self.errors.at(attr, message);
         }
         if let Some(attr) = &self.checkpoint {
             self.errors.at(attr, "`#[checkpoint]` is for a layer, whose values are then computed again");
         }
         if let Some((attr, _)) = &self.layer {
             let message = match kind {
-                FieldKind::Option { .. } => "`#[layer(…)]` is for a layer, and this is a plain value",
-                _ => "`#[layer(…)]` is for a layer, and this is a parameter: write `#[init(…)]`",
+                FieldKind::Option { .. } => "`#[layer(…)]` is for a layer, and this is a plain value".into(),
+                _ => format!("`#[layer(…)]` is for a layer, and this is a {what}: write `#[init(…)]`"),
             };
             self.errors.at(attr, message);
         }
@@ -234,13 +255,19 @@ fn layer_args(attr: &Attribute) -> syn::Result<LayerArgs> {
     Ok(args)
 }
 
+/// The dimensions of a type of this name.
+fn sized<'t>(ty: &'t Type, name: &str) -> Option<&'t PathArguments> {
+    let Type::Path(path) = ty else { return None };
+    path.path.segments.last().filter(|last| last.ident == name).map(|last| &last.arguments)
+}
+
 /// The dimensions of `Param<…>` or `Option<Param<…>>`, and whether it is the latter.
 fn param(ty: &Type) -> Option<(&PathArguments, bool)> {
+    if let Some(dims) = sized(ty, "Param") {
+        return Some((dims, false));
+    }
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last()?;
-    if last.ident == "Param" {
-        return Some((&last.arguments, false));
-    }
     match (&last.arguments, last.ident == "Option") {
         (PathArguments::AngleBracketed(args), true) => match args.args.first()? {
             GenericArgument::Type(inner) => param(inner).map(|(dims, _)| (dims, true)),

@@ -24,7 +24,7 @@ pub fn expand(args: &Args, item: ItemFn, errors: &mut Errors) -> TokenStream {
     if let Some(receiver) = item.sig.receiver() {
         errors.at(receiver, "a free function has no `self`: move it into a `#[network] impl`");
     }
-    let scope = Scope { methods: &BTreeSet::new(), sizes: &[] };
+    let scope = Scope { methods: &BTreeSet::new(), sizes: &[], network: false };
     let function = if errors.len() > before { None } else { lower(&sig, &item.block, &scope, errors).ok() };
     let unit = Unit {
         function,

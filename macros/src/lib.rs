@@ -30,13 +30,14 @@ use crate::error::Errors;
 ///
 /// # On a struct
 ///
-/// A network has sizes as parameters (`const D: usize`, `const BIAS: bool`) and four kinds of fields:
+/// A network has sizes as parameters (`const D: usize`, `const BIAS: bool`) and five kinds of fields:
 ///
 /// | field | what it is |
 /// |---|---|
 /// | `up: Linear<D, { 4 * D }>` | a network, here with sizes; `#[layer(bias = false)]` sets its options |
 /// | `blocks: [Block<D>; 12]` | equal networks, each with parameters of its own |
 /// | `#[init(normal(0.02))] weight: Param<D, D>` | a parameter and how it starts: `zeros`, `ones`, `constant(x)`, `normal(std)`, `uniform(low, high)`, `fan_in(n)`; `Option<Param<D>>` for one that can be left out |
+/// | `#[init(zeros)] running_mean: State<D>` | numbers that are no parameter: saved with the weights, without a gradient, and set by the network itself, `self.running_mean = …` |
 /// | `#[option(1e-5)] eps: f32` | a plain value with its default |
 ///
 /// The sizes of a parameter may mention options, as in `Param<O, { I / groups }>`: setting the option
@@ -64,7 +65,8 @@ use crate::error::Errors;
 ///
 /// Each function becomes a constant (`Mlp::forward`) that a model or a trainer can run, and the
 /// functions behind it: `stage_forward`, `grad_forward` and the shape rule `shape_forward`.
-/// A function called `loss` must depend on every parameter. `self.up(x)` runs the field `up`, or the
+/// A function called `loss` must depend on every parameter; if it returns a tuple, the first is the loss
+/// and the others are results that a step gives beside it. `self.up(x)` runs the field `up`, or the
 /// function `up` of the same block; `self.encoder.embed(x)` another function of a field, and
 /// `(self.encoder.up)(x)` a field of a field.
 ///
@@ -88,8 +90,10 @@ use crate::error::Errors;
 /// # Bodies
 ///
 /// A body has calls, `+ - * /`, comparisons, `!`, `&`, `|`, `let` with tuples, assignment to
-/// `let mut`, `for block in &self.blocks`, and `if` on what is constant when the network is built
-/// (`self.bias.is_some()`, `D > 64`, an option, a `bool` parameter). Symbols are sizes in it, as in
+/// `let mut` and to states, `for block in &self.blocks`, and `if` on what is constant when the network is built
+/// (`self.bias.is_some()`, `D > 64`, an option, a `bool` parameter). `if training()` tells a step of training
+/// from evaluation, which both must come to the same shapes. `#[checkpoint]` in front of a call of a network, an
+/// own function or an operation, as in `x = #[checkpoint] block(x);`, does for that call what it does on a field. Symbols are sizes in it, as in
 /// `reshape(x, [B * T, D])`. Brackets of tensors are a list: `concat([a, b], -1)`.
 #[proc_macro_attribute]
 pub fn network(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {

@@ -92,7 +92,8 @@ impl<'a> Liveness<'a> {
         };
         let (then, other) = (branch(&source.then), branch(&source.other));
         needs.extend(source.condition.reads(self.mode));
-        Some(If { condition: source.condition.clone(), then, other, outs: pick(&source.outs, &live) })
+        let outs = pick(&source.outs, &live);
+        Some(If { condition: source.condition.clone(), training: source.training, then, other, outs })
     }
 
     fn for_stmt(&self, source: &For, needs: &mut Needs) -> Option<For> {

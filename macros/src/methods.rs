@@ -13,6 +13,7 @@ use crate::emit::function::{Trio, Unit};
 use crate::emit::tuple;
 use crate::error::Errors;
 use crate::lower::{Scope, lower};
+use crate::names::stem;
 use crate::signature::{DType, Dims, ParamKind, Signature};
 
 /// What `#[network]` on a struct defines, and a network function cannot be called.
@@ -41,7 +42,7 @@ pub fn expand(args: &Args, item: ItemImpl, sequential: Option<&Sequential>, erro
     };
     let functions: Vec<&ImplItemFn> = item.items.iter().filter_map(|item| network_function(item, errors)).collect();
     let names: BTreeSet<String> = functions.iter().map(|function| function.sig.ident.to_string()).collect();
-    let scope = Scope { methods: &names, sizes: &sizes };
+    let scope = Scope { methods: &names, sizes: &sizes, network: true };
     let methods: Vec<Method> =
         (functions.iter()).map(|function| method(args, function, &owner, &scope, sequential, errors)).collect();
     let ok = errors.len() == before;
@@ -269,6 +270,7 @@ impl Method {
         let Trio { stage, grad, shape } = &self.trio;
         let sig = &self.unit.sig;
         let inputs = sig.params.iter().map(|param| param.name.to_string());
+        let outputs = self.output_names();
         let path = &self.unit.path;
         let args: Vec<_> = (0..sig.params.len())
             .map(|i| {
@@ -295,11 +297,21 @@ impl Method {
             ::downhill::network::Function {
                 name: #path,
                 inputs: &[#(#inputs),*],
+                outputs: &[#(#outputs),*],
                 stage: |net, g, #x| #stage,
                 grad: |net, g, #x, dout| { net.#grad(g, #(#args,)* #dout); },
                 shape: |net, cx, #x| #shape,
             }
         }
+    }
+
+    /// What the results are called: after the variable or the function that they come from.
+    fn output_names(&self) -> Vec<String> {
+        let name = |i: usize| match &self.unit.function {
+            Some(function) => stem(function.name(function.body.results[i])).to_string(),
+            None => self.unit.sig.name.to_string(),
+        };
+        (0..self.unit.sig.results.len()).map(name).collect()
     }
 
     fn forward(&self, owner: &Path, sizes: &[Ident]) -> TokenStream {
@@ -322,6 +334,11 @@ impl Method {
             params: sig.params.iter().map(|param| &param.name).collect(),
             cfgs: cfgs(&self.unit.attrs),
         };
-        self.is_value().then(|| check.of_network(sig.name == "loss" && sig.results.len() == 1))
+        let loss = match (sig.tuple, sig.results.is_empty()) {
+            (true, false) => Some(quote!((loss, ..))),
+            (true, true) => None,
+            (false, _) => Some(quote!(loss)),
+        };
+        self.is_value().then(|| check.of_network(loss.filter(|_| sig.name == "loss")))
     }
 }

@@ -27,7 +27,7 @@ pub fn expand(args: &Args, network: &Struct, loss: Option<&Path>, errors: &mut E
                     #name = layer(#name);
                 }
             }),
-            FieldKind::Param { .. } | FieldKind::Option { .. } => {
+            FieldKind::Param { .. } | FieldKind::State { .. } | FieldKind::Option { .. } => {
                 errors.at(name, "a sequential network has layers only: write its functions in a `#[network] impl`");
             }
         }

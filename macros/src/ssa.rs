@@ -50,6 +50,8 @@ pub struct Function {
     /// The symbols of the signature that inputs bind.
     pub symbols: Vec<Symbol>,
     pub body: Block,
+    /// The states of the network that are assigned, with what they become.
+    pub updates: Vec<(Plain, ValueId)>,
     /// For names that emission needs besides those of the values.
     pub names: Names,
     /// The functions of the same block that are called.
@@ -108,6 +110,8 @@ pub struct Call {
     pub callee: Callee,
     pub args: Vec<Arg>,
     pub outs: Vec<Option<ValueId>>,
+    /// Whether its gradient computes its values again in place of keeping them.
+    pub checkpoint: bool,
     /// Where the arguments stand in the source.
     pub span: Span,
 }
@@ -145,6 +149,8 @@ pub struct Read {
 #[derive(Clone)]
 pub struct If {
     pub condition: Plain,
+    /// Whether the condition is `training()`: shape rules check both branches.
+    pub training: bool,
     pub then: Block,
     pub other: Block,
     pub outs: Vec<ValueId>,

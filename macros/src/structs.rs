@@ -71,6 +71,7 @@ impl Struct {
             let Field { name, vis, attrs, kind } = field;
             let ty = match kind {
                 FieldKind::Param { .. } => quote!(::downhill::network::Param),
+                FieldKind::State { .. } => quote!(::downhill::network::State),
                 FieldKind::Option { ty, .. } => quote!(#ty),
                 FieldKind::Layer(layer) => layer.ty(),
                 FieldKind::Layers(layer, len) => {
@@ -213,7 +214,7 @@ impl Struct {
             }
         });
         quote! {
-            /// Numbers the parameters from `next` on, in order of fields; gives the next number.
+            /// Numbers the parameters and states from `next` on, in order of fields; gives the next number.
             #[doc(hidden)]
             pub const fn number(&mut self, #mutable next: usize) -> usize {
                 #(#steps)*
@@ -248,7 +249,7 @@ impl Struct {
             false => (quote!(id), quote!(path)),
         };
         quote! {
-            /// Parameter `id` and its dotted path.
+            /// Parameter or state `id` and its dotted path.
             #[doc(hidden)]
             pub const fn param(
                 &self,
@@ -269,7 +270,7 @@ impl Struct {
         }
         let steps = fields.iter().map(|field| {
             let (name, segment) = (&field.name, field.path_name());
-            let args = parens(name.span(), quote!(cx, y, id, name));
+            let args = parens(name.span(), quote!(cx, y, param, name));
             let check = quote_spanned!(name.span()=> ::downhill::check::parameter #args);
             let step = quote!({ #check; id += 1; });
             let path = quote!(::downhill::check::Message::new().field(#segment));
@@ -277,11 +278,11 @@ impl Struct {
                 FieldKind::Layers(..) => quote! {
                     let mut i = 0;
                     while i < self.#name.len() {
-                        while let Some((_, name)) = self.#name[i].param(id, #path.index(i)) #step
+                        while let Some((param, name)) = self.#name[i].param(id, #path.index(i)) #step
                         i += 1;
                     }
                 },
-                _ => quote!(while let Some((_, name)) = self.#name.param(id, #path) #step),
+                _ => quote!(while let Some((param, name)) = self.#name.param(id, #path) #step),
             }
         });
         quote!(let mut id = 0; #(#steps)*)
@@ -383,6 +384,10 @@ impl Field {
             FieldKind::Param { dims, init, .. } => {
                 let init = initialiser(init);
                 quote!(::downhill::network::Param::new(&[#(#dims),*], #init))
+            }
+            FieldKind::State { dims, init } => {
+                let init = initialiser(init);
+                quote!(::downhill::network::State::new(&[#(#dims),*], #init))
             }
             FieldKind::Option { default, .. } => quote!(#default),
             FieldKind::Layer(layer) => layer.value(),

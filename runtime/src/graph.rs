@@ -82,7 +82,7 @@ value_from_list!(isize, usize, i32);
 pub enum Op {
     /// An input of the function, by number.
     Input(usize),
-    /// A parameter of the model, by number.
+    /// A parameter or state of the model, by number.
     Param(usize),
     /// Every element the same: the bits of a number, or a whole number, or a truth value.
     Const(u32),
@@ -207,6 +207,8 @@ impl Node {
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     pub(crate) nodes: Vec<Node>,
+    /// The loss whose gradient is among them.
+    pub(crate) loss: Option<Var>,
 }
 
 impl Graph {

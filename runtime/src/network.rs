@@ -40,6 +40,7 @@ pub struct Param {
     /// Whether `init` was chosen in place of the layer's own.
     chosen: bool,
     present: bool,
+    state: bool,
 }
 
 impl Param {
@@ -52,7 +53,7 @@ impl Param {
             sizes[i] = dims[i];
             i += 1;
         }
-        Param { id: usize::MAX, sizes, rank: dims.len(), init, chosen: false, present: true }
+        Param { id: usize::MAX, sizes, rank: dims.len(), init, chosen: false, present: true, state: false }
     }
 
     /// The same parameter with another start.
@@ -87,6 +88,11 @@ impl Param {
         !self.present
     }
 
+    /// Whether this is a [`State`], which has a place among the parameters and no gradient.
+    pub const fn is_state(&self) -> bool {
+        self.state
+    }
+
     /// The place of this parameter among those of its model.
     pub const fn id(&self) -> usize {
         self.id
@@ -116,14 +122,114 @@ impl Param {
     pub(crate) const fn ty(&self) -> Type {
         let shape = Shape::sizes(self.sizes.split_at(self.rank).0);
         let mut ty = TensorType::new(DType::F32, shape);
-        ty.reach = ParamSet::one(self.id);
+        if !self.state {
+            ty.reach = ParamSet::one(self.id);
+        }
         Type::Tensor(ty)
     }
 }
 
-/// A field that the body of a network function can read: a parameter or a plain option.
+/// Numbers that a network keeps and that are no parameter, such as running statistics: they have a
+/// start, are saved and loaded with the weights, get no gradient, and are set by the network itself.
+///
+/// In a `#[network]` struct a state is a field with an initialiser. A body reads it as a tensor without
+/// a gradient, and assigns it. The assignment counts while training only, and takes effect with the
+/// step: a step whose loss is not finite leaves the state as it was.
+///
+/// Every function that runs in a step reads the state from before the step. In the body that assigns it,
+/// it has the new value from there on. Where a network runs twice in a step, its second assignment
+/// builds on what the first one left.
+///
+/// ```
+/// use downhill::prelude::*;
+///
+/// /// Takes the mean of all inputs so far off, each step counting a tenth.
+/// #[network]
+/// pub struct Centre<const D: usize> {
+///     #[init(zeros)]
+///     mean: State<D>,
+///     #[init(ones)]
+///     weight: Param<D>,
+/// }
+///
+/// #[network]
+/// impl<const D: usize> Centre<D> {
+///     pub fn forward(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+///         self.mean = self.mean * 0.9 + sum_axes(x, [0]) / B as f32 * 0.1;
+///         (x - self.mean) * self.weight
+///     }
+///
+///     pub fn loss(&self, x: Tensor<B, D>) -> Tensor {
+///         mean(self.forward(x))
+///     }
+/// }
+///
+/// let mut model = Centre::<2>::init(0);
+/// let x = Tensor::new([2, 2], [1.0, 2.0, 3.0, 4.0])?;
+/// Step::new(&model, Centre::<2>::loss, Sgd::new(0.1))?.run(&mut model, &x)?;
+/// assert_eq!(model.get("mean")?.data(), [0.2, 0.3]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct State(Param);
+
+impl State {
+    /// A state of the given sizes.
+    pub const fn new(dims: &[usize], init: Init) -> State {
+        let mut param = Param::new(dims, init);
+        param.state = true;
+        State(param)
+    }
+
+    /// The same state with another start.
+    pub const fn starting(self, init: Init) -> State {
+        State(self.0.starting(init))
+    }
+
+    /// The place of this state among the parameters and states of its model.
+    pub const fn id(&self) -> usize {
+        self.0.id
+    }
+
+    /// The sizes, outermost first.
+    pub fn sizes(&self) -> &[usize] {
+        self.0.sizes()
+    }
+
+    #[doc(hidden)]
+    pub const fn number(&mut self, next: usize) -> usize {
+        self.0.number(next)
+    }
+
+    #[doc(hidden)]
+    pub const fn param(&self, id: usize, path: Message) -> Option<(Param, Message)> {
+        self.0.param(id, path)
+    }
+
+    pub(crate) const fn ty(&self) -> Type {
+        self.0.ty()
+    }
+}
+
+/// A field that the body of a network function can assign, which only a [`State`] is.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be assigned",
+    note = "a network function assigns local variables and states: fields of type `State<..>` with `#[init(..)]`"
+)]
+pub trait Assign {
+    /// The state.
+    fn state(&self) -> &State;
+}
+
+impl Assign for State {
+    fn state(&self) -> &State {
+        self
+    }
+}
+
+/// A field that the body of a network function can read: a parameter, a state or a plain option.
 pub trait Field {
-    /// What the field is in a body: a [`Value`] for a parameter, itself for an option.
+    /// What the field is in a body: a [`Value`] for a parameter or state, itself for an option.
     type Staged;
 
     /// The field as an argument of network functions.
@@ -146,6 +252,14 @@ impl Field for Param {
     }
 }
 
+impl Field for State {
+    type Staged = Value;
+
+    fn staged(&self, g: &mut Stage) -> Value {
+        self.0.staged(g)
+    }
+}
+
 macro_rules! option_fields {
     ($($ty:ty),*) => {$(
         impl Field for $ty {
@@ -164,10 +278,11 @@ pub trait Network: Copy + 'static {
     /// The name of the struct.
     const NAME: &'static str;
 
-    /// Numbers the parameters in the order of their fields from `next` on; gives the next number.
+    /// Numbers the parameters and states in the order of their fields from `next` on; gives the next
+    /// number.
     fn number(&mut self, next: usize) -> usize;
 
-    /// Parameter `id` and its dotted path, such as `blocks.0.up.weight`, behind `path`.
+    /// Parameter or state `id` and its dotted path, such as `blocks.0.up.weight`, behind `path`.
     fn param(&self, id: usize, path: Message) -> Option<(Param, Message)>;
 }
 
@@ -196,6 +311,8 @@ pub struct Function<N: 'static> {
     pub name: &'static str,
     /// The names of its parameters.
     pub inputs: &'static [&'static str],
+    /// What its results are called: after the variables or functions that they come from.
+    pub outputs: &'static [&'static str],
     /// Stages the results.
     pub stage: fn(&N, &mut Stage, &[Value]) -> Vec<Value>,
     /// Stages the gradients of the parameters, given one for each result.

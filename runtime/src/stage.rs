@@ -5,7 +5,7 @@
 //! values again where it needs them, in place of a tape. Algebra is simplified as nodes are made
 //! (see `simplify`), so no later pass has to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::check::{Check, TensorType, Type};
 use crate::graph::{Contraction, Grad, Graph, Node, Op, Value, Var};
@@ -27,7 +27,14 @@ pub struct Stage {
     /// What each node computes as a number that does not depend on the scope.
     structure: Vec<u64>,
     training: bool,
+    /// Whether scopes in which values are computed again count for nothing.
+    keeps_all: bool,
+    /// What becomes of the states that were assigned; `None` while assignments do not count.
+    pub(crate) updates: Option<Updates>,
 }
+
+/// The new value of states, by number.
+pub(crate) type Updates = BTreeMap<usize, Var>;
 
 /// A stage within a scope in which values are computed again; the scope ends with it.
 pub struct Recompute<'s> {
@@ -71,6 +78,16 @@ impl Stage {
         self.training = training;
     }
 
+    /// Sets whether values are computed again where that is asked for.
+    pub(crate) fn set_checkpoints(&mut self, checkpoints: bool) {
+        self.keeps_all = !checkpoints;
+    }
+
+    /// Sets whose gradient is staged from here on.
+    pub(crate) fn set_loss(&mut self, loss: Var) {
+        self.graph.loss = Some(loss);
+    }
+
     /// The graph so far.
     pub fn graph(&self) -> &Graph {
         &self.graph
@@ -96,7 +113,7 @@ impl Stage {
         self.push(Op::Input(slot), vec![], shape.to_vec(), dtype)
     }
 
-    /// A parameter, by number.
+    /// A parameter or state, by number.
     pub fn param(&mut self, id: usize, sizes: &[usize]) -> Var {
         self.push(Op::Param(id), vec![], sizes.to_vec(), DType::F32)
     }
@@ -122,7 +139,7 @@ impl Stage {
     /// before need not be kept; without `anew` nothing changes.
     pub fn recompute(&mut self, anew: bool) -> Recompute<'_> {
         let outer = self.scope;
-        if anew {
+        if anew && !self.keeps_all {
             self.scopes += 1;
             self.scope = self.scopes;
         }

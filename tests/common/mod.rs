@@ -57,26 +57,45 @@ type Differentiate<'a> = &'a dyn Fn(&mut Stage, &[Value], &[Grad]) -> Vec<Grad>;
 /// Checks the gradients of an operation's arguments; those of index arguments are left out.
 #[track_caller]
 pub fn check_op(name: &str, arguments: &[Argument], build: Build<'_>, differentiate: Differentiate<'_>) {
-    check(name, arguments, &[], build, differentiate);
+    check(name, arguments, &[], &[], build, differentiate);
 }
 
 /// Checks the gradients of all parameters of a network at a function of it.
 #[track_caller]
-pub fn check_network<N: Network>(mut net: N, f: Function<N>, arguments: &[Argument]) {
+pub fn check_network<N: Network>(net: N, f: Function<N>, arguments: &[Argument]) {
+    check_network_in(false, net, f, arguments);
+}
+
+/// The same in a step of training, or in evaluation. States are given, and have no gradient.
+#[track_caller]
+pub fn check_network_in<N: Network>(training: bool, mut net: N, f: Function<N>, arguments: &[Argument]) {
     net.number(0);
-    let mut params = Vec::new();
+    let (mut params, mut states) = (Vec::new(), Vec::new());
     while let Some((param, _)) = net.param(params.len(), Default::default()) {
-        params.push(numbers(params.len() as u64 + 100, param.sizes(), -0.5, 0.5));
+        let (low, high) = if param.is_state() { (0.5, 1.5) } else { (-0.5, 0.5) };
+        states.extend(param.is_state().then_some(params.len()));
+        params.push(numbers(params.len() as u64 + 100, param.sizes(), low, high));
     }
     assert!(!params.is_empty(), "{}: no parameters", f.name);
-    check(f.name, arguments, &params, &|g, x| (f.stage)(&net, g, x), &|g, x, dout| {
+    let stage = |g: &mut Stage, x: &[Value]| {
+        g.set_training(training);
+        (f.stage)(&net, g, x)
+    };
+    check(f.name, arguments, &params, &states, &stage, &|g, x, dout| {
         (f.grad)(&net, g, x, dout);
         vec![]
     });
 }
 
 #[track_caller]
-fn check(name: &str, arguments: &[Argument], params: &[Argument], build: Build<'_>, differentiate: Differentiate<'_>) {
+fn check(
+    name: &str,
+    arguments: &[Argument],
+    params: &[Argument],
+    states: &[usize],
+    build: Build<'_>,
+    differentiate: Differentiate<'_>,
+) {
     let staged = stage(name, arguments, build, differentiate);
     let mut inputs = arguments.to_vec();
     let mut params = params.to_vec();
@@ -87,8 +106,8 @@ fn check(name: &str, arguments: &[Argument], params: &[Argument], build: Build<'
         for i in 0..count {
             let grad = grads.get(i).copied().flatten();
             let target = if of_params { &params[i] } else { &inputs[i] };
-            if target.dtype != DType::F32 {
-                assert_eq!(grad, None, "{name}: an index has no gradient");
+            if target.dtype != DType::F32 || of_params && states.contains(&i) {
+                assert_eq!(grad, None, "{name}: an index or state has no gradient");
                 continue;
             }
             let analytic = match grad {

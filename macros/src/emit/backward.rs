@@ -95,7 +95,8 @@ impl<'a> Backward<'a> {
         let args: Vec<_> = call.args.iter().map(|arg| self.forward.arg(arg)).collect();
         let douts: Vec<_> = douts.iter().map(|dout| self.grad(*dout)).collect();
         let dout = tuple(&douts);
-        callee(call, "grad", quote!(g, #(#args,)* #dout))
+        let g = if call.checkpoint { quote!(&mut g.recompute(true)) } else { quote!(g) };
+        callee(call, "grad", quote!(#g, #(#args,)* #dout))
     }
 
     fn for_stmt(&mut self, source: &BackFor) -> TokenStream {

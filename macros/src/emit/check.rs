@@ -22,19 +22,20 @@ pub struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// For a method: the network is numbered so that the loss tells which parameters it reaches.
-    pub fn of_network(&self, is_loss: bool) -> TokenStream {
+    /// For a method: the network is numbered so that the loss tells which parameters it reaches. `loss` is
+    /// the pattern that names it among the results.
+    pub fn of_network(&self, loss: Option<TokenStream>) -> TokenStream {
         let Check { owner, function, name, params, cfgs } = self;
         let entry = format_ident!("entry_{name}");
         let inputs: Vec<_> = (0..params.len()).map(|i| format_ident!("input_{i}")).collect();
         let entries = (!inputs.is_empty()).then(|| quote!(let [#(#inputs),*] = net.#entry();));
         let args = parens(name.span(), quote!(&net, &mut cx #(, #inputs)*));
         let call = quote_spanned!(name.span()=> Self::#function #args);
-        let body = if is_loss {
+        let body = if let Some(loss) = loss {
             let args = parens(name.span(), quote!(&net, &mut cx, loss));
             let check_params = quote_spanned!(name.span()=> Self::check_params #args);
             // The braces keep the place of the call; that of a `let` would hide it.
-            quote!(let loss = { #call }; #check_params;)
+            quote!(let #loss = { #call }; #check_params;)
         } else {
             quote!(#call;)
         };

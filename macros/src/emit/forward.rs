@@ -2,6 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{Expr, Lit};
 
 use super::{parens, tuple};
@@ -165,7 +166,28 @@ impl<'a> Forward<'a> {
     fn if_expr(&mut self, source: &If) -> TokenStream {
         let condition = &source.condition.expr;
         let (then, other) = (self.block(&source.then), self.block(&source.other));
+        if source.training && self.mode == Mode::Shape {
+            return self.either(source, then, other);
+        }
         if other.is_empty() { quote!(if #condition { #then }) } else { quote!(if #condition { #then } else { #other }) }
+    }
+
+    /// Both branches of `if training()`, which must come to the same shapes.
+    fn either(&mut self, source: &If, then: TokenStream, other: TokenStream) -> TokenStream {
+        let span = source.condition.expr.span();
+        let mut names = |base| -> Vec<Ident> {
+            source.outs.iter().map(|_| self.names.numbered(&Ident::new(base, Span::call_site()))).collect()
+        };
+        let (a, b) = (names("training"), names("otherwise"));
+        if a.is_empty() {
+            return quote!({ { #then } { #other } });
+        }
+        let either = a.iter().zip(&b).map(|(a, b)| {
+            let args = parens(span, quote!(cx, #a, #b));
+            quote_spanned!(span=> ::downhill::check::Check::either #args)
+        });
+        let (either, a, b) = (tuple(&either.collect::<Vec<_>>()), tuple(&a), tuple(&b));
+        quote!({ let #a = { #then }; let #b = { #other }; #either })
     }
 
     fn for_stmt(&mut self, source: &For) -> TokenStream {

@@ -115,11 +115,40 @@ impl Unit {
 
     fn stage(&self, function: &Function) -> Emitted {
         let mut needs = Needs::new();
+        if !function.updates.is_empty() {
+            needs.extend(function.updates.iter().map(|(_, value)| *value));
+            needs.extend(self.tensors(function));
+        }
         let body = Liveness::keeping(Mode::Stage).block(&function.body, &mut needs);
-        let body = Forward::new(function, Mode::Stage).block(&body);
+        let mut forward = Forward::new(function, Mode::Stage);
+        let body = if function.updates.is_empty() {
+            forward.block(&body)
+        } else {
+            let (stmts, updates) = (forward.stmts(&body.stmts), self.updates(function));
+            let results: Vec<_> = body.results.iter().map(|value| function.name(*value)).collect();
+            let results = tuple(&results);
+            quote!(#stmts #updates #results)
+        };
         let (params, prologue) = self.stage_prologue(function, needs);
         let g = if mentions(&body, "g") || mentions(&prologue, "g") { quote!(g) } else { quote!(_g) };
         Emitted { params: quote!(#g: &mut ::downhill::Stage #(, #params)*), body: quote!(#prologue #body) }
+    }
+
+    /// The parameters that are tensors.
+    fn tensors(&self, function: &Function) -> Vec<ValueId> {
+        let params = self.sig.params.iter().zip(&function.params);
+        params.filter(|(param, _)| matches!(param.kind, ParamKind::Tensor(_))).map(|(_, value)| *value).collect()
+    }
+
+    /// Hands over what the states of the network that are assigned have become.
+    fn updates(&self, function: &Function) -> TokenStream {
+        let updates = function.updates.iter().map(|(place, value)| {
+            let (place, span, value) = (&place.expr, place.expr.span(), function.name(*value));
+            let state = quote_spanned!(span=> ::downhill::network::Assign::state(&#place));
+            quote!((#state, #value))
+        });
+        let inputs = self.tensors(function).into_iter().map(|value| function.name(value));
+        quote!(g.update(&[#(#updates),*], &[#(#inputs),*]);)
     }
 
     fn grad(&self, function: &Function) -> Emitted {
@@ -260,7 +289,14 @@ impl Unit {
         }) {
             dim.constants(&mut |expr| mentioned.extend(locals(expr).into_iter().cloned()));
         }
-        own.iter().filter(|size| mentioned.contains(size)).map(|size| quote!(let #size = self.#size;)).collect()
+        own.iter()
+            .filter(|size| mentioned.contains(size))
+            .map(|size| {
+                let mut name = size.clone();
+                name.set_span(crate::names::local(size.span()));
+                quote!(let #name = self.#size;)
+            })
+            .collect()
     }
 
     fn declaration(&self, declared: &Declared) -> TokenStream {

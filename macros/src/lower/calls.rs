@@ -4,6 +4,8 @@ use proc_macro2::{Ident, Span};
 use syn::spanned::Spanned;
 use syn::{Expr, Path, PathArguments};
 
+use super::control::asks_training;
+use super::plain::TRAINING;
 use super::{Lower, Operand, Want};
 use crate::error::{Checked, Reported};
 use crate::ssa::{Arg, Call, Callee, Kind, Read, Stmt, ValueId};
@@ -11,6 +13,9 @@ use crate::ssa::{Arg, Call, Callee, Kind, Read, Stmt, ValueId};
 impl Lower<'_> {
     /// `gelu(x)`, `nn::gelu(x)`, `block(x)`, `(self.encoder.up)(x)`, `self.blocks[0](x)`.
     pub fn call(&mut self, call: &syn::ExprCall, want: &Want) -> Checked<Vec<Operand>> {
+        if asks_training(call) {
+            return Err(self.errors.at(call, TRAINING));
+        }
         let (callee, base) = if self.is_place(&call.func) {
             let place = self.verbatim(&call.func);
             let base = last_name(&place.expr);
@@ -126,7 +131,7 @@ impl Lower<'_> {
         let outs: Vec<ValueId> = want.names().into_iter().map(|name| self.result(name, base)).collect();
         let operands = outs.iter().map(|&value| Operand::Value(Read { value, span: base.span() })).collect();
         let outs = outs.into_iter().map(Some).collect();
-        self.stmts.push(Stmt::Call(Call { callee, args, outs, span }));
+        self.stmts.push(Stmt::Call(Call { callee, args, outs, checkpoint: false, span }));
         Ok(operands)
     }
 }

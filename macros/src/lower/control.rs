@@ -1,11 +1,13 @@
 //! `if` on constants and `for` over arrays of networks.
 
 use quote::format_ident;
-use syn::{Expr, Pat};
+use syn::spanned::Spanned;
+use syn::{Expr, Pat, UnOp};
 
 use super::{Local, Lower, Operand, Want};
+use crate::dims::bare;
 use crate::error::{Checked, Reported};
-use crate::ssa::{Block, Carried, For, If, Kind, Plain, Read, Stmt, ValueId};
+use crate::ssa::{Block, Carried, For, If, Kind, Meaning, Plain, Read, Stmt, ValueId};
 
 const FOR: &str = "`for` runs over an array of networks: write `for block in &self.blocks`";
 
@@ -13,7 +15,10 @@ impl Lower<'_> {
     /// An `if`, which yields the wanted values and those of the variables it assigns.
     pub fn if_expr(&mut self, source: &syn::ExprIf, want: &Want) -> Checked<Vec<Operand>> {
         let (wanted, unnamed) = (want.names(), want.unnamed());
-        let condition = self.condition(&source.cond);
+        let (condition, training) = match training(&source.cond) {
+            Some(negated) => (Ok(self.training(&source.cond)), Some(negated)),
+            None => (self.condition(&source.cond), None),
+        };
         if source.else_branch.is_none() && !wanted.is_empty() {
             return Err(self.errors.at(source, "`if` without `else` yields nothing: add `else { … }`"));
         }
@@ -42,8 +47,17 @@ impl Lower<'_> {
             }
         }
         let operands = outs[..yielded].iter().map(|&value| Operand::Value(Read { value, span })).collect();
-        self.stmts.push(Stmt::If(If { condition, then, other, outs }));
+        if training == Some(true) {
+            std::mem::swap(&mut then, &mut other);
+        }
+        self.stmts.push(Stmt::If(If { condition, training: training.is_some(), then, other, outs }));
         Ok(operands)
+    }
+
+    /// The condition `training()` where a network is staged.
+    fn training(&self, cond: &Expr) -> Plain {
+        let expr = syn::parse_quote_spanned!(cond.span()=> g.is_training());
+        Plain { expr: Box::new(expr), meaning: Meaning::Constant, reads: vec![] }
     }
 
     /// Lowers into a block of its own, whose results are tensors.
@@ -124,4 +138,18 @@ impl Lower<'_> {
         let changed = |i: &usize| self.env[*i].value != after[*i].value;
         Ok((0..self.env.len()).filter(changed).collect())
     }
+}
+
+/// Whether a condition is `training()` (`Some(false)`) or `!training()` (`Some(true)`).
+fn training(cond: &Expr) -> Option<bool> {
+    match bare(cond) {
+        Expr::Call(call) => asks_training(call).then_some(false),
+        Expr::Unary(unary) if matches!(unary.op, UnOp::Not(_)) => training(&unary.expr).map(|negated| !negated),
+        _ => None,
+    }
+}
+
+/// Whether a call is `training()`.
+pub fn asks_training(call: &syn::ExprCall) -> bool {
+    matches!(&*call.func, Expr::Path(path) if path.path.is_ident("training")) && call.args.is_empty()
 }

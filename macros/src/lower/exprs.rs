@@ -6,12 +6,21 @@ use syn::{BinOp, Expr, UnOp};
 use super::calls::last_name;
 use super::plain::Fields;
 use super::{Lower, Operand, Want};
+use crate::dims::bare;
 use crate::error::{Checked, Reported};
 use crate::ssa::{Kind, Read, Stmt};
 
 impl Lower<'_> {
     /// Lowers an expression that shall yield the wanted values, nested tuples laid flat.
     pub fn expr(&mut self, expr: &Expr, want: &Want) -> Checked<Vec<Operand>> {
+        if self.is_checkpoint(expr)? {
+            let operands = match expr {
+                Expr::Call(call) => self.call(call, want),
+                Expr::MethodCall(call) => self.method_call(call, want),
+                other => Err(self.unsupported(other)),
+            };
+            return operands.map(|operands| self.checkpoint(operands));
+        }
         match expr {
             Expr::Paren(paren) => return self.expr(&paren.expr, want),
             Expr::Group(group) => return self.expr(&group.expr, want),
@@ -101,6 +110,9 @@ impl Lower<'_> {
     }
 
     fn field(&mut self, expr: &Expr, name: Option<&syn::Ident>) -> Operand {
+        if let Some(value) = self.own_field(bare(expr)).and_then(|name| self.state(name)) {
+            return Operand::Value(Read { value, span: expr.span() });
+        }
         let place = self.verbatim(expr);
         let value = self.result(name, &last_name(&place.expr));
         self.stmts.push(Stmt::Field { place, out: Some(value) });

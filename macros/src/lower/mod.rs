@@ -3,10 +3,12 @@
 //! An environment says which value each variable holds at the moment, so a shadowing `let` and
 //! an assignment are the same thing here: the name now means another value.
 
+mod attrs;
 mod calls;
 mod control;
 mod exprs;
 mod plain;
+mod states;
 mod stmts;
 mod unsupported;
 
@@ -26,6 +28,8 @@ pub struct Scope<'a> {
     pub methods: &'a BTreeSet<String>,
     /// The const parameters of the network.
     pub sizes: &'a [Ident],
+    /// Whether there is a network behind the functions, whose states they can assign.
+    pub network: bool,
 }
 
 /// Lowers the body of a function.
@@ -34,6 +38,7 @@ pub fn lower(sig: &Signature, body: &syn::Block, scope: &Scope, errors: &mut Err
     source.extend(sig.params.iter().map(|param| param.name.to_token_stream()));
     let mut lower = Lower {
         methods: scope.methods,
+        network: scope.network,
         errors,
         values: Vec::new(),
         names: Names::new(source),
@@ -46,11 +51,16 @@ pub fn lower(sig: &Signature, body: &syn::Block, scope: &Scope, errors: &mut Err
     let sizes = lower.sizes(scope.sizes);
     let params = lower.params(sig);
     let symbols = lower.symbols(sig, &params);
+    let before_states = lower.env.len();
+    let states = lower.states(body);
     let results = lower.body(sig, body);
     if lower.errors.len() > before {
         return Err(Reported);
     }
+    let assigned = lower.env[before_states..].iter().map(|local| local.value);
+    let updates = states.into_iter().zip(assigned).collect();
     Ok(Function {
+        updates,
         params,
         sizes,
         symbols,
@@ -67,6 +77,8 @@ struct Local {
     name: Ident,
     value: ValueId,
     mutable: bool,
+    /// Whether this is a state of the network, written `self.name`.
+    state: bool,
 }
 
 /// What an expression came to.
@@ -105,6 +117,7 @@ impl<'a> Want<'a> {
 
 struct Lower<'a> {
     methods: &'a BTreeSet<String>,
+    network: bool,
     errors: &'a mut Errors,
     values: Vec<ValueInfo>,
     names: Names,
@@ -168,7 +181,7 @@ impl Lower<'_> {
     /// A variable of the user's, from here to the end of its block.
     fn declare(&mut self, name: &Ident, kind: Kind, mutable: bool) -> ValueId {
         let value = self.named(name, kind);
-        self.env.push(Local { name: name.clone(), value, mutable });
+        self.env.push(Local { name: name.clone(), value, mutable, state: false });
         value
     }
 
@@ -200,7 +213,7 @@ impl Lower<'_> {
     }
 
     fn lookup(&self, name: &Ident) -> Option<&Local> {
-        self.env.iter().rev().find(|local| local.name == *name)
+        self.env.iter().rev().find(|local| local.name == *name && !local.state)
     }
 
     /// The operand as a tensor; a number becomes one.

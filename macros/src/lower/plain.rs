@@ -9,6 +9,7 @@ use syn::visit_mut::VisitMut;
 use syn::{Expr, Lit, Member, Type, UnOp};
 
 use super::Lower;
+use super::control::asks_training;
 use crate::dims::{Dim, bare, locals};
 use crate::error::Checked;
 use crate::ssa::{Kind, Meaning, Plain};
@@ -188,6 +189,9 @@ impl Lower<'_> {
         if let Expr::Let(_) = expr {
             return Err(self.errors.at(expr, "`if let` is not supported: ask `self.field.is_some()`"));
         }
+        if mentions_training(expr) {
+            return Err(self.errors.at(expr, TRAINING));
+        }
         if !self.is_plain(expr, Fields::Constant) {
             let message = "`if` on a tensor: write `select(mask, a, b)`, which chooses for every element";
             return Err(self.errors.at(expr, message));
@@ -201,6 +205,22 @@ impl Lower<'_> {
         }
         Ok(condition)
     }
+}
+
+/// What is said of `training()` in other places.
+pub const TRAINING: &str = "`training()` is the whole condition of an `if`: write `if training() { … } else { … }`, and another condition as an `if` in it";
+
+fn mentions_training(expr: &Expr) -> bool {
+    struct Mentions(bool);
+    impl syn::visit::Visit<'_> for Mentions {
+        fn visit_expr_call(&mut self, call: &syn::ExprCall) {
+            self.0 |= asks_training(call);
+            syn::visit::visit_expr_call(self, call);
+        }
+    }
+    let mut mentions = Mentions(false);
+    syn::visit::Visit::visit_expr(&mut mentions, expr);
+    mentions.0
 }
 
 impl Kind {

@@ -1,8 +1,10 @@
 //! Statements: `let`, assignment, and what else may stand in a block.
 
 use proc_macro2::Ident;
+use syn::spanned::Spanned;
 use syn::{BinOp, Expr, Pat, Stmt as Source};
 
+use super::attrs::{CHECKPOINT, attributes};
 use super::{Local, Lower, Operand, Want, unsupported};
 use crate::dims::bare;
 use crate::error::{Checked, Reported};
@@ -52,6 +54,15 @@ impl Lower<'_> {
 
     /// A statement that yields no value.
     fn effect(&mut self, expr: &Expr) -> Checked<()> {
+        // In front of a statement, an attribute belongs to what the statement begins with.
+        let first = match expr {
+            Expr::Assign(assign) => &*assign.left,
+            Expr::Binary(binary) => &*binary.left,
+            other => other,
+        };
+        if let Some(attr) = attributes(expr).iter().chain(attributes(first)).next() {
+            return Err(self.errors.at(attr, CHECKPOINT));
+        }
         match expr {
             Expr::Assign(assign) => self.assign(&assign.left, &assign.right),
             Expr::Binary(binary) if let Some(op) = assigned_operator(&binary.op) => {
@@ -76,7 +87,9 @@ impl Lower<'_> {
 
     fn local(&mut self, local: &syn::Local) -> Checked<()> {
         if let Some(attr) = local.attrs.first() {
-            self.errors.at(attr, "an attribute on `let` has no meaning here: remove it");
+            let checkpoint = attr.path().is_ident("checkpoint");
+            self.errors
+                .at(attr, if checkpoint { CHECKPOINT } else { "an attribute on `let` has no meaning here: remove it" });
         }
         let Some(init) = &local.init else {
             self.poison(&local.pat);
@@ -142,7 +155,7 @@ impl Lower<'_> {
                 out
             }
         };
-        self.env.push(Local { name: name.clone(), value, mutable });
+        self.env.push(Local { name: name.clone(), value, mutable, state: false });
     }
 
     /// Declares the names of a `let` that failed, so that their uses are no mistakes as well.
@@ -158,34 +171,46 @@ impl Lower<'_> {
         let mut names = Vec::new();
         let want = self.targets(target, &mut names)?;
         let operands = self.expr(value, &want)?;
-        for (name, operand) in names.into_iter().zip(operands) {
-            let Some(name) = name else { continue };
-            let value = self.tensor(operand, Some(name));
-            self.reassign(name, value)?;
+        for (target, operand) in names.into_iter().zip(operands) {
+            match target {
+                Target::Nothing => {}
+                Target::Local(name) => {
+                    let value = self.tensor(operand, Some(name));
+                    self.reassign(name, value)?;
+                }
+                Target::State(name) => self.assign_state(name, operand, value.span())?,
+            }
         }
         Ok(())
     }
 
-    fn targets<'e>(&mut self, target: &'e Expr, names: &mut Vec<Option<&'e Ident>>) -> Checked<Want<'e>> {
+    fn targets<'e>(&mut self, target: &'e Expr, names: &mut Vec<Target<'e>>) -> Checked<Want<'e>> {
         match target {
             Expr::Path(path) if let Some(name) = path.path.get_ident() => {
-                names.push(Some(name));
+                names.push(Target::Local(name));
                 Ok(Want::One(Some(name)))
             }
+            Expr::Field(_) if let Some(name) = self.own_field(target) => {
+                names.push(Target::State(name));
+                Ok(Want::One(None))
+            }
             Expr::Infer(_) => {
-                names.push(None);
+                names.push(Target::Nothing);
                 Ok(Want::One(None))
             }
             Expr::Tuple(tuple) if tuple.elems.len() > 1 => {
                 let wants: Vec<_> = tuple.elems.iter().map(|elem| self.targets(elem, names)).collect();
                 Ok(Want::Tuple(wants.into_iter().collect::<Checked<_>>()?))
             }
-            other => Err(self.errors.at(other, "only a local variable can be assigned: `self` is constant")),
+            other => Err(self.errors.at(
+                other,
+                "only a local variable or a state of the network itself can be assigned: `x = …`, `self.mean = …`",
+            )),
         }
     }
 
     fn reassign(&mut self, name: &Ident, value: ValueId) -> Checked<()> {
-        let Some(local) = self.env.iter_mut().rev().find(|local| local.name == *name) else {
+        let Some(local) = self.env.iter_mut().rev().find(|local| local.name == *name && !local.state) else {
             return Err(self.errors.at(name, format!("`{name}` is no variable of this function")));
         };
         if !local.mutable {
@@ -194,6 +219,13 @@ impl Lower<'_> {
         local.value = value;
         Ok(())
     }
+}
+
+/// What an assignment sets.
+enum Target<'e> {
+    Nothing,
+    Local(&'e Ident),
+    State(&'e Ident),
 }
 
 /// The names of a pattern in order; `_` is `None`.

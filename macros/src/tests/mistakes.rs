@@ -241,6 +241,48 @@ fn impl_blocks() {
 }
 
 #[test]
+fn states() {
+    assert_eq!(
+        fields(quote!(mean: State<3>)),
+        "how does the state start? Write `#[init(…)]` on it: `zeros`, `ones`, `constant(x)`, `normal(std)`, `uniform(low, high)` or `fan_in(n)`"
+    );
+    assert_eq!(fields(quote!(means: [State<3>; 2])), "an array of states: write one `State` with one more dimension");
+    assert_eq!(
+        fields(quote!(#[init(ones)] #[option(1)] mean: State<3>)),
+        "`#[option(…)]` is for a plain value, and this is a state: write `#[init(…)]`"
+    );
+    assert_eq!(body(quote!(self.mean = y;)), ["a free function has no state: move it into a `#[network] impl`"]);
+    let of = |stmts| messages(quote!(), quote!(impl Net { fn f(&self, x: Tensor) -> Tensor { #stmts } }));
+    let target = "only a local variable or a state of the network itself can be assigned: `x = …`, `self.mean = …`";
+    assert_eq!(of(quote!(self.norm.mean = x; x)), [target]);
+    assert_eq!(of(quote!(for block in &self.blocks { block.mean = x; } x)), [target]);
+    assert_eq!(of(quote!(self.means[0] = x; x)), [target]);
+    let training = "`training()` is the whole condition of an `if`: write `if training() { … } else { … }`, and another condition as an `if` in it";
+    assert_eq!(of(quote!(if training() && self.affine { x } else { x + x })), [training]);
+    assert_eq!(of(quote!(let a = training(); x)), [training]);
+    assert_eq!(of(quote!((self.a, self.b) = (x, x * self.a); if !training() { self.a = x; } self.b)), [""; 0]);
+}
+
+#[test]
+fn checkpoints() {
+    let in_front = "`#[checkpoint]` goes in front of a call: `let y = #[checkpoint] self.block(x);`";
+    for stmts in [
+        quote!(#[checkpoint] let a = tanh(x);),
+        quote!(let a = #[checkpoint] x;),
+        quote!(let a = x + #[checkpoint] (x * y);),
+        quote!(let a = #[checkpoint] f32::sqrt(2.0);),
+        quote!(let mut a = x; #[checkpoint] a = tanh(a);),
+        quote!(let mut a = x; #[checkpoint] if C > 2 { a = x; }),
+    ] {
+        assert_eq!(body(stmts), [in_front]);
+    }
+    let only = "the only attribute in a body is `#[checkpoint]`, in front of a call";
+    assert_eq!(body(quote!(let a = #[inline] tanh(x);)), [only]);
+    assert_eq!(body(quote!(let a = #[checkpoint(2)] tanh(x);)), [only]);
+    assert_eq!(body(quote!(let a = x + #[checkpoint] tanh(x) * y;)), [""; 0]);
+}
+
+#[test]
 fn structs() {
     assert_eq!(
         fields(quote!(weight: Param<3>)),
@@ -257,7 +299,7 @@ fn structs() {
     );
     assert_eq!(
         fields(quote!(#[init(ones)] layer: Linear<3, 4>)),
-        "`#[init(…)]` is for a parameter: a field of type `Param<…>`"
+        "`#[init(…)]` is for a parameter or state: a field of type `Param<…>` or `State<…>`"
     );
     assert_eq!(
         fields(quote!(#[init(ones)] #[layer(bias = false)] weight: Param<3>)),

@@ -163,3 +163,36 @@ fn function_with_a_list() {
         }
     ));
 }
+
+#[test]
+fn states_and_training() {
+    insta::assert_snapshot!(expand(
+        quote!(),
+        quote! {
+            pub struct Norm<const D: usize> {
+                #[init(zeros)]
+                mean: State<D>,
+                #[init(zeros)]
+                count: State,
+            }
+        }
+    ));
+    insta::assert_snapshot!(expand(
+        quote!(),
+        quote! {
+            impl<const D: usize> Norm<D> {
+                pub fn forward(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+                    let mean = if training() {
+                        let mean = sum_axes(x, [0]) / B as f32;
+                        self.mean = self.mean * 0.9 + mean * 0.1;
+                        self.count += 1.0;
+                        mean
+                    } else {
+                        self.mean
+                    };
+                    x - mean
+                }
+            }
+        }
+    ));
+}

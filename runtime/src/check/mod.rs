@@ -10,6 +10,7 @@ mod message;
 pub use frame::{Declared, Frame};
 pub use message::Message;
 
+use crate::network::Param;
 use crate::shape::{DType, Dim, Shape};
 
 /// A set of parameters by number. The first 512 are told apart; a model with more has the rest
@@ -190,8 +191,15 @@ impl<const N: usize> Const<[usize; N]> {
     }
 }
 
-impl Const<crate::network::Param> {
+impl Const<Param> {
     /// A parameter.
+    pub const fn arg(self) -> Type {
+        self.0.ty()
+    }
+}
+
+impl Const<crate::network::State> {
+    /// A state.
     pub const fn arg(self) -> Type {
         self.0.ty()
     }
@@ -229,6 +237,23 @@ impl Check {
         Type::Unknown
     }
 
+    /// What comes of an `if training()`: the result of both branches, which must be alike.
+    #[track_caller]
+    pub const fn either(&mut self, training: Type, otherwise: Type) -> Type {
+        let (Type::Tensor(a), Type::Tensor(b)) = (training, otherwise) else {
+            return match training {
+                Type::Tensor(_) => training,
+                _ => otherwise,
+            };
+        };
+        if !a.dtype.same(b.dtype) || !a.shape.same(&b.shape) {
+            let message = Message::new().str("`if training()`: ").str(a.dtype.name()).str(" ").shape(a.shape);
+            let message = message.str(" while training, ").str(b.dtype.name()).str(" ").shape(b.shape);
+            return self.error(message.str(" otherwise"));
+        }
+        training
+    }
+
     /// The number of errors so far.
     pub const fn errors(&self) -> usize {
         self.errors
@@ -252,11 +277,12 @@ pub const fn divide(cx: &mut Check, a: Dim, b: Dim) -> Dim {
     }
 }
 
-/// Reports parameter `id`, called `name`, unless the gradient of the loss `y` reaches it.
+/// Reports a parameter called `name`, unless the gradient of the loss `y` reaches it; a state needs none.
 #[track_caller]
-pub const fn parameter(cx: &mut Check, y: Type, id: usize, name: Message) {
+pub const fn parameter(cx: &mut Check, y: Type, param: Param, name: Message) {
     let Type::Tensor(loss) = y else { return };
-    if id >= ParamSet::CAPACITY || loss.reach.has(id) {
+    let id = param.id();
+    if param.is_state() || id >= ParamSet::CAPACITY || loss.reach.has(id) {
         return;
     }
     let message = Message::new().str("parameter `").str(name.get());

@@ -151,6 +151,6 @@ impl Computation {
 
     /// The kernels: what was fused, bytes, flops.
     pub fn explain(&self) -> String {
-        self.program.explain()
+        self.program.explain(None)
     }
 }

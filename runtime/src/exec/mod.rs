@@ -14,6 +14,7 @@ mod staged;
 mod step;
 mod team;
 mod update;
+mod variant;
 mod weights;
 
 pub(crate) use buffer::Buffer;

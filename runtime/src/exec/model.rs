@@ -12,7 +12,8 @@ use crate::tensor::{Input, Inputs, Tensor};
 
 /// A network with its parameters: what `Gpt::init(seed)` gives.
 ///
-/// All parameters are in one array, each named by the path of its field (`blocks.0.up.weight`).
+/// Each parameter is named by the path of its field (`blocks.0.up.weight`), and so is each
+/// [`State`](crate::network::State).
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -32,27 +33,58 @@ use crate::tensor::{Input, Inputs, Tensor};
 /// ```
 pub struct Model<N: Network> {
     net: N,
+    /// The parameters, and behind them the states.
     params: Buffer,
+    /// Where the states begin.
+    params_len: usize,
     /// Shared with the steps that were made for this model.
     entries: Arc<[Entry]>,
     compiled: Mutex<Vec<Compiled>>,
 }
 
-/// Where a parameter is in the array.
+/// Where a parameter or state is in the array.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
     pub(super) offset: usize,
+    pub(super) state: bool,
 }
 
 impl Entry {
     pub(super) fn len(&self) -> usize {
         self.shape.iter().product()
     }
+
+    fn info(&self) -> ParamInfo<'_> {
+        ParamInfo { name: &self.name, shape: &self.shape }
+    }
 }
 
-/// The name and shape of a parameter.
+/// The parameters without the states.
+pub(super) fn params(entries: &[Entry]) -> impl Iterator<Item = &Entry> + Clone {
+    entries.iter().filter(|entry| !entry.state)
+}
+
+/// Where parameters and inputs are: slot zero holds all parameters and states, the inputs follow.
+pub(super) fn place(entries: &[Entry], op: &Op) -> Place {
+    match op {
+        Op::Param(id) => Place { slot: 0, offset: entries[*id].offset },
+        Op::Input(i) => Place { slot: 1 + i, offset: 0 },
+        _ => unreachable!("only inputs and parameters come from outside"),
+    }
+}
+
+/// Gives the parameters, or the states, places from `offset` on; gives the end of the last one.
+fn lay_out(entries: &mut [Entry], states: bool, mut offset: usize) -> usize {
+    for entry in entries.iter_mut().filter(|entry| entry.state == states) {
+        entry.offset = offset;
+        offset += entry.len().next_multiple_of(Buffer::LINE);
+    }
+    offset
+}
+
+/// The name and shape of a parameter or state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParamInfo<'a> {
     /// The path of its field, such as `blocks.0.up.weight`.
@@ -77,18 +109,19 @@ impl<N: Network> Model<N> {
     pub fn new(mut net: N, seed: u64) -> Model<N> {
         net.number(0);
         let mut entries = Vec::new();
-        let mut offset = 0;
         while let Some((param, name)) = net.param(entries.len(), Message::new()) {
-            entries.push(Entry { name: name.get().to_owned(), shape: param.sizes().to_vec(), offset });
-            offset += param.sizes().iter().product::<usize>().next_multiple_of(Buffer::LINE);
+            let (name, shape) = (name.get().to_owned(), param.sizes().to_vec());
+            entries.push(Entry { name, shape, offset: 0, state: param.is_state() });
         }
-        let mut params = Buffer::zeros(offset);
+        let params_len = lay_out(&mut entries, false, 0);
+        let len = lay_out(&mut entries, true, params_len);
+        let mut params = Buffer::zeros(len);
         for (id, entry) in entries.iter().enumerate() {
             if let Some((param, _)) = net.param(id, Message::new()) {
                 param.init().fill(&mut params[entry.offset..entry.offset + entry.len()], seed, id);
             }
         }
-        Model { net, params, entries: entries.into(), compiled: Mutex::default() }
+        Model { net, params, params_len, entries: entries.into(), compiled: Mutex::default() }
     }
 
     /// The network without its numbers.
@@ -98,15 +131,21 @@ impl<N: Network> Model<N> {
 
     /// The names and shapes of all parameters, in the order of their fields.
     pub fn params(&self) -> impl Iterator<Item = ParamInfo<'_>> {
-        self.entries.iter().map(|e| ParamInfo { name: &e.name, shape: &e.shape })
+        params(&self.entries).map(Entry::info)
+    }
+
+    /// The names and shapes of all states, such as the running statistics of
+    /// [`BatchNorm2d`](crate::nn::BatchNorm2d), in the order of their fields.
+    pub fn states(&self) -> impl Iterator<Item = ParamInfo<'_>> {
+        self.entries.iter().filter(|entry| entry.state).map(Entry::info)
     }
 
     /// How many numbers the parameters have together.
     pub fn param_count(&self) -> usize {
-        self.entries.iter().map(Entry::len).sum()
+        params(&self.entries).map(Entry::len).sum()
     }
 
-    /// A copy of a parameter.
+    /// A copy of a parameter or state.
     ///
     /// # Errors
     ///
@@ -116,7 +155,7 @@ impl<N: Network> Model<N> {
         Tensor::new(entry.shape.clone(), self.numbers(entry))
     }
 
-    /// Sets a parameter.
+    /// Sets a parameter or state.
     ///
     /// # Errors
     ///
@@ -189,7 +228,7 @@ impl<N: Network> Model<N> {
         let count = inputs.count();
         let places: Vec<_> =
             roots.into_iter().enumerate().map(|(i, v)| (v, Place { slot: 1 + count + i, offset: 0 })).collect();
-        let program = Program::compile(function.name, &staged.graph, &|op| self.place(op), &places)?;
+        let program = Program::compile(function.name, &staged.graph, &|op| place(&self.entries, op), &places)?;
         Ok(Compiled {
             function: function.name,
             signature: Signature::of(inputs),
@@ -199,17 +238,8 @@ impl<N: Network> Model<N> {
         })
     }
 
-    /// Where parameters and inputs are: slot zero holds all parameters, the inputs follow.
-    pub(super) fn place(&self, op: &Op) -> Place {
-        match op {
-            Op::Param(id) => Place { slot: 0, offset: self.entries[*id].offset },
-            Op::Input(i) => Place { slot: 1 + i, offset: 0 },
-            _ => unreachable!("only inputs and parameters come from outside"),
-        }
-    }
-
     pub(super) fn entry(&self, name: &str) -> Result<&Entry> {
-        find(&self.entries, name)
+        find(self.entries.iter(), name)
     }
 
     /// The numbers of a parameter.
@@ -225,16 +255,22 @@ impl<N: Network> Model<N> {
         &mut self.params
     }
 
+    /// The length of all parameters.
     pub(super) fn params_len(&self) -> usize {
-        self.params.len()
+        self.params_len
+    }
+
+    /// The length of all states.
+    pub(super) fn states_len(&self) -> usize {
+        self.params.len() - self.params_len
     }
 }
 
 /// The parameter of a name.
-pub(super) fn find<'e>(entries: &'e [Entry], name: &str) -> Result<&'e Entry> {
-    entries.iter().find(|e| e.name == name).ok_or_else(|| Error::UnknownParam {
+pub(super) fn find<'e>(entries: impl Iterator<Item = &'e Entry> + Clone, name: &str) -> Result<&'e Entry> {
+    entries.clone().find(|e| e.name == name).ok_or_else(|| Error::UnknownParam {
         name: name.into(),
-        known: entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
+        known: entries.map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
     })
 }
 

@@ -85,6 +85,8 @@ struct Report {
     bytes: usize,
     flops: usize,
     unshared: usize,
+    /// Bytes of activations that are kept for the gradient, where there is one.
+    kept: Option<usize>,
 }
 
 impl Program {
@@ -245,9 +247,10 @@ impl Program {
         &self.report.kernels
     }
 
-    /// What the kernels are, and what they read, write and compute.
-    pub(crate) fn explain(&self) -> String {
-        let Report { kernels, bytes, flops, unshared } = &self.report;
+    /// What the kernels are, and what they read, write and compute. `without` are the bytes of activations
+    /// that would be kept without checkpoints.
+    pub(crate) fn explain(&self, without: Option<usize>) -> String {
+        let Report { kernels, bytes, flops, unshared, kept } = &self.report;
         let mut text = String::new();
         let arena = 4 * self.arena.len();
         let _ = writeln!(
@@ -257,6 +260,13 @@ impl Program {
             kernels.len(),
             4 * unshared
         );
+        if let Some(kept) = kept {
+            let saved = without.map_or(String::new(), |all| match all.checked_sub(*kept) {
+                Some(more) => format!(", {more} more without checkpoints"),
+                None => format!(", {all} without checkpoints"),
+            });
+            let _ = writeln!(text, "      activations: {kept} bytes kept for the gradient{saved}");
+        }
         for (i, kernel) in kernels.iter().enumerate() {
             let _ = writeln!(text, "{i:>4}  {kernel}");
         }
@@ -281,6 +291,7 @@ impl Report {
             bytes: plan.calls.iter().map(Call::bytes).sum(),
             flops: plan.calls.iter().map(Call::flops).sum(),
             unshared: plan.unshared,
+            kept: plan.kept(graph),
         }
     }
 }

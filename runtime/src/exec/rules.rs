@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::model::{Entry, find};
+use super::model::{Entry, find, params};
 use crate::ParamInfo;
 use crate::error::{Error, Result};
 use crate::optim::{Norm, Optimizer, Params};
@@ -44,20 +44,21 @@ impl Rules {
         if own == base { lr } else { (f64::from(lr) * f64::from(own) / f64::from(base)) as f32 }
     }
 
-    /// The number of each parameter's optimizer; `None` where it is frozen.
+    /// The number of each parameter's optimizer; `None` where it is frozen, and for states.
     pub(super) fn assign(&self, entries: &[Entry]) -> Result<Vec<Option<usize>>> {
         let all = self.groups.iter().map(|(params, _)| params).chain(self.frozen.iter().map(|(params, _)| params));
+        let trained = params(entries);
         for params in all {
             if let Some(pattern) = params.pattern()
-                && !entries.iter().any(|entry| params.hold(info(entry)))
+                && !trained.clone().any(|entry| params.hold(info(entry)))
             {
-                find(entries, pattern)?;
+                find(trained.clone(), pattern)?;
             }
         }
         let assign = |entry: &Entry| {
             let frozen = self.frozen.iter().rfind(|(params, _)| params.hold(info(entry))).is_some_and(|(_, f)| *f);
             let group = self.groups.iter().rposition(|(params, _)| params.hold(info(entry)));
-            (!frozen).then(|| group.map_or(0, |group| group + 1))
+            (!frozen && !entry.state).then(|| group.map_or(0, |group| group + 1))
         };
         Ok(entries.iter().map(assign).collect())
     }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Grad, Graph, Op, Stage, Value, Var};
 use crate::network::{Function, Network};
 use crate::shape::{DType, Shape};
+use crate::stage::Updates;
 use crate::tensor::{Input, Inputs};
 
 /// The element type and shape of every input: what a compiled function is made for.
@@ -26,12 +27,28 @@ impl Signature {
     }
 }
 
+/// Inputs without elements, which suffice to stage a function.
+impl Inputs for Signature {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn input(&self, i: usize) -> Input<'_> {
+        match &self.0[i] {
+            (DType::I32, shape) => Input::Index(shape, &[]),
+            (_, shape) => Input::Tensor(shape, &[]),
+        }
+    }
+}
+
 /// A staged function.
 pub(super) struct Staged {
     pub(super) graph: Graph,
     pub(super) outputs: Vec<Var>,
     /// The gradient of every parameter of a loss.
     pub(super) grads: Vec<Grad>,
+    /// The new value of every state that a loss assigns, by number.
+    pub(super) updates: Updates,
     /// The number of rows that the entries of each index input may name.
     pub(super) bounds: Vec<Option<usize>>,
 }
@@ -41,31 +58,35 @@ pub(super) fn stage<N: Network>(net: &N, f: &Function<N>, inputs: &impl Inputs) 
     let (mut g, values, _) = checked(net, f, inputs)?;
     let results = (f.stage)(net, &mut g, &values);
     let outputs = tensors(&mut g, f, results)?;
-    finish(g, f, outputs, inputs.count())
+    finish(g, f, outputs, Updates::new(), inputs.count())
 }
 
-/// Stages a loss and the gradients of all parameters; those that are not `trained` need none.
+/// Stages a loss, which is the first result, and the gradients of all parameters; those that are not
+/// `trained` need none. Without `checkpoints` nothing is computed again.
 pub(super) fn stage_loss<N: Network>(
     net: &N,
     f: &Function<N>,
     inputs: &impl Inputs,
     trained: &dyn Fn(usize) -> bool,
+    checkpoints: bool,
 ) -> Result<Staged> {
     let (mut g, values, types) = checked(net, f, inputs)?;
     g.set_training(true);
+    g.set_checkpoints(checkpoints);
     check_gradients(net, f, &types, trained)?;
+    g.start_updates();
     let results = (f.stage)(net, &mut g, &values);
+    let updates = g.take_updates();
     let outputs = tensors(&mut g, f, results)?;
-    let [loss] = outputs[..] else {
+    let Some(&loss) = outputs.first().filter(|&&loss| g[loss].len() == 1 && g[loss].dtype == DType::F32) else {
         return Err(not_a_loss(&g, f, &outputs));
     };
-    if g[loss].len() != 1 || g[loss].dtype != DType::F32 {
-        return Err(not_a_loss(&g, f, &outputs));
-    }
+    g.set_loss(loss);
     let shape = g[loss].shape.clone();
-    let one = g.fill(1.0, &shape);
-    (f.grad)(net, &mut g, &values, &[Some(one)]);
-    finish(g, f, outputs, inputs.count())
+    let mut douts = vec![None; outputs.len()];
+    douts[0] = Some(g.fill(1.0, &shape));
+    (f.grad)(net, &mut g, &values, &douts);
+    finish(g, f, outputs, updates, inputs.count())
 }
 
 fn not_a_loss<N>(g: &Stage, f: &Function<N>, outputs: &[Var]) -> Error {
@@ -117,9 +138,9 @@ fn check_gradients<N: Network>(
 ) -> Result<()> {
     let mut cx = Check::record();
     let mut id = 0;
-    while let Some((_, name)) = net.param(id, Message::new()) {
+    while let Some((param, name)) = net.param(id, Message::new()) {
         if id < ParamSet::CAPACITY && trained(id) {
-            results.iter().for_each(|&ty| crate::check::parameter(&mut cx, ty, id, name));
+            results.first().into_iter().for_each(|&ty| crate::check::parameter(&mut cx, ty, param, name));
         }
         id += 1;
     }
@@ -134,10 +155,12 @@ fn tensors<N>(g: &mut Stage, f: &Function<N>, values: Vec<Value>) -> Result<Vec<
         function: f.name.into(),
         message: g.error().unwrap_or("a result is not a tensor").into(),
     };
-    values.into_iter().map(|value| g.operand(value).ok_or_else(|| refused(g))).collect()
+    // Whole numbers and truth values are given as numbers.
+    let tensor = |value| g.operand(value).map(|v| g.cast(v, DType::F32)).ok_or_else(|| refused(g));
+    values.into_iter().map(tensor).collect()
 }
 
-fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, inputs: usize) -> Result<Staged> {
+fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, updates: Updates, inputs: usize) -> Result<Staged> {
     if let Some(message) = g.error() {
         return Err(Error::Shape { function: f.name.into(), message: message.into() });
     }
@@ -147,10 +170,10 @@ fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, inputs: usize) -> Res
         let message = format!("the result of {} has no elements, its shape is {:?}", node.name(), node.shape);
         return Err(Error::Shape { function: f.name.into(), message });
     }
-    let roots = outputs.iter().copied().chain(grads.iter().flatten().copied());
+    let roots = outputs.iter().chain(grads.iter().flatten()).chain(updates.values()).copied();
     let bounds =
         index_bounds(&graph, roots, inputs).map_err(|message| Error::Shape { function: f.name.into(), message })?;
-    Ok(Staged { graph, outputs, grads, bounds })
+    Ok(Staged { graph, outputs, grads, updates, bounds })
 }
 
 /// For each input, the number of rows that its entries may name. An index that is computed must be

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::model::{Entry, find, input_ptr};
-use super::staged::{self, Signature};
+use super::model::{Entry, find, input_ptr, params};
+use super::staged;
 use super::update::{Sum, Update, gradient};
-use super::{Buffer, Model, Place, Program, Rules};
+use super::variant::{Loss, Variant};
+use super::{Buffer, Model, Program, Rules};
 use crate::error::{Error, Result};
-use crate::graph::Op;
 use crate::network::{Function, Network};
 use crate::ops::random::hash;
 use crate::optim::Optimizer;
@@ -39,18 +39,23 @@ use crate::tensor::{Inputs, Tensor};
 pub struct Step<N: Network> {
     function: Function<N>,
     pub(super) entries: Arc<[Entry]>,
+    params_len: usize,
     pub(super) update: Update,
     grads: Buffer,
     /// The gradients of micro-batches since the last update.
     sum: Option<Sum>,
     loss: Buffer,
+    /// What the states become if the step counts.
+    states: Buffer,
     lr: f32,
     steps: u64,
     /// What the random numbers of a run depend on: its seed is a hash of both.
     seed: u64,
     runs: u64,
     run_seed: Buffer,
-    variants: Vec<Variant>,
+    variants: Vec<Variant<N>>,
+    /// The variant of the last run.
+    last: Option<usize>,
     /// The pointers of a run, kept so that a run allocates nothing.
     slots: Vec<*mut f32>,
 }
@@ -58,15 +63,9 @@ pub struct Step<N: Network> {
 // SAFETY: the pointers in `slots` are written at the start of every run and only used in it.
 unsafe impl<N: Network> Send for Step<N> {}
 
-/// The step for one set of input shapes.
-struct Variant {
-    signature: Signature,
-    bounds: Vec<Option<usize>>,
-    program: Program,
-}
-
 impl<N: Network> Step<N> {
-    /// A step that lowers `loss` of the model by the rule of `optimizer`.
+    /// A step that lowers `loss` of the model by the rule of `optimizer`. If the function returns a tuple,
+    /// the first is the loss; see [`Step::outputs`] for the others.
     ///
     /// # Errors
     ///
@@ -80,17 +79,20 @@ impl<N: Network> Step<N> {
         Ok(Step {
             function: loss,
             entries: model.entries().clone(),
+            params_len: len,
             lr: rules.optimizer.lr(),
             update: Update::new(rules, model.entries(), len)?,
             grads: gradient(len),
             sum: None,
             loss: Buffer::zeros(1),
+            states: Buffer::zeros(model.states_len()),
             steps: 0,
             seed: 0,
             runs: 0,
             run_seed: Buffer::zeros(1),
             variants: Vec::new(),
-            slots: Vec::with_capacity(4 + loss.inputs.len()),
+            last: None,
+            slots: Vec::with_capacity(4 + loss.inputs.len() + loss.outputs.len()),
         })
     }
 
@@ -124,6 +126,7 @@ impl<N: Network> Step<N> {
         }
         let loss = self.finite_loss(model, inputs)?;
         self.update.run(model.params_mut(), &mut self.grads, 1.0, self.steps + 1, self.lr)?;
+        self.keep_states(model);
         self.steps += 1;
         Ok(loss)
     }
@@ -168,6 +171,7 @@ impl<N: Network> Step<N> {
         weight: f32,
     ) -> Result<f32> {
         let loss = self.finite_loss(model, inputs)?;
+        self.keep_states(model);
         let sum = match &mut self.sum {
             Some(sum) => sum,
             None => self.sum.insert(Sum::new(model.params_len())?),
@@ -206,14 +210,22 @@ impl<N: Network> Step<N> {
         if loss.is_finite() { Ok(loss) } else { Err(Error::NotFinite { loss, step: self.steps + 1, epoch: 0 }) }
     }
 
+    /// The states that the last run assigned become those of the model.
+    fn keep_states(&self, model: &mut Model<N>) {
+        let Some(variant) = self.last.and_then(|i| self.variants.get(i)) else { return };
+        for range in &variant.states {
+            model.params_mut()[self.params_len..][range.clone()].copy_from_slice(&self.states[range.clone()]);
+        }
+    }
+
     fn check_model(&self, model: &Model<N>) -> Result<()> {
         if Arc::ptr_eq(model.entries(), &self.entries) || **model.entries() == *self.entries {
             return Ok(());
         }
-        Err(Error::OtherModel { expected: N::NAME, parameters: self.entries.iter().map(Entry::len).sum() })
+        Err(Error::OtherModel { expected: N::NAME, parameters: params(&self.entries).map(Entry::len).sum() })
     }
 
-    /// Computes the loss and the gradient of every parameter, and updates nothing.
+    /// Computes the loss and the gradient of every parameter, and updates neither parameters nor states.
     ///
     /// # Errors
     ///
@@ -231,8 +243,11 @@ impl<N: Network> Step<N> {
         self.slots.push(self.loss.as_mut_ptr());
         self.slots.push(self.grads.as_mut_ptr());
         self.slots.push(self.run_seed.as_mut_ptr());
+        self.slots.push(self.states.as_mut_ptr());
+        self.slots.extend(variant.outputs.iter_mut().map(|output| output.data_mut().as_mut_ptr()));
+        self.last = Some(i);
         // SAFETY: the inputs have the shapes of this variant and their indices were checked;
-        // parameters, loss and gradients have the layout it was compiled for.
+        // parameters, loss, gradients, states and outputs have the layout it was compiled for.
         unsafe { variant.program.run(&self.slots) };
         Ok(self.loss[0])
     }
@@ -243,13 +258,46 @@ impl<N: Network> Step<N> {
         if let Some(i) = self.variants.iter().position(|v| v.signature.fits(inputs)) {
             return Ok(i);
         }
-        self.variants.push(compile_loss(model, &self.function, inputs, &self.update.assigned)?);
+        let variant = self.loss_of_model().compile(model.net(), inputs)?;
+        self.variants.push(variant);
         Ok(self.variants.len() - 1)
     }
 
     /// The programs that a run of a variant runs.
     pub(super) fn programs(&mut self, variant: usize) -> impl Iterator<Item = &mut Program> {
         std::iter::once(&mut self.variants[variant].program).chain(self.update.programs())
+    }
+
+    /// The results of the loss function behind the loss, from the last run, such as an accuracy: a loss
+    /// function may return a tuple, of which the first is the loss. Whole numbers and truth values are given as
+    /// numbers.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    ///
+    /// #[network]
+    /// struct Net {
+    ///     out: Linear<4, 3>,
+    /// }
+    ///
+    /// #[network]
+    /// impl Net {
+    ///     fn loss(&self, x: Tensor<B, 4>, targets: Index<B>) -> (Tensor, Tensor) {
+    ///         let logits = self.out(x);
+    ///         (cross_entropy(logits, targets), accuracy(logits, targets))
+    ///     }
+    /// }
+    ///
+    /// let mut model = Net::init(0);
+    /// let mut step = Step::new(&model, Net::loss, Sgd::new(0.1))?;
+    /// let (x, targets) = (Tensor::new([2, 4], vec![0.5; 8])?, Index::new([2], [1, 2])?);
+    /// step.run(&mut model, (&x, &targets))?;
+    /// // Both samples are the same, so one of them at most is right.
+    /// assert!(step.outputs()[0].item()? <= 0.5);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    pub fn outputs(&self) -> &[Tensor] {
+        self.last.and_then(|i| self.variants.get(i)).map_or(&[], |variant| &variant.outputs)
     }
 
     /// The gradient of a parameter at the last run, before it was clipped; zeros where the parameter
@@ -259,7 +307,7 @@ impl<N: Network> Step<N> {
     ///
     /// When there is none of that name.
     pub fn grad(&self, name: &str) -> Result<Tensor> {
-        let entry = find(&self.entries, name)?;
+        let entry = find(params(&self.entries), name)?;
         Tensor::new(entry.shape.clone(), &self.grads[entry.offset..entry.offset + entry.len()])
     }
 
@@ -286,8 +334,14 @@ impl<N: Network> Step<N> {
         self.steps
     }
 
+    fn loss_of_model(&self) -> Loss<'_, N> {
+        let Step { function, entries, params_len, .. } = self;
+        Loss { function, entries, params_len: *params_len, assigned: &self.update.assigned }
+    }
+
     /// The kernels of the compiled programs: what was fused, bytes, flops, and why a kernel is not a part
-    /// of the one that computes its latest argument.
+    /// of the one that computes its latest argument; how many bytes of activations are kept for the
+    /// gradient, and how many more `#[checkpoint]` saves.
     ///
     /// ```
     /// use downhill::prelude::*;
@@ -309,30 +363,8 @@ impl<N: Network> Step<N> {
     pub fn explain(&self) -> String {
         let mut text = String::new();
         for variant in &self.variants {
-            text += &variant.program.explain();
+            text += &self.loss_of_model().explain(variant);
         }
         text + &self.update.explain()
     }
-}
-
-fn compile_loss<N: Network>(
-    model: &Model<N>,
-    function: &Function<N>,
-    inputs: &impl Inputs,
-    assigned: &[Option<usize>],
-) -> Result<Variant> {
-    let staged = staged::stage_loss(model.net(), function, inputs, &|id| assigned[id].is_some())?;
-    let count = inputs.count();
-    let mut outputs = vec![(staged.outputs[0], Place { slot: 1 + count, offset: 0 })];
-    for ((grad, entry), group) in staged.grads.iter().zip(model.entries().iter()).zip(assigned) {
-        if let (Some(v), Some(_)) = (grad, group) {
-            outputs.push((*v, Place { slot: 2 + count, offset: entry.offset }));
-        }
-    }
-    let source = |op: &Op| match op {
-        Op::Seed => Place { slot: 3 + count, offset: 0 },
-        op => model.place(op),
-    };
-    let program = Program::compile(function.name, &staged.graph, &source, &outputs)?;
-    Ok(Variant { signature: Signature::of(inputs), bounds: staged.bounds, program })
 }

@@ -1,6 +1,6 @@
 //! What follows the gradient: clipping and the update of the parameters, compiled over flat arrays.
 
-use super::model::Entry;
+use super::model::{Entry, params};
 use super::rules::Rules;
 use super::{Buffer, Place, Program};
 use crate::error::{Error, Result};
@@ -125,7 +125,8 @@ impl Update {
     }
 
     pub(super) fn explain(&self) -> String {
-        self.norm.as_ref().map(|(_, _, program)| program.explain()).unwrap_or_default() + &self.program.explain()
+        self.norm.as_ref().map(|(_, _, program)| program.explain(None)).unwrap_or_default()
+            + &self.program.explain(None)
     }
 }
 
@@ -228,8 +229,9 @@ fn compile_update(rules: &Rules, assigned: &[Option<usize>], entries: &[Entry], 
 /// another one.
 fn runs(assigned: &[Option<usize>], entries: &[Entry], len: usize) -> Vec<(usize, std::ops::Range<usize>)> {
     let mut runs: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
-    for (i, (group, entry)) in assigned.iter().zip(entries).enumerate() {
-        let end = entries.get(i + 1).map_or(len, |next| next.offset);
+    let ends = params(entries).skip(1).map(|next| next.offset).chain([len]);
+    let trained = assigned.iter().zip(entries).filter(|(_, entry)| !entry.state);
+    for ((group, entry), end) in trained.zip(ends) {
         let Some(group) = *group else { continue };
         match runs.last_mut() {
             Some((last, range)) if *last == group && range.end == entry.offset => range.end = end,

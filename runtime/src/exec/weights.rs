@@ -1,4 +1,4 @@
-//! Parameters as files in the `safetensors` format, named by the paths of their fields.
+//! Parameters and states as files in the `safetensors` format, named by the paths of their fields.
 
 use std::path::Path;
 
@@ -13,8 +13,9 @@ use crate::network::Network;
 const NAMED: usize = 8;
 
 impl<N: Network> Model<N> {
-    /// Writes all parameters to a `safetensors` file, as 32-bit floats under the paths of their
-    /// fields. PyTorch and others read it.
+    /// Writes all parameters and states to a `safetensors` file, as 32-bit floats under the paths of
+    /// their fields. PyTorch and others read it; PyTorch's `load_state_dict` makes whole numbers of the
+    /// counter of a batch normalisation.
     ///
     /// The file is whole or absent: it is written beside `path`, synced to disk, and renamed.
     ///
@@ -58,10 +59,11 @@ impl<N: Network> Model<N> {
         file::write(path, &safetensors::serialize(views, None).map_err(refused)?)
     }
 
-    /// Sets all parameters from a `safetensors` file, such as [`Model::save`] or PyTorch writes.
+    /// Sets all parameters and states from a `safetensors` file, such as [`Model::save`] or PyTorch writes.
     ///
-    /// The file must have exactly the parameters of the model, each of its shape, as `F32`, `F64`,
-    /// `F16` or `BF16`. Nothing is changed unless everything fits.
+    /// The file must have exactly the parameters and states of the model, each of its shape, as `F32`,
+    /// `F64`, `F16` or `BF16`; a state, which may be a counter, as `I64` too. Nothing is changed unless
+    /// everything fits.
     ///
     /// # Errors
     ///
@@ -119,9 +121,10 @@ impl<N: Network> Model<N> {
                 Ok(view) if view.shape() != shape.as_slice() => {
                     problems.push(format!("`{name}` is {shape:?} in the model, {:?} in the file", view.shape()));
                 }
-                Ok(view) if width(view.dtype()).is_none() => {
+                Ok(view) if width(view.dtype()).is_none() || view.dtype() == Dtype::I64 && !entry.state => {
                     let found = view.dtype();
-                    problems.push(format!("`{name}` is {found} in the file, expected F32, F64, F16 or BF16"));
+                    let expected = if entry.state { "F32, F64, F16, BF16 or I64" } else { "F32, F64, F16 or BF16" };
+                    problems.push(format!("`{name}` is {found} in the file, expected {expected}"));
                 }
                 Ok(_) => {}
             }
@@ -136,7 +139,7 @@ impl<N: Network> Model<N> {
 /// The bytes of a number, for the types that can be read.
 fn width(dtype: Dtype) -> Option<usize> {
     match dtype {
-        Dtype::F64 => Some(8),
+        Dtype::F64 | Dtype::I64 => Some(8),
         Dtype::F32 => Some(4),
         Dtype::F16 | Dtype::BF16 => Some(2),
         _ => None,
@@ -148,6 +151,7 @@ fn decode(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     let number = |bytes: &[u8]| match (dtype, bytes) {
         (Dtype::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
         (Dtype::F64, &[a, b, c, d, e, f, g, h]) => f64::from_le_bytes([a, b, c, d, e, f, g, h]) as f32,
+        (Dtype::I64, &[a, b, c, d, e, f, g, h]) => i64::from_le_bytes([a, b, c, d, e, f, g, h]) as f32,
         (Dtype::BF16, &[a, b]) => f32::from_bits((u16::from_le_bytes([a, b]) as u32) << 16),
         (_, &[a, b]) => half(u16::from_le_bytes([a, b])),
         _ => 0.0,

@@ -3,7 +3,7 @@
 //! Offsets in the arena come from live intervals: a value needs its place from the first kernel
 //! that touches it to the last, and takes the first gap that is free meanwhile.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::access::dense;
 use super::fuse::{Fusion, Item, is_source};
@@ -203,6 +203,22 @@ fn product(fusion: &Fusion<'_>, v: Var, ta: bool, tb: bool) -> MatMul {
 }
 
 impl Plan {
+    /// The bytes that are kept for the gradient: of values in the arena that are there when the last kernel
+    /// of the loss is done, and that a later kernel reads. `None` where there is no gradient.
+    pub(crate) fn kept(&self, graph: &Graph) -> Option<usize> {
+        let forward = graph.live([graph.loss?]);
+        let last = self.calls.iter().rposition(|call| call.nodes.iter().any(|v| forward[v.index()]))?;
+        let (before, behind) = self.calls.split_at(last + 1);
+        let written: HashSet<Var> = before.iter().flat_map(|call| call.nodes.iter().copied()).collect();
+        let read = behind.iter().flat_map(|call| &call.operands).filter_map(|operand| match operand.home {
+            Home::Value(v) => written.contains(&v).then_some(v),
+            _ => None,
+        });
+        let in_arena = |v: &Var| matches!(self.spots.get(&Home::Value(*v)), Some(Spot::Arena(_)));
+        let kept: HashSet<Var> = read.filter(in_arena).collect();
+        Some(kept.into_iter().map(|v| 4 * graph[v].len()).sum())
+    }
+
     /// Gives data that is known beforehand a place of its own.
     fn keep(&mut self, home: Home, bits: Vec<u32>) {
         self.spots.insert(home, Spot::Arena(self.arena));

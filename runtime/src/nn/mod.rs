@@ -3,6 +3,7 @@
 
 mod activation;
 mod attention;
+mod batch_norm;
 mod conv_layer;
 mod convolution;
 mod dropout;
@@ -20,6 +21,7 @@ mod statistic;
 
 pub use activation::*;
 pub use attention::*;
+pub use batch_norm::*;
 pub use conv_layer::*;
 pub use convolution::*;
 pub use dropout::*;

@@ -79,6 +79,7 @@ pub mod reduce;
 mod resample;
 pub mod rows;
 mod sliding;
+mod state;
 pub mod window;
 
 pub use border::*;
@@ -94,6 +95,7 @@ pub use reduce::*;
 pub use resample::*;
 pub use rows::*;
 pub use sliding::*;
+pub use state::*;
 pub use window::*;
 
 use crate::check::{Check, Message, TensorType, Type};

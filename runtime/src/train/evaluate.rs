@@ -4,9 +4,10 @@ use crate::data::{Batch, Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::exec::Model;
 use crate::network::{Function, Network};
+use crate::tensor::Tensor;
 
 /// The mean over the samples of a data set of a function that is a mean over those of a batch, such
-/// as a loss or an accuracy; `batch_size` samples are computed at a time.
+/// as a loss or an accuracy; `batch_size` samples are computed at a time. Of a tuple it is the first.
 ///
 /// # Errors
 ///
@@ -37,22 +38,22 @@ pub fn evaluate<N: Network>(
     batch_size: usize,
 ) -> Result<f32> {
     let means = means(model, &[function], &mut Batches::new(data, batch_size)?)?;
-    Ok(means.iter().sum())
+    Ok(means.into_iter().next().unwrap_or_default())
 }
 
-/// The means of several functions over all samples.
+/// The means over all samples of a loss, the single numbers behind it, and metrics.
 pub(super) fn means<N: Network, D: Dataset>(
     model: &Model<N>,
     functions: &[Function<N>],
     batches: &mut Batches<'_, D>,
 ) -> Result<Vec<f32>> {
-    let (mut sums, mut samples) = (vec![0.0; functions.len()], 0.0);
+    let (mut sums, mut samples) = (Vec::new(), 0.0);
     batches.start(0);
     while let Some(batch) = batches.next_batch()? {
         let share = batch.len() as f64;
-        for (sum, function) in sums.iter_mut().zip(functions) {
-            *sum += share * f64::from(single(model, *function, batch)?);
-        }
+        let values = values(model, functions, batch)?;
+        sums.resize(values.len(), 0.0);
+        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += share * f64::from(value));
         samples += share;
     }
     Ok(sums.into_iter().map(|sum| (sum / samples) as f32).collect())
@@ -66,14 +67,31 @@ pub(super) fn first<N: Network, D: Dataset>(
 ) -> Result<()> {
     batches.start(0);
     let Some(batch) = batches.next_batch()? else { return Ok(()) };
-    functions.iter().try_for_each(|&function| single(model, function, batch).map(drop))
+    values(model, functions, batch).map(drop)
 }
 
-/// A function that must give a single number.
-fn single<N: Network>(model: &Model<N>, function: Function<N>, batch: &Batch) -> Result<f32> {
-    let results = model.call(function, batch)?;
-    match &results[..] {
-        [result] if result.data().len() == 1 => Ok(result.data()[0]),
+/// What a loss and metrics give for a batch, and in between the single numbers behind the loss.
+fn values<N: Network>(model: &Model<N>, functions: &[Function<N>], batch: &Batch) -> Result<Vec<f32>> {
+    let mut values = Vec::new();
+    for (i, &function) in functions.iter().enumerate() {
+        let results = model.call(function, batch)?;
+        values.push(single(function, &results)?);
+        if i == 0 {
+            values.extend(numbers(&results[1..]));
+        }
+    }
+    Ok(values)
+}
+
+/// The results that are single numbers.
+pub(super) fn numbers(results: &[Tensor]) -> impl Iterator<Item = f32> {
+    results.iter().filter_map(|result| result.item().ok())
+}
+
+/// The first result of a function, which must be a single number.
+fn single<N: Network>(function: Function<N>, results: &[Tensor]) -> Result<f32> {
+    match results {
+        [result, ..] if result.data().len() == 1 => Ok(result.data()[0]),
         _ => {
             let shapes: Vec<String> = results.iter().map(|result| format!("{:?}", result.shape())).collect();
             Err(Error::NotALoss { function: function.name, found: shapes.join(", ") })

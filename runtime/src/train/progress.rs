@@ -65,6 +65,9 @@ impl Progress {
 
     fn line(&self, names: &[String], epoch: &Epoch) -> String {
         let mut line = format!("epoch {}/{}  loss {:.4}", epoch.epoch, self.epochs, epoch.train_loss);
+        for (name, value) in names.iter().zip(&epoch.train_metrics) {
+            line += &format!("  {name} {value:.4}");
+        }
         if let Some(loss) = epoch.valid_loss {
             line += &format!("  valid {loss:.4}");
         }

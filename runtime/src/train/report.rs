@@ -5,7 +5,8 @@ use std::fmt;
 /// What [`Trainer::fit`](super::Trainer::fit) did: one entry for each epoch. Shown as a table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// The names of the metrics, in the order of [`Epoch::metrics`].
+    /// The names of the metrics, in the order of [`Epoch::metrics`]: those that the loss function returns
+    /// behind the loss, then those of the trainer.
     pub metrics: Vec<String>,
     /// The epochs, in order.
     pub epochs: Vec<Epoch>,
@@ -20,6 +21,9 @@ pub struct Epoch {
     pub train_loss: f32,
     /// The mean loss over the validation samples; `None` without any.
     pub valid_loss: Option<f32>,
+    /// The means over the samples trained on of the single numbers that the loss function returns behind the
+    /// loss, such as an accuracy. They are the first of the metrics.
+    pub train_metrics: Vec<f32>,
     /// The means of the metrics over the validation samples; empty without any.
     pub metrics: Vec<f32>,
     /// Samples trained on in a second; validation is not counted, compilation in the first epoch is.
@@ -34,7 +38,7 @@ impl Report {
         self.epochs.last()
     }
 
-    /// A metric after the last epoch, by its name.
+    /// A metric of the validation data after the last epoch, by its name.
     pub fn metric(&self, name: &str) -> Option<f32> {
         let i = self.metrics.iter().position(|metric| metric == name)?;
         self.last()?.metrics.get(i).copied()
@@ -49,8 +53,13 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = ["epoch", "train loss", "valid loss"];
-        let names = names.into_iter().chain(self.metrics.iter().map(String::as_str)).chain(["samples/s", "seconds"]);
-        let mut rows: Vec<Vec<String>> = vec![names.map(str::to_owned).collect()];
+        let trained = self.epochs.first().map_or(0, |epoch| epoch.train_metrics.len());
+        let of_training = self.metrics.iter().take(trained).map(|name| format!("train {name}"));
+        let of_validation = self.metrics.iter().enumerate();
+        let of_validation =
+            of_validation.map(|(i, name)| if i < trained { format!("valid {name}") } else { name.clone() });
+        let names = names.into_iter().map(str::to_owned).chain(of_training).chain(of_validation);
+        let mut rows = vec![names.chain(["samples/s".into(), "seconds".into()]).collect::<Vec<String>>()];
         rows.extend(self.epochs.iter().map(|epoch| epoch.cells(self.metrics.len())));
         let widths: Vec<usize> =
             (0..rows[0].len()).map(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0)).collect();
@@ -68,6 +77,7 @@ impl Epoch {
     fn cells(&self, metrics: usize) -> Vec<String> {
         let number = |x: Option<f32>| x.map_or("-".into(), |x| format!("{x:.4}"));
         let mut cells = vec![self.epoch.to_string(), number(Some(self.train_loss)), number(self.valid_loss)];
+        cells.extend(self.train_metrics.iter().map(|&x| number(Some(x))));
         cells.extend((0..metrics).map(|i| number(self.metrics.get(i).copied())));
         cells.push(format!("{:.0}", self.samples_per_second));
         cells.push(format!("{:.3}", self.seconds));
@@ -85,6 +95,7 @@ mod tests {
             epoch: 1,
             train_loss: 0.512_34,
             valid_loss: Some(0.4),
+            train_metrics: vec![],
             metrics: vec![0.95],
             samples_per_second: 123_456.7,
             seconds: 0.5,
@@ -99,5 +110,24 @@ epoch  train loss  valid loss  accuracy  samples/s  seconds
         assert_eq!(report.metric("accuracy"), None);
         assert_eq!(report.seconds(), 1.0);
         assert!(Report::default().last().is_none());
+    }
+
+    #[test]
+    fn metrics_of_training_have_columns_of_their_own() {
+        let epoch = Epoch {
+            epoch: 1,
+            train_loss: 0.5,
+            valid_loss: Some(0.4),
+            train_metrics: vec![0.75],
+            metrics: vec![0.875, 2.0],
+            samples_per_second: 100.0,
+            seconds: 0.5,
+        };
+        let report = Report { metrics: vec!["accuracy".into(), "error".into()], epochs: vec![epoch] };
+        let expected = "\
+epoch  train loss  valid loss  train accuracy  valid accuracy   error  samples/s  seconds
+    1      0.5000      0.4000          0.7500          0.8750  2.0000        100    0.500";
+        assert_eq!(report.to_string(), expected);
+        assert_eq!(report.metric("accuracy"), Some(0.875));
     }
 }

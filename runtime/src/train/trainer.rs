@@ -72,7 +72,9 @@ pub struct Trainer<'m, N: Network> {
 }
 
 impl<'m, N: Network> Trainer<'m, N> {
-    /// A trainer that lowers `loss` of a model; it is compiled at the first step.
+    /// A trainer that lowers `loss` of a model; it is compiled at the first step. If the function returns a
+    /// tuple, the first is the loss; the others that are single numbers are metrics of the training, and of the
+    /// validation.
     pub fn new(model: &'m mut Model<N>, loss: Function<N>) -> Trainer<'m, N> {
         Trainer {
             model,
@@ -222,13 +224,13 @@ impl<'m, N: Network> Trainer<'m, N> {
             // A metric that cannot be measured is noticed now, not after the first epoch.
             evaluate::first(self.model, &measured, batches)?;
         }
-        let mut report = Report { metrics: self.names.clone(), epochs: vec![] };
+        let mut report = Report { metrics: self.metric_names(), epochs: vec![] };
         let mut progress = Progress::new(self.progress, self.epochs.saturating_add(epochs.0), batches.count());
         let total =
             self.steps().saturating_add(epochs.0.saturating_mul(batches.count().div_ceil(self.accumulate) as u64));
         for _ in 0..epochs.0 {
             let start = Instant::now();
-            let train_loss = self.epoch(&mut batches, total, &mut progress)?;
+            let (train_loss, train_metrics) = self.epoch(&mut batches, total, &mut progress)?;
             let training = start.elapsed().as_secs_f64();
             let means = match &mut held_out {
                 Some(batches) => evaluate::means(self.model, &measured, batches)?,
@@ -238,22 +240,39 @@ impl<'m, N: Network> Trainer<'m, N> {
             let epoch = Epoch {
                 epoch: self.epochs,
                 train_loss,
+                train_metrics,
                 valid_loss: means.first().copied(),
                 metrics: means.into_iter().skip(1).collect(),
                 samples_per_second: train.len() as f64 / training,
                 seconds: start.elapsed().as_secs_f64(),
             };
-            progress.end(&self.names, &epoch);
+            report.metrics = self.metric_names();
+            progress.end(&report.metrics, &epoch);
             report.epochs.push(epoch);
         }
         Ok(report)
     }
 
-    /// One pass over the training data; gives the mean loss over the samples. The schedule ends at
-    /// step `total`.
-    fn epoch<T: Dataset>(&mut self, batches: &mut Batches<'_, T>, total: u64, progress: &mut Progress) -> Result<f32> {
-        let Some(step) = &mut self.step else { return Ok(0.0) };
+    /// The names of the metrics: those of single numbers that the last step gave behind the loss, then the
+    /// trainer's own.
+    fn metric_names(&self) -> Vec<String> {
+        let outputs = self.step.as_ref().map_or(&[][..], Step::outputs);
+        let names = self.loss.outputs.iter().skip(1).zip(outputs);
+        let names = names.filter(|(_, output)| output.item().is_ok()).map(|(name, _)| (*name).to_owned());
+        names.chain(self.names.iter().cloned()).collect()
+    }
+
+    /// One pass over the training data; gives the means over the samples of the loss and of the single
+    /// numbers behind it. The schedule ends at step `total`.
+    fn epoch<T: Dataset>(
+        &mut self,
+        batches: &mut Batches<'_, T>,
+        total: u64,
+        progress: &mut Progress,
+    ) -> Result<(f32, Vec<f32>)> {
+        let Some(step) = &mut self.step else { return Ok((0.0, vec![])) };
         let (mut sum, mut samples, mut steps) = (0.0, 0, 0);
+        let mut sums: Vec<f64> = Vec::with_capacity(self.loss.outputs.len());
         let (together, count) = (self.accumulate as u64, batches.count() as u64);
         let start = Instant::now();
         progress.start(self.epochs + 1);
@@ -275,9 +294,14 @@ impl<'m, N: Network> Trainer<'m, N> {
             samples += batch.len();
             steps += 1;
             sum += f64::from(loss) * batch.len() as f64;
+            sums.resize(evaluate::numbers(step.outputs()).count(), 0.0);
+            for (sum, number) in sums.iter_mut().zip(evaluate::numbers(step.outputs())) {
+                *sum += f64::from(number) * batch.len() as f64;
+            }
             progress.step(steps, sum / samples as f64, samples, start);
         }
-        Ok((sum / samples as f64) as f32)
+        let mean = |sum: f64| (sum / samples as f64) as f32;
+        Ok((mean(sum), sums.into_iter().map(mean).collect()))
     }
 
     /// The model as it is now.
