@@ -108,6 +108,8 @@ pub struct Call {
     pub callee: Callee,
     pub args: Vec<Arg>,
     pub outs: Vec<Option<ValueId>>,
+    /// Whether the outputs are a list, as those of `chunk` are, and no tuple.
+    pub list: bool,
     /// Where the arguments stand in the source.
     pub span: Span,
 }

@@ -7,7 +7,7 @@ use super::staged::{self, Signature};
 use super::update::{Sum, Update, gradient};
 use super::{Buffer, Model, Place, Program, Rules};
 use crate::error::{Error, Result};
-use crate::graph::Op;
+use crate::graph::{Op, Rows};
 use crate::network::{Function, Network};
 use crate::ops::random::hash;
 use crate::optim::Optimizer;
@@ -61,7 +61,7 @@ unsafe impl<N: Network> Send for Step<N> {}
 /// The step for one set of input shapes.
 struct Variant {
     signature: Signature,
-    bounds: Vec<Option<usize>>,
+    bounds: Vec<Option<Rows>>,
     program: Program,
 }
 

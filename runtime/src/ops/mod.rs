@@ -7,8 +7,10 @@
 //! An operation is a type without values, so that its name stays free for local variables;
 //! `exp::stage` puts it into a graph, `exp::grad` puts its gradient there.
 
+mod axes;
 mod choice;
 mod cut;
+mod list;
 pub mod elementwise;
 pub mod layout;
 pub mod order;
@@ -18,10 +20,12 @@ pub mod reduce;
 pub mod rows;
 pub mod window;
 
+pub use axes::*;
 pub use choice::*;
 pub use cut::*;
 pub use elementwise::*;
 pub use layout::*;
+pub use list::*;
 pub use order::*;
 pub use product::*;
 pub use random::dropout;
