@@ -9,6 +9,7 @@
 
 mod axes;
 mod choice;
+mod contraction;
 mod cut;
 mod list;
 pub mod elementwise;
@@ -22,6 +23,7 @@ pub mod window;
 
 pub use axes::*;
 pub use choice::*;
+pub use contraction::einsum;
 pub use cut::*;
 pub use elementwise::*;
 pub use layout::*;
