@@ -33,9 +33,13 @@ fn nonzero(x: Tensor, axes: [isize]) -> Tensor {
     sum_keepdim(float(x != 0.0), axes)
 }
 
+/// The general case. No gradient goes to elements that are zero, where that of a power may be infinite.
 #[network(track_caller)]
 fn powers(x: Tensor, axes: [isize], p: f32) -> Tensor {
-    pow(sum_keepdim(pow(abs(x), p), axes), 1.0 / p)
+    let size = select(x == 0.0, 1.0, abs(x));
+    let total = sum_keepdim(select(x == 0.0, 0f32.powf(p), pow(size, p)), axes);
+    let safe = select(total == 0.0, 1.0, total);
+    select(total == 0.0, 0f32.powf(1.0 / p), pow(safe, 1.0 / p))
 }
 
 /// The p-norm over one axis or several, which are removed: (Σ |x|ᵖ)^(1/p). At p = 2 it is the Euclidean
@@ -85,13 +89,7 @@ impl vector_norm_keepdim {
     }
 
     /// Stages the gradient of the tensor.
-    pub fn grad(
-        g: &mut Stage,
-        x: impl Into<Value>,
-        p: f32,
-        axes: impl Into<Value>,
-        dout: Grad,
-    ) -> (Grad, Grad, Grad) {
+    pub fn grad(g: &mut Stage, x: impl Into<Value>, p: f32, axes: impl Into<Value>, dout: Grad) -> (Grad, Grad, Grad) {
         let dx = match p {
             2.0 => euclidean::grad(g, x, axes, dout).0,
             1.0 => sum_of_sizes::grad(g, x, axes, dout).0,

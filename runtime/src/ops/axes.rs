@@ -181,15 +181,18 @@ impl movedim {
             while i < to.rank() && !to.dim(i).same(Dim::n(place)) {
                 i += 1;
             }
-            shape = shape.with(place, if let Some(axis) = if i < to.rank() { from.dim(i).get() } else { None } {
-                x.shape.dim(axis as usize)
-            } else {
-                while gone >> rest & 1 == 1 {
+            shape = shape.with(
+                place,
+                if let Some(axis) = if i < to.rank() { from.dim(i).get() } else { None } {
+                    x.shape.dim(axis as usize)
+                } else {
+                    while gone >> rest & 1 == 1 {
+                        rest += 1;
+                    }
                     rest += 1;
-                }
-                rest += 1;
-                x.shape.dim(rest - 1)
-            });
+                    x.shape.dim(rest - 1)
+                },
+            );
             place += 1;
         }
         Type::Tensor(x.like(x.dtype, shape))

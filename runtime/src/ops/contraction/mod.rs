@@ -57,7 +57,8 @@ impl einsum {
         let (Some((factors, out)), Some(dout)) = (factors(g, equation, xs), dout) else { return (None, [None; N]) };
         let grads = std::array::from_fn(|i| {
             let others = factors.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, factor)| factor.term.clone());
-            let terms: Vec<Labelled> = std::iter::once(Labelled { labels: out.clone(), x: dout }).chain(others).collect();
+            let terms: Vec<Labelled> =
+                std::iter::once(Labelled { labels: out.clone(), x: dout }).chain(others).collect();
             Some(factors[i].back(g, terms))
         });
         (None, grads)
