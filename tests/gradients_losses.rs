@@ -142,11 +142,8 @@ fn margins() {
 
 #[test]
 fn embeddings() {
-    let (x, y, z) = (
-        || numbers(1, &[3, 4], -2.0, 2.0),
-        || numbers(2, &[3, 4], -2.0, 2.0),
-        || numbers(3, &[3, 4], -2.0, 2.0),
-    );
+    let (x, y, z) =
+        (|| numbers(1, &[3, 4], -2.0, 2.0), || numbers(2, &[3, 4], -2.0, 2.0), || numbers(3, &[3, 4], -2.0, 2.0));
     check!(cosine_similarity(x = x(), y = y(); -1, 1e-8));
     for margin in [0.3, 1.5] {
         // A label is compared, not computed with: its own gradient is none.

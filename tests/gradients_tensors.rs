@@ -280,10 +280,7 @@ struct Rectified {
 
 #[test]
 fn layers() {
-    check_network(Rectified::new(), Rectified::loss, &[
-        numbers(1, &[2, 3], -1.0, 1.0),
-        numbers(2, &[2, 1], -1.0, 1.0),
-    ]);
+    check_network(Rectified::new(), Rectified::loss, &[numbers(1, &[2, 3], -1.0, 1.0), numbers(2, &[2, 1], -1.0, 1.0)]);
 }
 
 /// A channel is the second axis, also of images.
