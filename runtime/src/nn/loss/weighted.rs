@@ -2,7 +2,8 @@
 //!
 //! A `weight` is one number for each class, `[C]`, or 1.0 for all. A target that is `ignore_index`
 //! (PyTorch: −100) costs nothing and does not count in the mean; any other one that names no class is
-//! refused before a step runs. The mean is over the weights of the targets that count, as PyTorch has it.
+//! refused before a step runs. The mean is over the weights of the targets that count, as PyTorch has it;
+//! where none counts it is NaN.
 
 use crate::network;
 use crate::nn::activation::log_softmax;
