@@ -6,7 +6,8 @@ use crate::ops::*;
 
 /// The cross-entropy of logits and class numbers, in nats, averaged over the batch:
 /// the negative logarithm of the softmax at the target. PyTorch's `cross_entropy` with its defaults;
-/// [`weighted_cross_entropy`] has its options, and [`soft_cross_entropy`] takes probabilities as targets.
+/// [`weighted_cross_entropy`](super::weighted_cross_entropy) has its options, and
+/// [`soft_cross_entropy`](super::soft_cross_entropy) takes probabilities as targets.
 ///
 /// ```
 /// use downhill::prelude::*;
