@@ -1,4 +1,4 @@
-//! Divisions that round, bounds, and sums of products.
+//! Divisions that round, bounds, sums of products, and numbers that are none.
 
 use crate::network;
 use crate::nn::math::trunc;
@@ -191,4 +191,49 @@ pub fn addcdiv(x: Tensor, a: Tensor, b: Tensor, value: f32) -> Tensor {
 pub fn xlogy(x: Tensor, y: Tensor) -> Tensor {
     let safe = select(x == 0.0, 1.0, y);
     x * log(safe)
+}
+
+/// Whether a number is NaN.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2], [f32::NAN, f32::INFINITY])?);
+/// let y = isnan::stage(&mut g, x);
+/// assert_eq!(g.value(y)?.data(), [1.0, 0.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn isnan(x: Tensor) -> Mask {
+    x != x
+}
+
+/// Whether a number is infinite.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2], [f32::NAN, f32::NEG_INFINITY])?);
+/// let y = isinf::stage(&mut g, x);
+/// assert_eq!(g.value(y)?.data(), [0.0, 1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn isinf(x: Tensor) -> Mask {
+    abs(x) == f32::INFINITY
+}
+
+/// Whether a number is neither infinite nor NaN.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([3], [f32::NAN, f32::INFINITY, 1.0])?);
+/// let y = isfinite::stage(&mut g, x);
+/// assert_eq!(g.value(y)?.data(), [0.0, 0.0, 1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn isfinite(x: Tensor) -> Mask {
+    abs(x) < f32::INFINITY
 }

@@ -1,4 +1,4 @@
-//! Where the largest and smallest elements are.
+//! Where the largest and smallest elements are, and where a mask holds.
 
 use crate::network;
 use crate::nn::statistic::mean;
@@ -82,4 +82,36 @@ pub fn argmin_axis(x: Tensor, axis: isize) -> Index {
 #[network(track_caller)]
 pub fn accuracy(logits: Tensor<[N], C>, targets: Index<[N]>) -> Tensor {
     mean(float(argmax(logits) == within(targets, C)))
+}
+
+/// Whether a mask holds anywhere along one axis or several, which are removed.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 2], [1.0, 4.0, 2.0, 2.5])?);
+/// let mask = gt::stage(&mut g, x, 3.0);
+/// let y = any::stage(&mut g, mask, -1);
+/// assert_eq!(g.value(y)?.data(), [1.0, 0.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn any(mask: Mask, axes: [isize]) -> Mask {
+    max_axes(float(mask), axes) > 0.0
+}
+
+/// Whether a mask holds everywhere along one axis or several, which are removed.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 2], [1.0, 4.0, 3.5, 4.5])?);
+/// let mask = gt::stage(&mut g, x, 3.0);
+/// let y = all::stage(&mut g, mask, -1);
+/// assert_eq!(g.value(y)?.data(), [0.0, 1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn all(mask: Mask, axes: [isize]) -> Mask {
+    min_axes(float(mask), axes) > 0.0
 }

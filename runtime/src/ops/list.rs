@@ -3,7 +3,7 @@
 //! In a body the list is taken apart where it is made, `let [q, k, v] = chunk(x, -1);`, and the number of
 //! names says how many parts there are.
 
-use super::{admitted, axis, axis_of, concat, list, number, unsqueeze};
+use super::{admitted, axis, axis_of, concat, list, number, squeeze, unsqueeze};
 use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::Dim;
@@ -34,9 +34,20 @@ fn join<const N: usize>(g: &mut Stage, x: Var, axis: usize, sizes: [usize; N], d
     Some(g.concat(&parts, axis))
 }
 
-/// Whether the rule admits the arguments; what it refuses is kept as the error.
-fn admits<const N: usize>(g: &mut Stage, rule: impl FnOnce(&mut Check) -> [Type; N]) -> bool {
-    g.checked(|cx| rule(cx).first().copied().unwrap_or(Type::Unknown)).is_some()
+/// Stages the parts of an axis if the rule admits the arguments; `sizes` are those of the parts of an axis of
+/// so many elements.
+fn parts<const N: usize>(
+    g: &mut Stage,
+    x: Value,
+    axis: Value,
+    rule: impl FnOnce(&mut Check) -> [Type; N],
+    sizes: impl FnOnce(usize) -> [usize; N],
+) -> [Value; N] {
+    let admitted = g.checked(|cx| rule(cx).first().copied().unwrap_or(Type::Unknown)).is_some();
+    let (Some(x), true) = (g.operand(x), admitted) else { return [Value::Unknown; N] };
+    let axis = axis_of(g, x, axis);
+    let sizes = sizes(g[x].shape[axis]);
+    cut(g, x, axis, sizes)
 }
 
 /// The tensor as equal parts along an axis, as many as there are names: `let [q, k, v] = chunk(x, -1);`.
@@ -65,14 +76,7 @@ impl chunk {
     pub fn stage<const N: usize>(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>) -> [Value; N] {
         let (x, axis) = (x.into(), axis.into());
         let (tx, ta) = (g.ty(x), g.ty(axis));
-        match g.operand(x) {
-            Some(x) if admits::<N>(g, |cx| Self::shape(cx, tx, ta)) => {
-                let axis = axis_of(g, x, axis);
-                let size = g[x].shape[axis] / N;
-                cut(g, x, axis, [size; N])
-            }
-            _ => [Value::Unknown; N],
-        }
+        parts(g, x, axis, |cx| Self::shape(cx, tx, ta), |n| [n / N; N])
     }
 
     /// Stages the gradient: those of the parts put together.
@@ -140,14 +144,7 @@ impl split {
     ) -> [Value; N] {
         let (x, sizes, axis) = (x.into(), sizes.into(), axis.into());
         let [tx, ts, ta] = [x, sizes, axis].map(|value| g.ty(value));
-        match g.operand(x) {
-            Some(x) if admits::<N>(g, |cx| Self::shape(cx, tx, ts, ta)) => {
-                let axis = axis_of(g, x, axis);
-                let sizes = Self::sizes(sizes, g[x].shape[axis]);
-                cut(g, x, axis, sizes)
-            }
-            _ => [Value::Unknown; N],
-        }
+        parts(g, x, axis, |cx| Self::shape(cx, tx, ts, ta), |n| Self::sizes(sizes, n))
     }
 
     /// Stages the gradient: those of the parts put together.
@@ -238,18 +235,7 @@ impl unbind {
     pub fn stage<const N: usize>(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>) -> [Value; N] {
         let (x, axis) = (x.into(), axis.into());
         let (tx, ta) = (g.ty(x), g.ty(axis));
-        match g.operand(x) {
-            Some(x) if admits::<N>(g, |cx| Self::shape(cx, tx, ta)) => {
-                let axis = axis_of(g, x, axis);
-                let mut shape = g[x].shape.clone();
-                shape.remove(axis);
-                cut(g, x, axis, [1; N]).map(|part| match part {
-                    Value::Var(part) => Value::Var(g.reshape(part, &shape)),
-                    other => other,
-                })
-            }
-            _ => [Value::Unknown; N],
-        }
+        parts(g, x, axis, |cx| Self::shape(cx, tx, ta), |_| [1; N]).map(|part| squeeze::stage(g, part, axis))
     }
 
     /// Stages the gradient: those of the slices put together.

@@ -19,6 +19,7 @@ pub mod product;
 pub(crate) mod random;
 pub mod reduce;
 pub mod rows;
+mod strided;
 pub mod window;
 
 pub use axes::*;
@@ -33,6 +34,7 @@ pub use product::*;
 pub use random::dropout;
 pub use reduce::*;
 pub use rows::*;
+pub use strided::*;
 pub use window::*;
 
 use crate::check::{Check, Message, TensorType, Type};

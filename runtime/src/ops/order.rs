@@ -139,6 +139,7 @@ impl roll {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[allow(non_camel_case_types)]
+#[doc(alias = "tile")]
 pub enum repeat {}
 
 impl repeat {

@@ -4,10 +4,9 @@ mod equation;
 
 use equation::Equation;
 
-use super::axes::diagonal;
 use super::elementwise::Binary;
-use super::numbers;
 use super::reduce::Reduce;
+use super::{diagonal, numbers};
 use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::{DType, MAX_RANK, Shape};
