@@ -116,6 +116,9 @@ fn axes() {
         diagonal [5, 2], (-4, 0, 1);
         broadcast_to [3, 1], ([2, -1, 4]);
         narrow [2, 5], (1, 1, 3);
+        repeat [2, 3], (-1, 3);
+        repeat_interleave [2, 3], (-1, 3);
+        repeat_interleave [2, 3], (0, 2);
         glu [2, 4], (-1);
         glu [4, 3], (0);
         softmin [2, 3], (0);
@@ -321,4 +324,33 @@ impl Attention {
 #[test]
 fn attention() {
     check_network(Attention::new(), Attention::loss, &[numbers(1, &[2, 3, 4], -1.0, 1.0)]);
+}
+
+/// Lists inside of loops and branches.
+#[network]
+struct Gated {
+    blocks: [Linear<4, 8>; 3],
+    #[option(true)]
+    even: bool,
+}
+
+#[network]
+impl Gated {
+    fn loss(&self, x: Tensor<B, 4>) -> Tensor {
+        let mut x = x;
+        let mut kept = x;
+        for block in &self.blocks {
+            let [value, gate] = chunk(block(x), -1);
+            [x, kept] =
+                if self.even { unbind(stack([value * sigmoid(gate), kept + x], -2), 1) } else { split(block(x), 4, 1) };
+        }
+        let (a, [_, b]) = (kept, chunk(x, 1));
+        mean(a * a) + mean(b)
+    }
+}
+
+#[test]
+fn lists_in_loops_and_branches() {
+    check_network(Gated::new(), Gated::loss, &[numbers(1, &[2, 4], -1.0, 1.0)]);
+    check_network(Gated::new().even(false), Gated::loss, &[numbers(1, &[2, 4], -1.0, 1.0)]);
 }
