@@ -265,7 +265,7 @@ struct Block {
 #[network]
 impl Block {
     fn forward(&self, x: Tensor<B, 1, 6, 6>) -> Tensor {
-        max_pool2d(relu(self.norm(self.conv(x))), 2, 2)
+        max_pool2d(relu(self.norm(self.conv(x))), 2, 2, 0, 1, false)
     }
 }
 

@@ -188,6 +188,43 @@ fn lion() -> Result<()> {
     })
 }
 
+/// The formulas above hold the defaults of PyTorch; here every setting has another value.
+#[test]
+fn settings_other_than_the_defaults() -> Result<()> {
+    follows(NAdam::new(0.02).betas(0.8, 0.95).eps(1e-3).momentum_decay(0.1), |t, w, grad, s| {
+        let mu = |t: i32| 0.8 * (1.0 - 0.5 * 0.96f64.powf(t as f64 * 0.1));
+        let product: f64 = (1..=t).map(mu).product();
+        let (_, c2) = moments(t, (0.8, 0.95), grad, s);
+        let denominator = (s[1] / c2).sqrt() + 1e-3;
+        *w -= 0.02 * (1.0 - mu(t)) / (1.0 - product) * grad / denominator;
+        *w -= 0.02 * mu(t + 1) / (1.0 - product * mu(t + 1)) * s[0] / denominator;
+    })?;
+    follows(RAdam::new(0.02).betas(0.8, 0.95).eps(1e-3), |t, w, grad, s| {
+        let (c1, c2) = moments(t, (0.8, 0.95), grad, s);
+        let limit = 2.0 / (1.0 - 0.95) - 1.0;
+        let rho = limit - 2.0 * t as f64 * 0.95f64.powi(t) / c2;
+        let rect = ((rho - 4.0) * (rho - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * rho)).sqrt();
+        let adaptive = if rho > 5.0 { rect * c2.sqrt() / (s[1].sqrt() + 1e-3) } else { 1.0 };
+        *w -= 0.02 * s[0] / c1 * adaptive;
+    })?;
+    follows(Adamax::new(0.02).betas(0.8, 0.95).eps(1e-3), |t, w, grad, s| {
+        s[0] = 0.8 * s[0] + 0.2 * grad;
+        s[1] = (0.95 * s[1]).max(grad.abs() + 1e-3);
+        *w -= 0.02 / (1.0 - 0.8f64.powi(t)) * s[0] / s[1];
+    })?;
+    follows(Adadelta::new(0.5).rho(0.8).eps(1e-3), |_, w, grad, s| {
+        s[0] = 0.8 * s[0] + 0.2 * grad * grad;
+        let delta = (s[1] + 1e-3).sqrt() / (s[0] + 1e-3).sqrt() * grad;
+        s[1] = 0.8 * s[1] + 0.2 * delta * delta;
+        *w -= 0.5 * delta;
+    })?;
+    follows(Lion::new(0.02).betas(0.7, 0.9), |_, w, grad, s| {
+        let direction = 0.7 * s[0] + 0.3 * grad;
+        *w -= 0.02 * if direction == 0.0 { 0.0 } else { direction.signum() };
+        s[0] = 0.9 * s[0] + 0.1 * grad;
+    })
+}
+
 /// A gradient of zero from the first step on divides zero by `eps` alone.
 #[test]
 fn no_gradient_moves_nothing() -> Result<()> {

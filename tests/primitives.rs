@@ -26,6 +26,31 @@ fn compare(what: &str, g: &Stage, values: &[Var], inputs: &[Input<'_>], toleranc
     }
 }
 
+/// What the rounding of a reduction is relative to: the sum of the sizes of what is added, which may be much
+/// more than the sum; for the other reductions the size of the result.
+fn magnitude(g: &mut Stage, op: Reduce, x: Var, reduced: Var, axes: u8) -> Var {
+    match op {
+        Reduce::Sum => {
+            let sizes = g.unary(Unary::Abs, x);
+            g.reduce(Reduce::Sum, sizes, axes)
+        }
+        _ => g.unary(Unary::Abs, reduced),
+    }
+}
+
+/// Compiles a value and compares it with the reference: the error may be `tolerance` times `size`.
+#[track_caller]
+fn compare_to_size(what: &str, g: &Stage, value: Var, size: Var, inputs: &[Input<'_>], tolerance: f64) {
+    let found = g.compute(&[Value::Var(value)], inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let expected =
+        g.reference(&[Value::Var(value), Value::Var(size)], inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
+    for (j, (&a, (&b, &size))) in found[0].data().iter().zip(expected[0].iter().zip(&expected[1])).enumerate() {
+        // What is below the normal numbers has fewer digits.
+        let bound = tolerance * size + f32::MIN_POSITIVE as f64;
+        assert!((a as f64 - b).abs() <= bound, "{what}: element {j} is {a}, the reference has {b}, of {size}");
+    }
+}
+
 fn tensor(seed: u64, shape: &[usize], low: f64, high: f64) -> Tensor {
     let data = common::numbers(seed, shape, low, high).data.into_iter().map(|x| x as f32).collect::<Vec<_>>();
     Tensor::new(shape, data).expect("as many as the shape says")
@@ -124,8 +149,19 @@ proptest! {
             let e = g.unary(Unary::Tanh, v);
             let z = g.reduce(op, e, axes);
             let w = g.binary(Binary::Sub, e, z);
-            // Sums may be what is left of larger numbers.
-            compare(op.name(), &g, &[y, z, w], &[Input::from(&x)], 1e-3);
+            let [size_y, size_z] = [(v, y), (e, z)].map(|(x, sum)| magnitude(&mut g, op, x, sum, axes));
+            let size_e = g.unary(Unary::Abs, e);
+            let size_w = g.binary(Binary::Add, size_e, size_z);
+            let count = (g.graph()[v].len() / g.graph()[y].len()) as f64;
+            let tolerance = match op {
+                Reduce::Sum => 1e-6,
+                Reduce::Max | Reduce::Min => 5e-7,
+                // Every factor is rounded, and adds its own error to that of the product.
+                Reduce::Prod => 1e-6 + 4e-7 * count,
+            };
+            for (value, size) in [(y, size_y), (z, size_z), (w, size_w)] {
+                compare_to_size(op.name(), &g, value, size, &[Input::from(&x)], tolerance);
+            }
         }
     }
 
@@ -320,5 +356,48 @@ fn functions_are_within_their_stated_error() {
             }
         }
         assert!(worst.0 <= bound, "{}({}) is off by {:.2} units in the last place", op.name(), worst.1, worst.0);
+    }
+}
+
+/// aᵇ is exp(b ln a): the error must not grow with the exponent of e.
+#[test]
+fn powers_are_within_their_stated_error() {
+    let count = 40_000;
+    let pick = |seed, low: f64, high: f64| -> Vec<f32> {
+        noise(seed, count).iter().map(|x| (low + (x + 1.0) / 2.0 * (high - low)) as f32).collect()
+    };
+    let logs = pick(3, -8.0, 8.0);
+    let bases: Vec<f32> = logs.iter().map(|x| x.exp()).collect();
+    let (a, b) = (Tensor::new([count], bases).unwrap(), Tensor::new([count], pick(4, -11.0, 11.0)).unwrap());
+    let mut g = Stage::new();
+    let (x, y) = (g.input(0, &[count], DType::F32), g.input(1, &[count], DType::F32));
+    let power = g.binary(Binary::Pow, x, y);
+    let found = g.compute(&[Value::Var(power)], &[Input::from(&a), Input::from(&b)]).unwrap();
+    for ((&a, &b), &y) in a.data().iter().zip(b.data()).zip(found[0].data()) {
+        let exact = (a as f64).powf(b as f64);
+        if exact > f32::MAX as f64 || exact < f32::MIN_POSITIVE as f64 {
+            continue;
+        }
+        let error = ulps(y, exact);
+        assert!(error <= 2.5, "pow({a}, {b}) is off by {error:.2} units in the last place");
+    }
+}
+
+#[test]
+fn powers_of_special_numbers() {
+    let inf = f32::INFINITY;
+    let bases = [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.25, inf, -inf, f32::NAN, 1e-40, -1e-40, 3e38, f32::MIN_POSITIVE];
+    let exponents = [0.0, 1.0, -1.0, 2.0, 3.0, -2.0, -3.0, 0.5, -0.5, 200.0, -200.0, 1e10, inf, -inf, f32::NAN];
+    let pairs: Vec<(f32, f32)> = bases.iter().flat_map(|&a| exponents.iter().map(move |&b| (a, b))).collect();
+    let side = |pick: fn(&(f32, f32)) -> f32| Tensor::new([pairs.len()], pairs.iter().map(pick).collect::<Vec<_>>());
+    let (a, b) = (side(|pair| pair.0).unwrap(), side(|pair| pair.1).unwrap());
+    let mut g = Stage::new();
+    let (x, y) = (g.input(0, a.shape(), DType::F32), g.input(1, b.shape(), DType::F32));
+    let power = g.binary(Binary::Pow, x, y);
+    let found = g.compute(&[Value::Var(power)], &[Input::from(&a), Input::from(&b)]).unwrap();
+    for (&(a, b), &y) in pairs.iter().zip(found[0].data()) {
+        let exact = (a as f64).powf(b as f64) as f32;
+        let same = y == exact || y.is_nan() && exact.is_nan() || (y - exact).abs() <= 1e-6 * exact.abs() + 1e-44;
+        assert!(same, "pow({a}, {b}) is {y}, expected {exact}");
     }
 }

@@ -8,7 +8,7 @@ use crate::dims::{Dim, bare, bare_type};
 use crate::error::{Checked, Errors, Reported};
 
 const TYPES: &str = "a network function takes `Tensor`, `Index` and `Mask`, with dimensions or \
-                     without, and `f32`, `usize`, `isize`, `bool` and `[usize; N]`";
+                     without, and `f32`, `usize`, `isize`, `bool`, `[usize; N]` and `[isize]`";
 
 /// The signature of a network function.
 pub struct Signature {
@@ -36,7 +36,7 @@ pub enum ParamKind {
     /// `usize` or `isize`.
     Size(Type),
     Flag(Type),
-    /// `[usize; N]`.
+    /// `[usize; N]`, or `[isize]` for a list of any length.
     Sizes(Type),
 }
 
@@ -179,8 +179,12 @@ impl Parser<'_> {
     }
 
     fn param_kind(&mut self, ty: &Type) -> ParamKind {
-        if let Type::Array(array) = ty
-            && let Type::Path(elem) = &*array.elem
+        let elem = match ty {
+            Type::Array(array) => Some(&*array.elem),
+            Type::Slice(slice) => Some(&*slice.elem),
+            _ => None,
+        };
+        if let Some(Type::Path(elem)) = elem
             && elem.path.get_ident().is_some_and(|ident| ident == "usize" || ident == "isize")
         {
             return ParamKind::Sizes(ty.clone());

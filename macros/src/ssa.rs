@@ -112,6 +112,8 @@ pub struct Call {
     pub outs: Vec<Option<ValueId>>,
     /// Whether its gradient computes its values again in place of keeping them.
     pub checkpoint: bool,
+    /// Whether the outputs are a list, as those of `chunk` are, and no tuple.
+    pub list: bool,
     /// Where the arguments stand in the source.
     pub span: Span,
 }

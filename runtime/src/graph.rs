@@ -77,6 +77,39 @@ macro_rules! value_from_list {
 }
 value_from_list!(isize, usize, i32);
 
+/// The whole numbers that an index may hold: from 0 up to, not including, `count`, and one other that
+/// stands for no row, as PyTorch's `ignore_index` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rows {
+    /// How many rows there are.
+    pub count: usize,
+    /// What may stand in place of a row.
+    pub other: Option<i32>,
+}
+
+impl Rows {
+    /// The numbers below `count` alone.
+    pub const fn below(count: usize) -> Rows {
+        Rows { count, other: None }
+    }
+
+    /// Whether an index may hold this number.
+    pub fn admits(self, entry: i32) -> bool {
+        self.other == Some(entry) || usize::try_from(entry).is_ok_and(|row| row < self.count)
+    }
+
+    /// The numbers that both admit.
+    pub(crate) fn and(self, with: Rows) -> Rows {
+        let other = [self.other, with.other].into_iter().flatten().find(|&x| self.admits(x) && with.admits(x));
+        Rows { count: self.count.min(with.count), other }
+    }
+
+    /// Whether everything that this admits is admitted by `outer` too.
+    pub(crate) fn is_within(self, outer: Rows) -> bool {
+        self.count <= outer.count && self.other.is_none_or(|x| outer.admits(x))
+    }
+}
+
 /// What a node computes. Sizes are in the node's own shape; broadcasting is explicit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
@@ -105,8 +138,8 @@ pub enum Op {
     Select,
     /// The same elements as another type.
     Cast,
-    /// The same whole numbers, which are promised to be below this one.
-    Within(usize),
+    /// The same whole numbers, which are promised to name one of these rows.
+    Within(Rows),
     /// A reduction over the axes whose bit is set; they stay with size one.
     Reduce(Reduce, u8),
     /// Axes of size one repeated.

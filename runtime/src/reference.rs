@@ -59,9 +59,10 @@ fn node_value(
             DType::Bool => args[0].iter().map(|&x| (x != 0.0) as u8 as f64).collect(),
             DType::F32 => args[0].to_vec(),
         },
-        Op::Within(rows) => {
-            args[0].iter().map(|&x| checked_row(x, *rows).map(|row| row as f64)).collect::<Result<_, _>>()?
-        }
+        Op::Within(rows) => match args[0].iter().find(|&&x| !rows.admits(x as i32)) {
+            Some(&x) => return Err(OutOfRange { index: x as i64, rows: rows.count }),
+            None => args[0].to_vec(),
+        },
         Op::Reduce(op, _) => {
             let mut out = vec![op.identity() as f64; node.len()];
             for (at, &x) in places(shape(0)).zip(args[0]) {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::check::{Check, TensorType, Type};
-use crate::graph::{Contraction, Grad, Graph, Node, Op, Value, Var};
+use crate::graph::{Contraction, Grad, Graph, Node, Op, Rows, Value, Var};
 use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::reduce::Reduce;
 use crate::shape::{DType, Dim, MAX_RANK, Shape};
@@ -291,9 +291,8 @@ impl Stage {
         self.push(Op::Cast, vec![x], shape, dtype)
     }
 
-    /// The same whole numbers, with the promise that they are at least 0 and below `rows`: an input
-    /// that breaks it is refused before anything runs.
-    pub fn within(&mut self, index: Var, rows: usize) -> Var {
+    /// The same whole numbers, with the promise that `rows` admits them: an input that breaks it is refused before anything runs.
+    pub fn within(&mut self, index: Var, rows: Rows) -> Var {
         let shape = self[index].shape.clone();
         self.push(Op::Within(rows), vec![index], shape, DType::I32)
     }

@@ -189,3 +189,23 @@ fn run(
     };
     evaluate(staged.g.graph(), roots, &source).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
+
+/// `check!(name(a = argument, b = argument; plain))`: the gradients of an operation's tensors.
+#[allow(unused_macros)]
+macro_rules! check {
+    ($op:ident($($x:ident = $argument:expr),+ $(; $($plain:expr),+)?)) => {
+        crate::common::check_op(
+            stringify!($op),
+            &[$($argument),+],
+            &|g, x| {
+                let &[$($x),+] = x else { unreachable!("as many as were given") };
+                vec![$op::stage(g, $($x),+ $($(, $plain)+)?)]
+            },
+            &|g, x, d| {
+                let &[$($x),+] = x else { unreachable!("as many as were given") };
+                let ($($x,)+ ..) = $op::grad(g, $($x,)+ $($($plain,)+)? d[0]);
+                vec![$($x),+]
+            },
+        )
+    };
+}

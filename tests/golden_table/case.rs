@@ -109,6 +109,12 @@ impl Case<'_> {
         (if axis < 0 { axis + rank } else { axis }) as usize
     }
 
+    /// A place along an axis, counted from the end when negative.
+    pub fn axis_size(&self, x: T, axis: usize, place: isize) -> usize {
+        let n = self.t.shape(x)[axis] as isize;
+        (if place < 0 { place + n } else { place }) as usize
+    }
+
     /// The axes of an argument; none or an empty list stands for all.
     pub fn axes(&self, x: T, place: usize, name: &str) -> Vec<isize> {
         let rank = self.t.rank(x) as isize;

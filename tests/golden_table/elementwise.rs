@@ -34,7 +34,8 @@ macro_rules! pairs {
 }
 
 const PAIRS: &[(&str, Builder)] = pairs! {
-    "atan2" atan2, "div.no_rounding_mode" div, "logaddexp" logaddexp, "max.binary" maximum, "maximum" maximum,
+    "atan2" atan2, "div.no_rounding_mode" div, "div.floor_rounding" floor_divide, "div.trunc_rounding" trunc_divide,
+    "logaddexp" logaddexp, "max.binary" maximum, "maximum" maximum,
     "min.binary" minimum, "minimum" minimum, "mul" mul,
 };
 
@@ -71,43 +72,30 @@ const NUMBERS: &[(&str, Builder)] = numbers! {
 const OTHERS: &[(&str, Builder)] = &[
     ("add", |c| scaled_pair(c, |t, x, y| op!(t, add(x, y)))),
     ("sub", |c| scaled_pair(c, |t, x, y| op!(t, sub(x, y)))),
-    ("pow", |c| {
-        let (x, y) = (c.x(), c.operand(0, "exponent").expect("an exponent"));
-        vec![op!(c.t, pow(x, y))]
-    }),
-    ("div.floor_rounding", |c| {
-        let y = quotient(c);
-        vec![op!(c.t, floor(y))]
-    }),
-    ("div.trunc_rounding", |c| {
-        let y = quotient(c);
-        vec![op!(c.t, trunc(y))]
-    }),
     ("nn.functional.gelu", |c| {
         let x = c.x();
         vec![if c.text(0, "approximate") == Some("tanh") { op!(c.t, gelu_tanh(x)) } else { op!(c.t, gelu(x)) }]
     }),
     ("nn.functional.glu", |c| {
-        let x = c.x();
-        let axis = c.axis(x, c.int(0, "dim").unwrap_or(-1));
-        let n = c.t.shape(x)[axis];
-        let (a, b) = (op!(c.t, slice(x; axis, 0, n / 2)), op!(c.t, slice(x; axis, n / 2, n)));
-        vec![op!(c.t, glu(a, b))]
+        let (x, axis) = (c.x(), c.int(0, "dim").unwrap_or(-1));
+        vec![op!(c.t, glu(x; axis))]
     }),
     ("nn.functional.prelu", |c| {
         let (x, w) = (c.x(), c.tensor(0, "weight").expect("a weight"));
         let w = per_channel(&mut c.t, w, x);
         vec![op!(c.t, prelu(x, w))]
     }),
+    ("pow", |c| {
+        let (x, y) = (c.x(), c.operand(0, "exponent").expect("an exponent"));
+        vec![op!(c.t, pow(x, y))]
+    }),
     ("addcmul", |c| {
-        let (x, a, b) = three(c);
-        let product = op!(c.t, mul(a, b));
-        vec![add_scaled(c, x, product)]
+        let ((x, a, b), value) = (three(c), c.number_or(NO_PLACE, "value", 1.0));
+        vec![op!(c.t, addcmul(x, a, b; value))]
     }),
     ("addcdiv", |c| {
-        let (x, a, b) = three(c);
-        let quotient = op!(c.t, div(a, b));
-        vec![add_scaled(c, x, quotient)]
+        let ((x, a, b), value) = (three(c), c.number_or(NO_PLACE, "value", 1.0));
+        vec![op!(c.t, addcdiv(x, a, b; value))]
     }),
     ("lerp", |c| {
         let (x, y) = (c.x(), c.operand(0, "end").expect("an end"));
@@ -130,17 +118,13 @@ const OTHERS: &[(&str, Builder)] = &[
     }),
     ("where", |c| {
         let (a, b) = (c.x(), c.operand(1, "other").expect("the other side"));
-        let mask = c.tensor(0, "condition").expect("a condition");
-        let zero = c.t.push(0.0);
-        let mask = op!(c.t, ne(mask, zero));
+        let mask = mask(c, 0, "condition");
         vec![op!(c.t, select(mask, a, b))]
     }),
     ("masked_fill", |c| {
-        let (x, mask) = (c.x(), c.tensor(0, "mask").expect("a mask"));
+        let (x, mask) = (c.x(), mask(c, 0, "mask"));
         let value = c.operand(1, "value").expect("a value");
-        let zero = c.t.push(0.0);
-        let mask = op!(c.t, ne(mask, zero));
-        vec![op!(c.t, select(mask, value, x))]
+        vec![op!(c.t, masked_fill(x, mask, value))]
     }),
 ];
 
@@ -171,27 +155,24 @@ fn scaled_pair(c: &mut Case<'_>, combine: fn(&mut Tape, T, T) -> T) -> Vec<T> {
     vec![combine(&mut c.t, x, y)]
 }
 
-fn quotient(c: &mut Case<'_>) -> T {
-    let (x, y) = (c.x(), c.operand(0, "other").expect("a divisor"));
-    op!(c.t, div(x, y))
-}
-
 fn three(c: &mut Case<'_>) -> (T, T, T) {
     (c.x(), c.tensor(0, "tensor1").expect("a factor"), c.tensor(1, "tensor2").expect("a factor"))
 }
 
-fn add_scaled(c: &mut Case<'_>, x: T, y: T) -> T {
-    let value = c.number(NO_PLACE, "value").unwrap_or(1.0);
-    let y = scale(&mut c.t, y, value);
-    op!(c.t, add(x, y))
+/// A truth value that comes as a number.
+fn mask(c: &mut Case<'_>, place: usize, name: &str) -> T {
+    let (mask, zero) = (c.tensor(place, name).expect("a mask"), c.t.push(0.0));
+    op!(c.t, ne(mask, zero))
 }
 
 fn bounded(c: &mut Case<'_>, min: usize, max: usize) -> Vec<T> {
     let x = c.x();
-    let (low, high) = (c.operand(min, "min"), c.operand(max, "max"));
-    let low = low.unwrap_or_else(|| c.t.push(f64::NEG_INFINITY));
-    let high = high.unwrap_or_else(|| c.t.push(f64::INFINITY));
-    vec![op!(c.t, clamp(x, low, high))]
+    vec![match (c.operand(min, "min"), c.operand(max, "max")) {
+        (Some(low), Some(high)) => op!(c.t, clamp(x, low, high)),
+        (Some(low), None) => op!(c.t, clamp_min(x, low)),
+        (None, Some(high)) => op!(c.t, clamp_max(x, high)),
+        (None, None) => x,
+    }]
 }
 
 /// x times a number.

@@ -41,27 +41,16 @@ pub const TABLE: &[(&str, Builder)] = &[
     }),
     ("movedim", |c| {
         let x = c.x();
-        let axes = |c: &Case<'_>, place, name| -> Vec<usize> {
-            c.ints(place, name).expect("axes").into_iter().map(|axis| c.axis(x, axis)).collect()
-        };
-        let (from, to) = (axes(c, 0, "source"), axes(c, 1, "destination"));
-        let rank = c.t.rank(x);
-        let mut rest = (0..rank).filter(|axis| !from.contains(axis));
-        let order: Vec<usize> = (0..rank)
-            .map(|place| match to.iter().position(|&t| t == place) {
-                Some(i) => from[i],
-                None => rest.next().expect("an axis for every place"),
-            })
-            .collect();
-        let order = dims(&order);
-        vec![op!(c.t, permute(x; order))]
+        let from = ints(&c.ints(0, "source").expect("axes"));
+        let to = ints(&c.ints(1, "destination").expect("places"));
+        vec![op!(c.t, movedim(x; from, to))]
     }),
     ("narrow", |c| {
         let (x, axis) = (c.x(), c.int(0, "dim").expect("an axis"));
         let (start, length) = (c.int(1, "start").expect("a start"), c.int(2, "length").expect("a length"));
-        let axis = c.axis(x, axis);
-        let start = if start < 0 { start + c.t.shape(x)[axis] as isize } else { start };
-        vec![op!(c.t, slice(x; axis, start, start + length))]
+        let at = c.axis(x, axis);
+        let (start, length) = (c.axis_size(x, at, start), length as usize);
+        vec![op!(c.t, narrow(x; axis, start, length))]
     }),
     ("slice", |c| {
         let x = c.x();
@@ -72,40 +61,52 @@ pub const TABLE: &[(&str, Builder)] = &[
         let stop = place(c.int(2, "end").unwrap_or(n)).max(start);
         let step = c.int(3, "step").unwrap_or(1);
         let x = op!(c.t, slice(x; axis, start, stop));
-        if step == 1 {
-            return vec![x];
-        }
-        let x = op!(c.t, windows(x; axis, 1, step, 1));
-        let mut shape = c.t.shape(x);
-        shape.remove(axis + 1);
-        vec![reshaped(&mut c.t, x, &shape)]
+        vec![op!(c.t, stride(x; axis, step))]
     }),
     ("chunk", |c| {
         let (x, parts) = (c.x(), c.int(0, "chunks").expect("a number of parts") as usize);
         let axis = c.axis(x, c.int(1, "dim").unwrap_or(0));
         let n = c.t.shape(x)[axis];
-        cut(&mut c.t, x, axis, &equal(n, n.div_ceil(parts)))
+        if !n.is_multiple_of(parts) {
+            // The last part of PyTorch's is smaller, or there are fewer.
+            let size = n.div_ceil(parts);
+            return parted(c, x, n.div_ceil(size), size.into(), axis);
+        }
+        of_length!(parts, N => c.t.call_list(
+            &[x],
+            move |g, v| chunk::stage::<N>(g, v[0], axis).to_vec(),
+            move |g, v, d| vec![chunk::grad::<N>(g, v[0], axis, array(d)).0],
+        ))
     }),
-    ("split", |c| split(c)),
-    ("split.list_args", |c| split(c)),
+    ("split", |c| divided(c)),
+    ("split.list_args", |c| divided(c)),
     ("unbind", |c| {
         let x = c.x();
         let axis = c.axis(x, c.int(0, "dim").unwrap_or(0));
-        let mut shape = c.t.shape(x);
-        let n = shape.remove(axis);
-        let parts = cut(&mut c.t, x, axis, &vec![1; n]);
-        parts.into_iter().map(|part| reshaped(&mut c.t, part, &shape)).collect()
+        let n = c.t.shape(x)[axis];
+        of_length!(n, N => c.t.call_list(
+            &[x],
+            move |g, v| unbind::stage::<N>(g, v[0], axis).to_vec(),
+            move |g, v, d| vec![unbind::grad::<N>(g, v[0], axis, array(d)).0],
+        ))
     }),
     ("cat", |c| {
         let xs = c.xs();
-        let axis = c.axis(xs[0], c.int(0, "dim").unwrap_or(0));
-        vec![join(&mut c.t, &xs, axis)]
+        let axis = c.int(0, "dim").unwrap_or(0);
+        vec![of_length!(xs.len(), N => c.t.call(
+            &xs,
+            move |g, v| concat::stage::<N>(g, array(v), axis),
+            move |g, v, d| concat::grad::<N>(g, array(v), axis, d).0.to_vec(),
+        ))]
     }),
     ("stack", |c| {
+        let xs = c.xs();
         let axis = c.int(0, "dim").unwrap_or(0);
-        let xs: Vec<T> = c.xs().into_iter().map(|x| op!(c.t, unsqueeze(x; axis))).collect();
-        let axis = c.axis(xs[0], axis);
-        vec![join(&mut c.t, &xs, axis)]
+        vec![of_length!(xs.len(), N => c.t.call(
+            &xs,
+            move |g, v| stack::stage::<N>(g, array(v), axis),
+            move |g, v, d| stack::grad::<N>(g, array(v), axis, d).0.to_vec(),
+        ))]
     }),
     ("flip", |c| {
         let mut x = c.x();
@@ -167,13 +168,7 @@ fn sized(c: &mut Case<'_>, name: &str) -> Vec<T> {
 }
 
 fn expand(c: &mut Case<'_>) -> Vec<T> {
-    let (x, mut sizes) = (c.x(), c.sizes("size"));
-    let shape = c.t.shape(x);
-    let missing = sizes.len() - shape.len();
-    for (i, size) in sizes.iter_mut().enumerate().filter(|(_, size)| **size == -1) {
-        *size = shape[i - missing] as isize;
-    }
-    let sizes = ints(&sizes);
+    let (x, sizes) = (c.x(), ints(&c.sizes("size")));
     vec![op!(c.t, broadcast_to(x; sizes))]
 }
 
@@ -184,38 +179,34 @@ fn squeeze(c: &mut Case<'_>) -> Vec<T> {
         Some(list) => list.into_iter().map(|axis| c.axis(x, axis)).collect(),
         None => (0..shape.len()).collect(),
     };
-    let kept: Vec<usize> = (0..shape.len()).filter(|i| shape[*i] != 1 || !axes.contains(i)).map(|i| shape[i]).collect();
-    vec![reshaped(&mut c.t, x, &kept)]
+    // PyTorch leaves the others as they are.
+    let ones = dims(&axes.into_iter().filter(|&axis| shape.get(axis) == Some(&1)).collect::<Vec<_>>());
+    vec![op!(c.t, squeeze(x; ones))]
 }
 
-fn equal(n: usize, size: usize) -> Vec<usize> {
-    (0..n.div_ceil(size)).map(|i| size.min(n - i * size)).collect()
-}
-
-fn split(c: &mut Case<'_>) -> Vec<T> {
+fn divided(c: &mut Case<'_>) -> Vec<T> {
     let x = c.x();
     let axis = c.axis(x, c.int(1, "dim").unwrap_or(0));
-    let sizes = c.ints(0, "split_size_or_sections").or(c.ints(0, "split_size")).expect("sizes");
-    let n = c.t.shape(x)[axis];
-    let one = c.int(0, "split_size_or_sections").or(c.int(0, "split_size"));
-    let sizes = match one {
-        Some(size) => equal(n, size as usize),
-        None => sizes.into_iter().map(|size| size as usize).collect(),
-    };
-    cut(&mut c.t, x, axis, &sizes)
+    let names = ["split_size_or_sections", "split_size", "split_sizes"];
+    if let Some(size) = names.iter().find_map(|name| c.int(0, name)) {
+        let n = c.t.shape(x)[axis];
+        return parted(c, x, n.div_ceil(size as usize), size.into(), axis);
+    }
+    let sizes = names.iter().find_map(|name| c.ints(0, name)).expect("sizes");
+    parted(c, x, sizes.len(), ints(&sizes), axis)
 }
 
-/// The parts of an axis with these sizes.
-fn cut(t: &mut Tape, x: T, axis: usize, sizes: &[usize]) -> Vec<T> {
-    let mut start = 0;
-    sizes
-        .iter()
-        .map(|&size| {
-            let from = start;
-            start += size;
-            op!(t, slice(x; axis, from, from + size))
-        })
-        .collect()
+/// The parts of an axis, `n` of them, by their sizes.
+fn parted(c: &mut Case<'_>, x: T, n: usize, sizes: Value, axis: usize) -> Vec<T> {
+    of_length!(n, N => c.t.call_list(
+        &[x],
+        move |g, v| split::stage::<N>(g, v[0], sizes, axis).to_vec(),
+        move |g, v, d| vec![split::grad::<N>(g, v[0], sizes, axis, array(d)).0],
+    ))
+}
+
+fn array<X: Copy, const N: usize>(list: &[X]) -> [X; N] {
+    std::array::from_fn(|i| list[i])
 }
 
 /// Any number of tensors one behind the other.

@@ -2,8 +2,7 @@
 
 use super::Builder;
 use super::case::{Case, NO_PLACE};
-use super::elementwise::scale;
-use super::reduce::{finish, length, p_norm, without};
+use super::reduce::finish;
 use super::tape::{Grads, T};
 use downhill::prelude::*;
 
@@ -24,83 +23,50 @@ pub const TABLE: &[(&str, Builder)] = &[
     }),
     ("nn.functional.binary_cross_entropy", |c| {
         terms(c, |c, x, y| {
-            let y = op!(c.t, bce_terms(x, y));
-            weighted(c, y)
+            let loss = op!(c.t, bce_terms(x, y));
+            match c.tensor(1, "weight") {
+                Some(w) => op!(c.t, mul(loss, w)),
+                None => loss,
+            }
         })
     }),
     ("nn.functional.binary_cross_entropy_with_logits", |c| {
         terms(c, |c, x, y| {
-            let loss = match c.tensor(NO_PLACE, "pos_weight") {
-                // (1 - y) x + (1 + (w - 1) y) ln(1 + e^-x)
-                Some(w) => {
-                    let one = c.t.push(1.0);
-                    let rest = op!(c.t, sub(one, y));
-                    let straight = op!(c.t, mul(rest, x));
-                    let more = op!(c.t, sub(w, one));
-                    let more = op!(c.t, mul(more, y));
-                    let factor = op!(c.t, add(more, one));
-                    let log = op!(c.t, log_sigmoid(x));
-                    let curved = op!(c.t, mul(factor, log));
-                    op!(c.t, sub(straight, curved))
-                }
-                None => op!(c.t, bce_with_logits_terms(x, y)),
-            };
-            weighted(c, loss)
+            if c.tensor(1, "weight").is_none() && c.tensor(NO_PLACE, "pos_weight").is_none() {
+                return op!(c.t, bce_with_logits_terms(x, y));
+            }
+            let weight = or_one(c, 1, "weight");
+            let positive = or_one(c, NO_PLACE, "pos_weight");
+            op!(c.t, weighted_bce_with_logits_terms(x, y, weight, positive))
         })
     }),
     ("nn.functional.kl_div", |c| {
-        terms(c, |c, x, y| {
-            if c.bool(NO_PLACE, "log_target") {
-                let (e, rest) = (op!(c.t, exp(y)), op!(c.t, sub(y, x)));
-                op!(c.t, mul(e, rest))
-            } else {
-                op!(c.t, kl_div_terms(x, y))
-            }
-        })
+        let (x, y) = (c.x(), c.tensor(0, "target").expect("targets"));
+        let is_log = c.bool(NO_PLACE, "log_target");
+        if c.reduction() == "batchmean" {
+            return vec![op!(c.t, kl_div_batchmean(x, y; is_log))];
+        }
+        let loss = op!(c.t, kl_div_terms(x, y; is_log));
+        finish(c, loss)
     }),
     ("nn.functional.poisson_nll_loss", |c| {
-        let (x, y) = (c.x(), c.tensor(0, "target").expect("targets"));
-        let is_log = c.arg(1, "log_input").and_then(serde_json::Value::as_bool).unwrap_or(true);
-        let mut loss = if is_log {
-            op!(c.t, poisson_nll_terms(x, y))
-        } else {
-            let eps = c.t.push(c.number(NO_PLACE, "eps").unwrap_or(1e-8));
-            let bounded = op!(c.t, add(x, eps));
-            let log = op!(c.t, log(bounded));
-            let product = op!(c.t, mul(y, log));
-            op!(c.t, sub(x, product))
-        };
-        if c.bool(2, "full") {
-            // Stirling's approximation of ln y! for targets above one.
-            let (one, zero) = (c.t.push(1.0), c.t.push(0.0));
-            let large = op!(c.t, gt(y, one));
-            let safe = op!(c.t, select(large, y, one));
-            let log = op!(c.t, log(safe));
-            let product = op!(c.t, mul(safe, log));
-            let rest = op!(c.t, sub(product, safe));
-            let circle = scale(&mut c.t, safe, 2.0 * std::f64::consts::PI);
-            let root = op!(c.t, log(circle));
-            let half = scale(&mut c.t, root, 0.5);
-            let sum = op!(c.t, add(rest, half));
-            let term = op!(c.t, select(large, sum, zero));
-            loss = op!(c.t, add(loss, term));
-        }
-        finish(c, loss)
+        terms(c, |c, x, y| {
+            let is_log = c.arg(1, "log_input").and_then(serde_json::Value::as_bool).unwrap_or(true);
+            let (full, eps) = (c.bool(2, "full"), c.number_or(4, "eps", 1e-8));
+            op!(c.t, poisson_nll_terms(x, y; is_log, full, eps))
+        })
     }),
     ("nn.functional.gaussian_nll_loss", |c| {
-        let (x, y, mut var) =
-            (c.x(), c.tensor(0, "target").expect("targets"), c.operand(1, "var").expect("a variance"));
-        let eps = c.number_or(NO_PLACE, "eps", 1e-6);
-        let (rank, inner) = (c.t.rank(x), c.t.rank(var));
-        if inner > 0 && inner + 1 == rank {
-            var = op!(c.t, unsqueeze(var; -1));
-        }
-        let mut loss = op!(c.t, gaussian_nll_terms(x, y, var; eps));
-        if c.bool(2, "full") {
-            let constant = c.t.push(0.5 * (2.0 * std::f64::consts::PI).ln());
-            loss = op!(c.t, add(loss, constant));
-        }
-        finish(c, loss)
+        let mut var = c.operand(1, "var").expect("a variance");
+        terms(c, |c, x, y| {
+            let (full, eps) = (c.bool(2, "full"), c.number_or(3, "eps", 1e-6));
+            let (shape, inner) = (c.t.shape(x), c.t.shape(var));
+            // One variance for each row.
+            if !inner.is_empty() && inner == shape[..shape.len() - 1] {
+                var = op!(c.t, unsqueeze(var; -1));
+            }
+            op!(c.t, gaussian_nll_terms(x, y, var; full, eps))
+        })
     }),
     ("nn.functional.hinge_embedding_loss", |c| {
         terms(c, |c, x, y| {
@@ -127,124 +93,52 @@ pub const TABLE: &[(&str, Builder)] = &[
     }),
     ("nn.functional.triplet_margin_loss", |c| {
         let (a, p, n) = (c.x(), c.tensor(0, "positive").expect("vectors"), c.tensor(1, "negative").expect("vectors"));
-        let margin = c.number(NO_PLACE, "margin").unwrap_or(1.0);
-        let (power, eps) = (c.number(NO_PLACE, "p").unwrap_or(2.0), c.number(NO_PLACE, "eps").unwrap_or(1e-6));
-        if power == 2.0 && eps == 1e-6 && !c.bool(NO_PLACE, "swap") {
-            let margin = margin as f32;
-            let loss = op!(c.t, triplet_margin_terms(a, p, n; margin));
-            return finish(c, loss);
-        }
-        let distance = |c: &mut Case<'_>, a: T, b: T| {
-            let eps = c.t.push(eps);
-            let d = op!(c.t, sub(a, b));
-            let d = op!(c.t, add(d, eps));
-            let d = p_norm(&mut c.t, d, power, &[-1]);
-            without(&mut c.t, d, &[-1])
-        };
-        let (near, mut far) = (distance(c, a, p), distance(c, a, n));
-        if c.bool(NO_PLACE, "swap") {
-            let other = distance(c, p, n);
-            far = op!(c.t, minimum(far, other));
-        }
-        let margin = c.t.push(margin);
-        let excess = op!(c.t, sub(near, far));
-        let excess = op!(c.t, add(excess, margin));
-        let loss = op!(c.t, relu(excess));
+        let (margin, power) = (c.number_or(2, "margin", 1.0), c.number_or(3, "p", 2.0));
+        let (eps, swap) = (c.number_or(4, "eps", 1e-6), c.bool(5, "swap"));
+        let loss = op!(c.t, triplet_margin_terms(a, p, n; margin, power, eps, swap));
         finish(c, loss)
     }),
     ("nn.functional.nll_loss", |c| {
-        let x = c.x();
-        classes(c, x)
+        let logs = classes_last(c, c.x());
+        let (target, weight) = (c.tensor(0, "target").expect("targets"), or_one(c, 1, "weight"));
+        let ignored = c.int(3, "ignore_index").unwrap_or(-100);
+        if c.reduction() == "mean" {
+            return vec![op!(c.t, weighted_nll(logs, target, weight; ignored))];
+        }
+        let loss = op!(c.t, weighted_nll_terms(logs, target, weight; ignored));
+        finish(c, loss)
     }),
     ("nn.functional.cross_entropy", |c| {
-        let x = c.x();
-        let axis = if c.t.rank(x) == 1 { 0 } else { 1 };
-        let logs = op!(c.t, log_softmax(x; axis));
-        classes(c, logs)
+        let logits = classes_last(c, c.x());
+        let (target, weight) = (c.tensor(0, "target").expect("targets"), or_one(c, 1, "weight"));
+        let smoothing = c.number_or(6, "label_smoothing", 0.0);
+        if !c.is_index(target) {
+            let target = classes_last(c, target);
+            let loss = op!(c.t, soft_cross_entropy_terms(logits, target, weight; smoothing));
+            return finish(c, loss);
+        }
+        let ignored = c.int(3, "ignore_index").unwrap_or(-100);
+        if c.reduction() == "mean" {
+            return vec![op!(c.t, weighted_cross_entropy(logits, target, weight; ignored, smoothing))];
+        }
+        let loss = op!(c.t, weighted_cross_entropy_terms(logits, target, weight; ignored, smoothing));
+        finish(c, loss)
     }),
 ];
 
-fn terms(c: &mut Case<'_>, build: impl Fn(&mut Case<'_>, T, T) -> T) -> Vec<T> {
+fn terms(c: &mut Case<'_>, build: impl FnOnce(&mut Case<'_>, T, T) -> T) -> Vec<T> {
     let (x, y) = (c.x(), c.tensor(0, "target").expect("targets"));
     let y = if c.is_index(y) { op!(c.t, float(y)) } else { y };
     let loss = build(c, x, y);
     finish(c, loss)
 }
 
-fn weighted(c: &mut Case<'_>, x: T) -> T {
-    match c.tensor(NO_PLACE, "weight") {
-        Some(w) => op!(c.t, mul(x, w)),
-        None => x,
-    }
+/// A tensor of weights, or one for all.
+fn or_one(c: &mut Case<'_>, place: usize, name: &str) -> T {
+    c.tensor(place, name).unwrap_or_else(|| c.t.push(1.0))
 }
 
-/// The loss of logarithms of probabilities, with the classes on the second axis.
-fn classes(c: &mut Case<'_>, logs: T) -> Vec<T> {
-    let target = c.tensor(0, "target").expect("targets");
-    let smoothing = c.number(NO_PLACE, "label_smoothing").unwrap_or(0.0);
-    let weight = c.tensor(NO_PLACE, "weight");
-    let axis = if c.t.rank(logs) == 1 { 0 } else { 1 };
-    let count = c.t.shape(logs)[axis];
-    // Classes last.
-    let mut order: Vec<usize> = (0..c.t.rank(logs)).filter(|&i| i != axis).collect();
-    order.push(axis);
-    let order = super::case::dims(&order);
-    let logs = op!(c.t, permute(logs; order));
-    if !c.is_index(target) {
-        // Targets that are probabilities.
-        let target = op!(c.t, permute(target; order));
-        let (mut y, rest) = (target, smoothing / count as f64);
-        if smoothing > 0.0 {
-            let (scaled, rest) = (scale(&mut c.t, y, 1.0 - smoothing), c.t.push(rest));
-            y = op!(c.t, add(scaled, rest));
-        }
-        let y = if let Some(w) = weight { op!(c.t, mul(y, w)) } else { y };
-        let products = op!(c.t, mul(logs, y));
-        let products = op!(c.t, neg(products));
-        let rows = length(&c.t, products) / count as f64;
-        let last = c.t.rank(logs) - 1;
-        let loss = super::reduce::sum_over(&mut c.t, products, &[last]);
-        if c.reduction() != "mean" {
-            return finish(c, loss);
-        }
-        let total = op!(c.t, sum(loss));
-        return vec![scale(&mut c.t, total, 1.0 / rows)];
-    }
-    let ignored = c.int(NO_PLACE, "ignore_index").unwrap_or(-100) as i32;
-    let ignored = c.t.push(ignored);
-    let is_ignored = op!(c.t, eq(target, ignored));
-    let zero = c.t.push(0.0);
-    let place = c.t.g.iota(count);
-    let place = c.t.push(place);
-    let column = op!(c.t, unsqueeze(target; -1));
-    let is_target = op!(c.t, eq(place, column));
-    let picked_weight = match weight {
-        Some(w) => {
-            let w = op!(c.t, select(is_target, w, zero));
-            op!(c.t, sum_axes(w; [-1]))
-        }
-        None => {
-            let one = c.t.push(1.0);
-            op!(c.t, select(is_ignored, one, one))
-        }
-    };
-    let one_hot = op!(c.t, select(is_target, logs, zero));
-    let picked = op!(c.t, sum_axes(one_hot; [-1]));
-    let picked = op!(c.t, neg(picked));
-    let mut loss = if weight.is_some() { op!(c.t, mul(picked, picked_weight)) } else { picked };
-    if smoothing > 0.0 {
-        let all = if let Some(w) = weight { op!(c.t, mul(logs, w)) } else { logs };
-        let all = op!(c.t, sum_axes(all; [-1]));
-        let (a, b) = (scale(&mut c.t, loss, 1.0 - smoothing), scale(&mut c.t, all, smoothing / count as f64));
-        loss = op!(c.t, sub(a, b));
-    }
-    let loss = op!(c.t, select(is_ignored, zero, loss));
-    if c.reduction() != "mean" {
-        return finish(c, loss);
-    }
-    let shape = super::case::dims(&c.t.shape(loss));
-    let weights = op!(c.t, broadcast_to(picked_weight; shape));
-    let weights = op!(c.t, select(is_ignored, zero, weights));
-    let (total, weights) = (op!(c.t, sum(loss)), op!(c.t, sum(weights)));
-    vec![op!(c.t, div(total, weights))]
+/// PyTorch has the classes on the second axis, or on the only one.
+fn classes_last(c: &mut Case<'_>, x: T) -> T {
+    if c.t.rank(x) < 2 { x } else { op!(c.t, movedim(x; 1, -1)) }
 }

@@ -1,10 +1,9 @@
 //! Products.
 
 use super::Builder;
-use super::case::{Case, NO_PLACE, dims};
+use super::case::{Case, NO_PLACE};
 use super::elementwise::scale;
 use super::layout::reshaped;
-use super::reduce::sum_over;
 use super::tape::{Grads, T, Tape};
 use downhill::prelude::*;
 
@@ -15,31 +14,36 @@ pub const TABLE: &[(&str, Builder)] = &[
     ("dot", |c| product(c, "other")),
     ("outer", |c| {
         let (x, y) = (c.x(), c.tensor(0, "vec2").expect("a vector"));
-        let x = op!(c.t, unsqueeze(x; -1));
-        vec![op!(c.t, mul(x, y))]
+        vec![op!(c.t, outer(x, y))]
     }),
     ("addmm", |c| {
         let x = c.x();
         let (a, b) = (c.tensor(0, "mat1").expect("a matrix"), c.tensor(1, "mat2").expect("a matrix"));
-        let beta = c.number(NO_PLACE, "beta").unwrap_or(1.0);
-        let alpha = c.number(NO_PLACE, "alpha").unwrap_or(1.0);
-        let y = op!(c.t, matmul(a, b));
-        let (x, y) = (scale(&mut c.t, x, beta), scale(&mut c.t, y, alpha));
-        vec![op!(c.t, add(x, y))]
+        let (beta, alpha) = (c.number_or(NO_PLACE, "beta", 1.0), c.number_or(NO_PLACE, "alpha", 1.0));
+        vec![op!(c.t, addmm(x, a, b; beta, alpha))]
     }),
     ("nn.functional.linear", |c| {
         let (x, w) = (c.x(), c.tensor(0, "weight").expect("a weight"));
-        let w = if c.t.rank(w) == 2 { op!(c.t, transpose(w; 0, 1)) } else { w };
-        let y = op!(c.t, matmul(x, w));
-        match c.tensor(1, "bias") {
-            Some(bias) => vec![op!(c.t, add(y, bias))],
-            None => vec![y],
+        let bias = c.tensor(1, "bias").unwrap_or_else(|| c.t.push(0.0));
+        if c.t.rank(w) == 2 {
+            return vec![op!(c.t, linear(x, w, bias))];
         }
+        // One output alone has no axis.
+        let y = op!(c.t, matmul(x, w));
+        vec![op!(c.t, add(y, bias))]
     }),
     ("einsum", |c| {
         let xs = c.xs();
-        let equation = c.text(0, "equation").expect("an equation").to_owned();
-        vec![einsum(&mut c.t, &xs, &equation)]
+        // The equation is kept for the gradient.
+        let equation: &'static str = c.text(0, "equation").expect("an equation").to_owned().leak();
+        vec![of_length!(xs.len(), N => {
+            let list = |v: &[Value]| -> [Value; N] { std::array::from_fn(|i| v[i]) };
+            c.t.call(
+                &xs,
+                move |g, v| einsum::stage(g, equation, list(v)),
+                move |g, v, d| einsum::grad(g, equation, list(v), d).1.to_vec(),
+            )
+        })]
     }),
     ("nn.functional.scaled_dot_product_attention", |c| {
         let (q, k, v) = (c.x(), c.tensor(0, "key").expect("keys"), c.tensor(1, "value").expect("values"));
@@ -91,68 +95,4 @@ fn each_several_times(t: &mut Tape, x: T, times: usize) -> T {
     let wide = op!(t, unsqueeze(x; at));
     let wide = op!(t, repeat(wide; at, times));
     reshaped(t, wide, &shape)
-}
-
-/// Every operand is brought to all letters, then the product is summed over those that go.
-fn einsum(t: &mut Tape, xs: &[T], equation: &str) -> T {
-    let equation: String = equation.replace(' ', "");
-    let (left, right) = equation.split_once("->").map_or((equation.as_str(), None), |(l, r)| (l, Some(r.to_owned())));
-    // Axes of an ellipsis get capital letters from outside ASCII letters, counted from the end.
-    let expand = |term: &str, rank: usize| -> Vec<char> {
-        let named = term.replace("...", "").chars().count();
-        let open: String = (0..rank.saturating_sub(named)).rev().map(|i| char::from(b'0' + i as u8)).collect();
-        term.replace("...", &open).chars().collect()
-    };
-    let terms: Vec<Vec<char>> = left.split(',').zip(xs).map(|(term, &x)| expand(term, t.rank(x))).collect();
-    let mut letters: Vec<char> = terms.concat();
-    letters.sort_unstable();
-    letters.dedup();
-    let digits = letters.iter().filter(|l| l.is_ascii_digit()).count();
-    let out: Vec<char> = match right {
-        Some(right) => {
-            let named = right.replace("...", "").chars().count();
-            expand(&right, if right.contains("...") { named + digits } else { named })
-        }
-        None => letters
-            .iter()
-            .copied()
-            .filter(|l| l.is_ascii_digit() || terms.concat().iter().filter(|x| *x == l).count() == 1)
-            .collect(),
-    };
-    let mut product = None;
-    for (term, &x) in terms.iter().zip(xs) {
-        let (mut term, mut x) = (term.clone(), x);
-        // A letter that comes twice is a diagonal.
-        while let Some((i, j)) =
-            (0..term.len()).flat_map(|i| (i + 1..term.len()).map(move |j| (i, j))).find(|&(i, j)| term[i] == term[j])
-        {
-            let n = t.shape(x)[i];
-            let mut eye = vec![1; term.len()];
-            (eye[i], eye[j]) = (n, n);
-            let ones: Vec<f32> = (0..n * n).map(|k| (k / n == k % n) as u8 as f32).collect();
-            let eye = t.g.constant(&Tensor::new(eye, ones).expect("a square"));
-            let eye = t.push(eye);
-            x = op!(t, mul(x, eye));
-            x = sum_over(t, x, &[j]);
-            term.remove(j);
-        }
-        let order: Vec<usize> = letters.iter().filter_map(|l| term.iter().position(|m| m == l)).collect();
-        let shape: Vec<usize> =
-            letters.iter().map(|l| term.iter().position(|m| m == l).map_or(1, |i| t.shape(x)[i])).collect();
-        let order = dims(&order);
-        x = op!(t, permute(x; order));
-        x = reshaped(t, x, &shape);
-        product = Some(match product {
-            Some(y) => op!(t, mul(y, x)),
-            None => x,
-        });
-    }
-    let product = product.expect("an operand");
-    let gone: Vec<usize> = (0..letters.len()).filter(|&i| !out.contains(&letters[i])).collect();
-    let kept: Vec<char> = letters.iter().copied().filter(|l| out.contains(l)).collect();
-    let sum = if gone.is_empty() { product } else { sum_over(t, product, &gone) };
-    let order: Vec<usize> =
-        out.iter().map(|l| kept.iter().position(|m| m == l).expect("a letter of an operand")).collect();
-    let order = dims(&order);
-    op!(t, permute(sum; order))
 }

@@ -8,14 +8,14 @@ use downhill::prelude::*;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct T(usize);
 
-type Backward = Box<dyn Fn(&mut Stage, &[Value], Grad) -> Vec<Grad>>;
+type Backward = Box<dyn Fn(&mut Stage, &[Value], &[Grad]) -> Vec<Grad>>;
 
 /// A graph, and the calls that were staged into it.
 #[derive(Default)]
 pub struct Tape {
     pub g: Stage,
     values: Vec<Value>,
-    calls: Vec<(Vec<T>, T, Backward)>,
+    calls: Vec<(Vec<T>, Vec<T>, Backward)>,
 }
 
 impl Tape {
@@ -55,11 +55,21 @@ impl Tape {
         stage: impl Fn(&mut Stage, &[Value]) -> Value,
         grad: impl Fn(&mut Stage, &[Value], Grad) -> Vec<Grad> + 'static,
     ) -> T {
+        let stage = |g: &mut Stage, v: &[Value]| vec![stage(g, v)];
+        self.call_list(args, stage, move |g, v, d| grad(g, v, d[0]))[0]
+    }
+
+    /// A call of an operation with several results.
+    pub fn call_list(
+        &mut self,
+        args: &[T],
+        stage: impl Fn(&mut Stage, &[Value]) -> Vec<Value>,
+        grad: impl Fn(&mut Stage, &[Value], &[Grad]) -> Vec<Grad> + 'static,
+    ) -> Vec<T> {
         let values: Vec<Value> = args.iter().map(|&x| self.value(x)).collect();
-        let out = stage(&mut self.g, &values);
-        let out = self.push(out);
-        self.calls.push((args.to_vec(), out, Box::new(grad)));
-        out
+        let outs: Vec<T> = stage(&mut self.g, &values).into_iter().map(|out| self.push(out)).collect();
+        self.calls.push((args.to_vec(), outs.clone(), Box::new(grad)));
+        outs
     }
 
     /// The gradients of values, given those of results.
@@ -68,10 +78,13 @@ impl Tape {
         for &(x, d) in results {
             grads[x.0] = self.g.add(grads[x.0], Some(d));
         }
-        for (args, out, backward) in self.calls.iter().rev() {
-            let Some(d) = grads[out.0] else { continue };
+        for (args, outs, backward) in self.calls.iter().rev() {
+            let douts: Vec<Grad> = outs.iter().map(|out| grads[out.0]).collect();
+            if douts.iter().all(Option::is_none) {
+                continue;
+            }
             let values: Vec<Value> = args.iter().map(|x| self.values[x.0]).collect();
-            for (x, d) in args.iter().zip(backward(&mut self.g, &values, Some(d))) {
+            for (x, d) in args.iter().zip(backward(&mut self.g, &values, &douts)) {
                 grads[x.0] = self.g.add(grads[x.0], d);
             }
         }
@@ -114,6 +127,32 @@ tuples! {
     A B C D E F;
     A B C D E F G;
     A B C D E F G H;
+}
+
+/// The same for operations on lists of tensors, whose length a type knows: `$body` with `$N` as the number
+/// `$n`, which is at most ten.
+macro_rules! of_length {
+    ($n:expr, $N:ident => $body:expr) => {{
+        macro_rules! with {
+            ($count:literal) => {{
+                const $N: usize = $count;
+                $body
+            }};
+        }
+        match $n {
+            1 => with!(1),
+            2 => with!(2),
+            3 => with!(3),
+            4 => with!(4),
+            5 => with!(5),
+            6 => with!(6),
+            7 => with!(7),
+            8 => with!(8),
+            9 => with!(9),
+            10 => with!(10),
+            n => panic!("a list of {n} tensors"),
+        }
+    }};
 }
 
 /// `op!(t, name(x, y; plain))`: a call of an operation, first tensors, then plain arguments.

@@ -94,7 +94,7 @@ impl<'a> Backward<'a> {
     fn call(&mut self, call: &Call, douts: &[Option<GradId>]) -> TokenStream {
         let args: Vec<_> = call.args.iter().map(|arg| self.forward.arg(arg)).collect();
         let douts: Vec<_> = douts.iter().map(|dout| self.grad(*dout)).collect();
-        let dout = tuple(&douts);
+        let dout = if call.list { quote!([#(#douts),*]) } else { tuple(&douts) };
         let g = if call.checkpoint { quote!(&mut g.recompute(true)) } else { quote!(g) };
         callee(call, "grad", quote!(#g, #(#args,)* #dout))
     }

@@ -54,6 +54,10 @@ impl<'a> Forward<'a> {
             _ => {}
         }
         let (prelude, value) = self.with_prelude(|this| this.value(stmt));
+        if let Stmt::Call(Call { outs, list: true, .. }) = stmt {
+            let outs = outs.iter().map(|out| self.pattern(*out));
+            return quote!(#prelude let [#(#outs),*] = #value;);
+        }
         let outs: Vec<_> = outs(stmt).into_iter().flatten().map(|out| self.pattern(out)).collect();
         if outs.is_empty() {
             return quote!(#prelude #value);
@@ -134,6 +138,7 @@ impl<'a> Forward<'a> {
                 quote!(::downhill::check::Type::dims(&[#(#dims),*]))
             }
             Meaning::Constant => match &**expr {
+                Expr::Lit(lit) if matches!(lit.lit, Lit::Str(_)) => quote!(#lit),
                 Expr::Lit(lit) if matches!(lit.lit, Lit::Bool(_)) => quote!(::downhill::check::Type::Bool(#lit)),
                 Expr::Path(_) if self.reads_list(plain) => quote!(#expr),
                 _ => quote!(::downhill::check::Const(#expr).arg()),
@@ -260,9 +265,11 @@ impl<'a> Forward<'a> {
     }
 }
 
-/// The outputs of a statement; a loop has none, it assigns.
+/// The outputs of a statement, if it yields them as they are; a loop has none, it assigns, and a list
+/// must be taken apart.
 fn outs(stmt: &Stmt) -> Option<Vec<Option<ValueId>>> {
     match stmt {
+        Stmt::Call(Call { list: true, .. }) => None,
         Stmt::Call(call) => Some(call.outs.clone()),
         Stmt::Field { out, .. } | Stmt::Number { out, .. } | Stmt::Let { out, .. } => Some(vec![*out]),
         Stmt::If(source) => Some(source.outs.iter().copied().map(Some).collect()),

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Visibility};
+use syn::{Attribute, Type, Visibility};
 
 use super::backward::Backward;
 use super::forward::Forward;
@@ -49,11 +49,7 @@ impl Unit {
 
     /// Functions of the same signatures without a body, so that calls are no mistakes as well.
     fn placeholders(&self, names: &Trio) -> TokenStream {
-        let plain = |kind: &ParamKind| match kind {
-            ParamKind::Tensor(_) => quote!(impl Into<::downhill::Value>),
-            ParamKind::Number(ty) | ParamKind::Size(ty) | ParamKind::Flag(ty) | ParamKind::Sizes(ty) => quote!(#ty),
-        };
-        let types: Vec<_> = self.sig.params.iter().map(|param| plain(&param.kind)).collect();
+        let types: Vec<_> = self.sig.params.iter().map(|param| staged_type(&param.kind)).collect();
         let results: Vec<_> = self.sig.results.iter().collect();
         let unknown = |value: TokenStream| tuple(&vec![value; results.len()]);
         let (value, ty) =
@@ -184,13 +180,9 @@ impl Unit {
             let name = function.name(*value);
             let used = needs.contains(value);
             let shown = if used { name.clone() } else { unused(name) };
-            params.push(match &param.kind {
-                ParamKind::Tensor(_) => quote!(#shown: impl Into<::downhill::Value>),
-                ParamKind::Number(ty) | ParamKind::Size(ty) | ParamKind::Flag(ty) | ParamKind::Sizes(ty) => {
-                    quote!(#shown: #ty)
-                }
-            });
-            if used && matches!(param.kind, ParamKind::Tensor(_)) {
+            let ty = staged_type(&param.kind);
+            params.push(quote!(#shown: #ty));
+            if used && matches!(param.kind, ParamKind::Tensor(_) | ParamKind::Sizes(Type::Slice(_))) {
                 prologue.extend(quote!(let #name = #name.into();));
             }
         }
@@ -315,6 +307,14 @@ impl Unit {
                 quote!(::downhill::check::Declared::rest(#dtype, #rest, &[#(#dims),*]))
             }
         }
+    }
+}
+
+/// The type of a parameter when staged. A list of any length is a value, as tensors are.
+fn staged_type(kind: &ParamKind) -> TokenStream {
+    match kind {
+        ParamKind::Tensor(_) | ParamKind::Sizes(Type::Slice(_)) => quote!(impl Into<::downhill::Value>),
+        ParamKind::Number(ty) | ParamKind::Size(ty) | ParamKind::Flag(ty) | ParamKind::Sizes(ty) => quote!(#ty),
     }
 }
 

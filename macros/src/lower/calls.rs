@@ -91,8 +91,16 @@ impl Lower<'_> {
     }
 
     fn args<'e>(&mut self, args: impl IntoIterator<Item = &'e Expr>) -> Checked<Vec<Arg>> {
-        let args: Vec<_> = args.into_iter().map(|arg| self.arg(arg)).collect();
+        let args: Vec<_> = args.into_iter().map(|arg| self.call_arg(arg)).collect();
         args.into_iter().collect()
+    }
+
+    /// An argument of a call may also be a text, such as the equation of `einsum`.
+    fn call_arg(&mut self, expr: &Expr) -> Checked<Arg> {
+        match expr {
+            Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(_), .. }) => Ok(Arg::Plain(self.verbatim(expr))),
+            _ => self.arg(expr),
+        }
     }
 
     fn arg(&mut self, expr: &Expr) -> Checked<Arg> {
@@ -121,17 +129,17 @@ impl Lower<'_> {
         want: &Want,
         span: Span,
     ) -> Checked<Vec<Operand>> {
-        if let Want::Tuple(wants) = want
-            && wants.iter().any(|want| matches!(want, Want::Tuple(_)))
+        if let Want::Tuple(wants) | Want::List(wants) = want
+            && wants.iter().any(|want| !matches!(want, Want::One(_)))
         {
-            return Err(self
-                .errors
-                .push(syn::Error::new(span, "a function returns one tuple of tensors, not nested ones")));
+            let message = "a function returns one tuple or list of tensors, not nested ones";
+            return Err(self.errors.push(syn::Error::new(span, message)));
         }
         let outs: Vec<ValueId> = want.names().into_iter().map(|name| self.result(name, base)).collect();
         let operands = outs.iter().map(|&value| Operand::Value(Read { value, span: base.span() })).collect();
         let outs = outs.into_iter().map(Some).collect();
-        self.stmts.push(Stmt::Call(Call { callee, args, outs, checkpoint: false, span }));
+        let list = matches!(want, Want::List(_));
+        self.stmts.push(Stmt::Call(Call { callee, args, outs, list, checkpoint: false, span }));
         Ok(operands)
     }
 }

@@ -10,6 +10,8 @@ use crate::dims::bare;
 use crate::error::{Checked, Reported};
 use crate::ssa::{Kind, Read, Stmt};
 
+const NO_LIST: &str = "`[…]` takes apart the list that an operation such as `chunk` returns";
+
 impl Lower<'_> {
     /// Lowers an expression that shall yield the wanted values, nested tuples laid flat.
     pub fn expr(&mut self, expr: &Expr, want: &Want) -> Checked<Vec<Operand>> {
@@ -37,6 +39,7 @@ impl Lower<'_> {
                 let message = format!("this is one value, and {} are expected", wants.len());
                 Err(self.errors.at(expr, message))
             }
+            Want::List(_) => Err(self.errors.at(expr, NO_LIST)),
         }
     }
 
@@ -61,6 +64,7 @@ impl Lower<'_> {
                 let message = "a tuple where one value is expected: take it apart with `let (a, b) = …`";
                 Err(self.errors.at(tuple, message))
             }
+            Want::List(_) => Err(self.errors.at(tuple, NO_LIST)),
         }
     }
 

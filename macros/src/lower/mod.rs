@@ -92,6 +92,8 @@ enum Operand {
 enum Want<'a> {
     One(Option<&'a Ident>),
     Tuple(Vec<Want<'a>>),
+    /// What an operation such as `chunk` returns.
+    List(Vec<Want<'a>>),
 }
 
 impl<'a> Want<'a> {
@@ -103,6 +105,7 @@ impl<'a> Want<'a> {
         match self {
             Want::One(_) => Want::One(None),
             Want::Tuple(wants) => Want::Tuple(wants.iter().map(Want::unnamed).collect()),
+            Want::List(wants) => Want::List(wants.iter().map(Want::unnamed).collect()),
         }
     }
 
@@ -110,7 +113,7 @@ impl<'a> Want<'a> {
     fn names(&self) -> Vec<Option<&'a Ident>> {
         match self {
             Want::One(name) => vec![*name],
-            Want::Tuple(wants) => wants.iter().flat_map(Want::names).collect(),
+            Want::Tuple(wants) | Want::List(wants) => wants.iter().flat_map(Want::names).collect(),
         }
     }
 }

@@ -50,7 +50,14 @@ impl Lower<'_> {
         let callee =
             Callee::Function { path: syn::parse_quote_spanned!(span=> ::downhill::ops::assigned), smooth: false };
         let args = [old, new].map(|value| Arg::Value(Read { value, span }));
-        self.stmts.push(Stmt::Call(Call { callee, args: args.into(), outs: vec![Some(out)], checkpoint: false, span }));
+        self.stmts.push(Stmt::Call(Call {
+            callee,
+            args: args.into(),
+            outs: vec![Some(out)],
+            list: false,
+            checkpoint: false,
+            span,
+        }));
         let state = self.env.iter_mut().find(|local| local.state && local.name == *name);
         state.map(|local| local.value = out).ok_or(Reported)
     }

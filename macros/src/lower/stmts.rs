@@ -129,10 +129,14 @@ impl Lower<'_> {
                 let wants: Vec<_> = tuple.elems.iter().map(|pat| self.want(pat)).collect();
                 Ok(Want::Tuple(wants.into_iter().collect::<Checked<_>>()?))
             }
+            Pat::Slice(list) => {
+                let wants: Vec<_> = list.elems.iter().map(|pat| self.want(pat)).collect();
+                Ok(Want::List(wants.into_iter().collect::<Checked<_>>()?))
+            }
             Pat::Type(typed) => {
                 Err(self.errors.at(&typed.ty, "a type on `let`: leave it away, shapes follow from the value"))
             }
-            _ => Err(self.errors.at(pat, "`let` binds names, `_` and tuples of them")),
+            _ => Err(self.errors.at(pat, "`let` binds names, `_`, and tuples and lists of them")),
         }
     }
 
@@ -202,6 +206,10 @@ impl Lower<'_> {
                 let wants: Vec<_> = tuple.elems.iter().map(|elem| self.targets(elem, names)).collect();
                 Ok(Want::Tuple(wants.into_iter().collect::<Checked<_>>()?))
             }
+            Expr::Array(array) => {
+                let wants: Vec<_> = array.elems.iter().map(|elem| self.targets(elem, names)).collect();
+                Ok(Want::List(wants.into_iter().collect::<Checked<_>>()?))
+            }
             other => Err(self.errors.at(
                 other,
                 "only a local variable or a state of the network itself can be assigned: `x = …`, `self.mean = …`",
@@ -235,6 +243,7 @@ fn flatten<'p>(pat: &'p Pat, names: &mut Vec<Option<&'p syn::PatIdent>>) {
         Pat::Paren(paren) => flatten(&paren.pat, names),
         Pat::Type(typed) => flatten(&typed.pat, names),
         Pat::Tuple(tuple) => tuple.elems.iter().for_each(|pat| flatten(pat, names)),
+        Pat::Slice(list) => list.elems.iter().for_each(|pat| flatten(pat, names)),
         _ => names.push(None),
     }
 }

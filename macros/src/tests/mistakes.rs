@@ -84,7 +84,7 @@ fn expressions() {
         "a range inside a network function: write the bounds as arguments, as in `slice`"
     );
     assert_eq!(value(quote!(Out { x })), "a struct inside a network function: return a tuple of tensors");
-    assert_eq!(value(quote!(gelu("x"))), "only numbers and truth values are constants of a network function");
+    assert_eq!(value(quote!("x")), "only numbers and truth values are constants of a network function");
     assert_eq!(
         value(quote!(x % y)),
         "tensors do not have this operator: they have `+ - * /`, comparisons, `!`, `&` and `|`"
@@ -93,6 +93,13 @@ fn expressions() {
     assert_eq!(value(quote!(gelu::<3>(x))), "generic arguments of a call: network functions have none");
     assert_eq!(value(quote!(x(y))), "`x` is a tensor, which cannot be called");
     assert_eq!(value(quote!((x, y))), "a tuple where one value is expected: take it apart with `let (a, b) = …`");
+    let list = "`[…]` takes apart the list that an operation such as `chunk` returns";
+    assert_eq!(body(quote!(let [a, b] = x;)), [list]);
+    assert_eq!(body(quote!(let [a, b] = (x, y);)), [list]);
+    let nested = "a function returns one tuple or list of tensors, not nested ones";
+    assert_eq!(body(quote!(let [a, [b, c]] = chunk(x, 0);)), [nested]);
+    assert_eq!(body(quote!(let (a, [b, c]) = f(x);)), [nested]);
+    assert_eq!(body(quote!(let [a, ..] = chunk(x, 0);)), ["`let` binds names, `_`, and tuples and lists of them"]);
     assert_eq!(value(quote!([x, y])), "a list of tensors can only be an argument: write `concat([a, b], 1)`");
     assert_eq!(value(quote!(reshape(x, [B % 2]))), "a size with a symbol in it is made of `+`, `-`, `*` and `/` only");
     assert_eq!(value(quote!(reshape(x, [0.5]))), "a list holds sizes or axes, which are whole numbers");
@@ -174,7 +181,7 @@ fn signatures() {
             }
         )),
         [
-            "a network function takes `Tensor`, `Index` and `Mask`, with dimensions or without, and `f32`, `usize`, `isize`, `bool` and `[usize; N]`",
+            "a network function takes `Tensor`, `Index` and `Mask`, with dimensions or without, and `f32`, `usize`, `isize`, `bool`, `[usize; N]` and `[isize]`",
             "a parameter is a name; take a tuple apart with `let`",
         ]
     );

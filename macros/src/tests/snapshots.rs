@@ -196,3 +196,29 @@ fn states_and_training() {
         }
     ));
 }
+
+#[test]
+fn function_that_takes_a_list_apart() {
+    insta::assert_snapshot!(expand(
+        quote!(),
+        quote! {
+            fn attend(x: Tensor<B, T, { 3 * D }>, axes: [isize]) -> (Tensor, Tensor) {
+                let [q, k, _] = chunk(x, -1);
+                (einsum("btd,bsd->bts", [q, k]), sum_axes(k, axes))
+            }
+        }
+    ));
+}
+
+#[test]
+fn function_that_passes_a_list_on() {
+    insta::assert_snapshot!(expand(
+        quote!(),
+        quote! {
+            fn halves(x: Tensor<B, C>) -> (Tensor, Tensor) {
+                let [a, b] = chunk(x, -1);
+                (a, b)
+            }
+        }
+    ));
+}

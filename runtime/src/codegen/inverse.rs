@@ -2,6 +2,7 @@
 
 use std::f32::consts::{FRAC_PI_2, LN_2, PI};
 
+use super::math::LN_2_HIGH;
 use super::strip::{Reg, Strip};
 
 impl Strip {
@@ -272,14 +273,38 @@ impl Strip {
         self.with_sign_of(y, x)
     }
 
-    /// aᵇ = exp(b ln |a|), negative where a is and b is an odd number. The error grows with |b ln a|, to
-    /// about 50 units in the last place at the ends of the range.
+    /// aᵇ = exp(b ln |a|), negative where a is and b is an odd number. What rounding takes off the logarithm
+    /// and off its product with b is kept and put back, or the error would grow with the exponent.
     pub(crate) fn pow(&mut self, a: Reg, b: Reg) -> Reg {
         let (zero, one, half) = (self.float(0.0), self.float(1.0), self.float(0.5));
         let z = self.abs(a);
-        let log = self.log(z);
+        let [e, f, p] = self.log_parts(z);
+        let log = self.log_of_parts(z, [e, f, p]);
         let exponent = self.mul(b, log);
         let y = self.exp(exponent);
+
+        // e ln 2 and m − 1 are exact; so is what their sum loses (Dekker, 1971).
+        let high = self.float(LN_2_HIGH);
+        let large = self.mul(e, high);
+        let sum = self.add(large, f);
+        let moved = self.sub(sum, large);
+        let lost = self.sub(f, moved);
+        let low = self.add(lost, p);
+        let from_log = self.sub(sum, log);
+        let low = self.add(from_log, low);
+        let minus = self.neg(exponent);
+        let rest = self.fma(b, log, minus);
+        let rest = self.fma(b, low, rest);
+        let corrected = self.fma(y, rest, y);
+        // Beyond these the power is zero or infinite, whatever the rest.
+        let size = self.abs(exponent);
+        let bound = self.float(104.0);
+        let is_finite = self.lt(size, bound);
+        let y = self.select(is_finite, corrected, y);
+        // Also where b is infinite.
+        let unit = self.eq(z, one);
+        let y = self.select(unit, one, y);
+
         let whole = self.floor(b);
         let is_whole = self.eq(whole, b);
         let halved = self.mul(b, half);
@@ -287,13 +312,13 @@ impl Strip {
         let is_even = self.eq(whole_half, halved);
         let negative = self.neg(y);
         let signed = self.select(is_even, y, negative);
-        let nan = self.float(f32::NAN);
-        let of_negative = self.select(is_whole, signed, nan);
+        let (nan, infinity) = (self.float(f32::NAN), self.float(f32::INFINITY));
+        let is_finite = self.lt(z, infinity);
+        let no_number = self.select(is_finite, nan, y);
+        let of_negative = self.select(is_whole, signed, no_number);
         let below = self.lt(a, zero);
         let y = self.select(below, of_negative, y);
         let none = self.eq(b, zero);
-        let y = self.select(none, one, y);
-        let unit = self.eq(a, one);
-        self.select(unit, one, y)
+        self.select(none, one, y)
     }
 }

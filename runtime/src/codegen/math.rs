@@ -2,6 +2,9 @@
 
 use super::strip::{Reg, Strip};
 
+/// ln 2 to so few digits that its product with an exponent is exact.
+pub(super) const LN_2_HIGH: f32 = 0.693_359_4;
+
 impl Strip {
     /// `c[0] xⁿ + … + c[n]`, by Horner's rule.
     pub(super) fn polynomial(&mut self, x: Reg, coefficients: &[f32]) -> Reg {
@@ -48,6 +51,12 @@ impl Strip {
     /// ln x = e ln 2 + ln m with x = 2ᵉ m and m in [√½, √2); the polynomial for ln m is that of
     /// Cephes' `logf`.
     pub(crate) fn log(&mut self, x: Reg) -> Reg {
+        let parts = self.log_parts(x);
+        self.log_of_parts(x, parts)
+    }
+
+    /// The parts e, m − 1 and ln m − (m − 1) of a logarithm; the second part of e ln 2 is with the last.
+    pub(super) fn log_parts(&mut self, x: Reg) -> [Reg; 3] {
         // Numbers below the normal range are brought into it first.
         let tiny = self.float(f32::MIN_POSITIVE);
         let small = self.lt(x, tiny);
@@ -89,9 +98,13 @@ impl Strip {
         let low = self.float(-2.121_944_4e-4);
         let p = self.fma(e, low, p);
         let minus_half = self.float(-0.5);
-        let p = self.fma(square, minus_half, p);
+        [e, f, self.fma(square, minus_half, p)]
+    }
+
+    /// The sum of the parts of ln x, and what it is of numbers without one.
+    pub(super) fn log_of_parts(&mut self, x: Reg, [e, f, p]: [Reg; 3]) -> Reg {
         let y = self.add(f, p);
-        let high = self.float(0.693_359_4);
+        let high = self.float(LN_2_HIGH);
         let y = self.fma(e, high, y);
 
         // Zero, infinity, negative numbers and NaN.

@@ -5,7 +5,7 @@ use super::profile::Profile;
 use super::staged::check_rows;
 use super::{Buffer, Place, Program};
 use crate::error::{Error, Result};
-use crate::graph::{Op, Stage, Var};
+use crate::graph::{Op, Rows, Stage, Var};
 use crate::shape::DType;
 use crate::tensor::{Inputs, Tensor};
 
@@ -15,7 +15,7 @@ pub struct Computation {
     program: Program,
     expected: Vec<Expected>,
     /// The number of rows that the entries of each index input may name.
-    bounds: Vec<Option<usize>>,
+    bounds: Vec<Option<Rows>>,
     results: Vec<Buffer>,
     /// What the results are.
     types: Vec<(Vec<usize>, DType)>,
@@ -69,7 +69,7 @@ pub(super) fn refused(message: &str) -> Error {
 }
 
 impl Computation {
-    pub(super) fn new(g: &Stage, roots: &[Var], bounds: Vec<Option<usize>>) -> Result<Computation> {
+    pub(super) fn new(g: &Stage, roots: &[Var], bounds: Vec<Option<Rows>>) -> Result<Computation> {
         let expected = expected(g, roots)?;
         let inputs = expected.iter().map(|x| x.slot + 1).max().unwrap_or(0);
         let place = |(i, &v): (usize, &Var)| (v, Place { slot: inputs + i, offset: 0 });

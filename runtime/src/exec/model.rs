@@ -6,7 +6,7 @@ use super::staged::{self, Signature};
 use super::{Buffer, Place, Program};
 use crate::check::Message;
 use crate::error::{Error, Result};
-use crate::graph::Op;
+use crate::graph::{Op, Rows};
 use crate::network::{Forward, Function, Network};
 use crate::tensor::{Input, Inputs, Tensor};
 
@@ -97,7 +97,7 @@ pub struct ParamInfo<'a> {
 struct Compiled {
     function: &'static str,
     signature: Signature,
-    bounds: Vec<Option<usize>>,
+    bounds: Vec<Option<Rows>>,
     program: Program,
     outputs: Vec<(Vec<usize>, Buffer)>,
 }

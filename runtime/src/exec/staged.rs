@@ -2,7 +2,7 @@
 
 use crate::check::{Check, Message, ParamSet, Type};
 use crate::error::{Error, Result};
-use crate::graph::{Grad, Graph, Op, Stage, Value, Var};
+use crate::graph::{Grad, Graph, Op, Rows, Stage, Value, Var};
 use crate::network::{Function, Network};
 use crate::shape::{DType, Shape};
 use crate::stage::Updates;
@@ -49,8 +49,8 @@ pub(super) struct Staged {
     pub(super) grads: Vec<Grad>,
     /// The new value of every state that a loss assigns, by number.
     pub(super) updates: Updates,
-    /// The number of rows that the entries of each index input may name.
-    pub(super) bounds: Vec<Option<usize>>,
+    /// What the entries of each index input may be.
+    pub(super) bounds: Vec<Option<Rows>>,
 }
 
 /// Stages a function without its gradient.
@@ -176,19 +176,19 @@ fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, updates: Updates, inp
     Ok(Staged { graph, outputs, grads, updates, bounds })
 }
 
-/// For each input, the number of rows that its entries may name. An index that is computed must be
-/// below its bound for every input, which is known for `iota` alone.
+/// For each input, what its entries may be. An index that is computed must name a row for every input,
+/// which is known for `iota` alone.
 pub(super) fn index_bounds(
     graph: &Graph,
     roots: impl Iterator<Item = Var>,
     inputs: usize,
-) -> Result<Vec<Option<usize>>, String> {
+) -> Result<Vec<Option<Rows>>, String> {
     let live = graph.live(roots);
-    let mut bounds: Vec<Option<usize>> = vec![None; inputs];
+    let mut bounds: Vec<Option<Rows>> = vec![None; inputs];
     for (v, node) in graph.vars().filter(|(v, _)| live[v.index()]) {
         let (index, rows) = match &node.op {
-            Op::Gather => (node.args[1], graph[node.args[0]].shape[0]),
-            Op::ScatterAdd => (node.args[0], node.shape[0]),
+            Op::Gather => (node.args[1], Rows::below(graph[node.args[0]].shape[0])),
+            Op::ScatterAdd => (node.args[0], Rows::below(node.shape[0])),
             Op::Within(rows) => (node.args[0], *rows),
             _ => continue,
         };
@@ -196,20 +196,21 @@ pub(super) fn index_bounds(
         while let Op::Reshape | Op::Broadcast | Op::Transpose(_) | Op::Slice(_) = graph[source].op {
             source = graph[source].args[0];
         }
+        let count = rows.count;
         match &graph[source].op {
-            Op::Input(slot) => bounds[*slot] = Some(bounds[*slot].map_or(rows, |bound| bound.min(rows))),
-            Op::Iota if graph[source].len() <= rows => {}
-            Op::Iota => return Err(format!("index {} is out of range for {rows} rows", graph[source].len() - 1)),
-            Op::Within(bound) if *bound <= rows => {}
-            Op::Const(entry) if (*entry as usize) < rows => {}
-            _ => return Err(format!("an index into {rows} rows is computed, so its range is not known ({v:?})")),
+            Op::Input(slot) => bounds[*slot] = Some(bounds[*slot].map_or(rows, |bound| bound.and(rows))),
+            Op::Iota if graph[source].len() <= count => {}
+            Op::Iota => return Err(format!("index {} is out of range for {count} rows", graph[source].len() - 1)),
+            Op::Within(inner) if inner.is_within(rows) => {}
+            Op::Const(entry) if rows.admits(*entry as i32) => {}
+            _ => return Err(format!("an index into {count} rows is computed, so its range is not known ({v:?})")),
         }
     }
     Ok(bounds)
 }
 
 /// Refuses entries of index inputs that name no row.
-pub(super) fn check_bounds<N>(f: &Function<N>, inputs: &impl Inputs, bounds: &[Option<usize>]) -> Result<()> {
+pub(super) fn check_bounds<N>(f: &Function<N>, inputs: &impl Inputs, bounds: &[Option<Rows>]) -> Result<()> {
     check_rows(f.name, &|i| f.inputs[i].into(), inputs, bounds)
 }
 
@@ -218,15 +219,18 @@ pub(super) fn check_rows(
     function: &'static str,
     name: &dyn Fn(usize) -> String,
     inputs: &impl Inputs,
-    bounds: &[Option<usize>],
+    bounds: &[Option<Rows>],
 ) -> Result<()> {
     for (i, bound) in bounds.iter().enumerate() {
         let (Some(rows), Input::Index(_, entries)) = (*bound, inputs.input(i)) else { continue };
         // One pass without a branch for each entry; the culprit is looked for only if there is one.
-        let worst = entries.iter().fold(0, |worst, &entry| worst.max(entry as u32));
-        if worst as usize >= rows && !entries.is_empty() {
-            let position = entries.iter().position(|&entry| entry as u32 as usize >= rows).unwrap_or(0);
-            return Err(Error::IndexRange { function, input: name(i), position, value: entries[position], rows });
+        let other = rows.other.unwrap_or(0);
+        let row = |entry: i32| if entry == other { 0 } else { entry as u32 };
+        let worst = entries.iter().fold(0, |worst, &entry| worst.max(row(entry)));
+        if worst as usize >= rows.count && !entries.is_empty() {
+            let position = entries.iter().position(|&entry| !rows.admits(entry)).unwrap_or(0);
+            let (value, rows) = (entries[position], rows.count);
+            return Err(Error::IndexRange { function, input: name(i), position, value, rows });
         }
     }
     Ok(())

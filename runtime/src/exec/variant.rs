@@ -6,7 +6,7 @@ use super::model::{self, Entry};
 use super::staged::{self, Signature, Staged};
 use super::{Place, Program};
 use crate::error::Result;
-use crate::graph::{Op, Var};
+use crate::graph::{Op, Rows, Var};
 use crate::kernel::plan;
 use crate::network::{Function, Network};
 use crate::tensor::{Inputs, Tensor};
@@ -25,7 +25,7 @@ pub(super) struct Loss<'a, N: Network> {
 pub(super) struct Variant<N> {
     net: N,
     pub(super) signature: Signature,
-    pub(super) bounds: Vec<Option<usize>>,
+    pub(super) bounds: Vec<Option<Rows>>,
     pub(super) program: Program,
     /// The places of the states that it assigns.
     pub(super) states: Vec<Range<usize>>,

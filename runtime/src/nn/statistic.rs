@@ -1,6 +1,7 @@
 //! Means and what is built on them.
 
 use crate::network;
+use crate::nn::activation::relu;
 use crate::ops::*;
 
 /// The mean of all elements.
@@ -18,7 +19,22 @@ pub fn mean(x: Tensor) -> Tensor {
     sum(x) / count(x)
 }
 
-/// The mean over one axis, which stays with size one.
+/// The mean over axes, which are removed.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 2], [1.0, 2.0, 3.0, 6.0])?);
+/// let y = mean_axes::stage(&mut g, x, [-1]);
+/// assert_eq!(g.value(y)?, Tensor::new([2], [1.5, 4.5])?);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn mean_axes(x: Tensor, axes: [isize]) -> Tensor {
+    sum_axes(x, axes) / size(x, axes)
+}
+
+/// The mean over one axis or several, which stay with size one.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -29,47 +45,12 @@ pub fn mean(x: Tensor) -> Tensor {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
-pub fn mean_keepdim(x: Tensor, axis: isize) -> Tensor {
-    sum_keepdim(x, [axis]) / size(x, axis)
+pub fn mean_keepdim(x: Tensor, axes: [isize]) -> Tensor {
+    sum_keepdim(x, axes) / size(x, axes)
 }
 
-/// The place of the largest element of each row, the first where several are equal.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([2, 3], [1.0, 4.0, 2.0, 7.0, 0.0, 7.0])?);
-/// let y = argmax::stage(&mut g, x);
-/// assert_eq!(g.value(y)?.data(), [1.0, 0.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn argmax(x: Tensor<[N], C>) -> Index<[N]> {
-    let place = float(iota(C));
-    let largest = x == max_keepdim(x, [-1]);
-    let first = -max_axes(select(largest, -place, -(C as f32)), [-1]);
-    integer(first)
-}
-
-/// The share of rows whose largest element is at the place that `targets` names: a number from 0
-/// to 1, of the batch.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let logits = g.constant(&Tensor::new([2, 2], [0.1, 0.9, 0.8, 0.2])?);
-/// let targets = iota::stage(&mut g, 2);
-/// let y = accuracy::stage(&mut g, logits, targets);
-/// assert_eq!(g.value(y)?.data(), [0.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn accuracy(logits: Tensor<[N], C>, targets: Index<[N]>) -> Tensor {
-    mean(float(argmax(logits) == within(targets, C)))
-}
-
-/// The logarithm of the sum of exponentials along an axis, which is removed. The maximum is taken off
-/// first, so that large numbers do not overflow.
+/// The logarithm of the sum of exponentials over one axis or several, which are removed. The maximum is
+/// taken off first, so that large numbers do not overflow.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -80,14 +61,30 @@ pub fn accuracy(logits: Tensor<[N], C>, targets: Index<[N]>) -> Tensor {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
-pub fn logsumexp(x: Tensor, axis: isize) -> Tensor {
-    let top = stop_gradient(max_keepdim(x, [axis]));
-    let total = sum_axes(exp(x - top), [axis]);
-    log(total) + sum_axes(top, [axis])
+pub fn logsumexp(x: Tensor, axes: [isize]) -> Tensor {
+    squeeze(logsumexp_keepdim(x, axes), axes)
 }
 
-/// The variance along an axis, which is removed: the sum of squared distances from the mean over the
-/// number of elements less `correction` (1 for a sample, 0 for all there is).
+/// [`logsumexp`] with axes that stay with size one.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([1, 2], [1000.0, 1000.0])?);
+/// let y = logsumexp_keepdim::stage(&mut g, x, [0, 1]);
+/// assert_eq!(g.value(y)?.shape(), [1, 1]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn logsumexp_keepdim(x: Tensor, axes: [isize]) -> Tensor {
+    let largest = stop_gradient(max_keepdim(x, axes));
+    // An infinite maximum is left in: what is taken off must be finite.
+    let top = select(abs(largest) == f32::INFINITY, 0.0, largest);
+    log(sum_keepdim(exp(x - top), axes)) + top
+}
+
+/// The variance over one axis or several, which are removed: the sum of squared distances from the mean
+/// over the number of elements less `correction` (1 for a sample, 0 for all there is).
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -98,12 +95,28 @@ pub fn logsumexp(x: Tensor, axis: isize) -> Tensor {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
-pub fn variance(x: Tensor, axis: isize, correction: f32) -> Tensor {
-    let centred = x - mean_keepdim(x, axis);
-    sum_axes(centred * centred, [axis]) / (size(x, axis) - correction)
+#[doc(alias = "var")]
+pub fn variance(x: Tensor, axes: [isize], correction: f32) -> Tensor {
+    squeeze(variance_keepdim(x, axes, correction), axes)
 }
 
-/// The standard deviation along an axis, which is removed: the root of the [`variance`].
+/// [`variance`] with axes that stay with size one.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([3], [1.0, 2.0, 3.0])?);
+/// let y = variance_keepdim::stage(&mut g, x, -1, 1.0);
+/// assert_eq!(g.value(y)?, Tensor::new([1], [1.0])?);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn variance_keepdim(x: Tensor, axes: [isize], correction: f32) -> Tensor {
+    let centred = x - mean_keepdim(x, axes);
+    sum_keepdim(centred * centred, axes) / relu(size(x, axes) - correction)
+}
+
+/// The standard deviation over one axis or several, which are removed: the root of the [`variance`].
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -114,8 +127,56 @@ pub fn variance(x: Tensor, axis: isize, correction: f32) -> Tensor {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
-pub fn deviation(x: Tensor, axis: isize, correction: f32) -> Tensor {
-    sqrt(variance(x, axis, correction))
+#[doc(alias = "std")]
+pub fn deviation(x: Tensor, axes: [isize], correction: f32) -> Tensor {
+    sqrt(variance(x, axes, correction))
+}
+
+/// [`deviation`] with axes that stay with size one.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([3], [1.0, 2.0, 3.0])?);
+/// let y = deviation_keepdim::stage(&mut g, x, -1, 1.0);
+/// assert_eq!(g.value(y)?, Tensor::new([1], [1.0])?);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn deviation_keepdim(x: Tensor, axes: [isize], correction: f32) -> Tensor {
+    sqrt(variance_keepdim(x, axes, correction))
+}
+
+/// The [`variance`] and the mean over one axis or several, which are removed.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([3], [1.0, 2.0, 3.0])?);
+/// let (variance, mean) = var_mean::stage(&mut g, x, -1, 1.0);
+/// assert_eq!(g.value(variance)?.data(), [1.0]);
+/// assert_eq!(g.value(mean)?.data(), [2.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn var_mean(x: Tensor, axes: [isize], correction: f32) -> (Tensor, Tensor) {
+    (variance(x, axes, correction), mean_axes(x, axes))
+}
+
+/// The standard [`deviation`] and the mean over one axis or several, which are removed.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([3], [1.0, 3.0, 5.0])?);
+/// let (deviation, mean) = std_mean::stage(&mut g, x, -1, 1.0);
+/// assert_eq!(g.value(deviation)?.data(), [2.0]);
+/// assert_eq!(g.value(mean)?.data(), [3.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn std_mean(x: Tensor, axes: [isize], correction: f32) -> (Tensor, Tensor) {
+    (deviation(x, axes, correction), mean_axes(x, axes))
 }
 
 /// The cosine of the angle between the vectors along an axis, which is removed; lengths count as at least

@@ -1,5 +1,6 @@
 //! Operations that show the same elements in another order or shape.
 
+use super::reduce::{bits, mask};
 use super::{admitted, axis, axis_of, integer, list, number};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
@@ -16,10 +17,6 @@ const fn sizes(cx: &mut Check, op: &str, ty: Type) -> Option<Shape> {
             None
         }
     }
-}
-
-fn shape_of(value: Value) -> Vec<usize> {
-    list(value).into_iter().map(|n| n as usize).collect()
 }
 
 /// The same elements in the same order under another shape. One size may be -1: what is left.
@@ -160,7 +157,8 @@ reshape_to! {
     }
 }
 
-/// Axes of size one repeated, and outer axes added, until the tensor has the given shape.
+/// Axes of size one repeated, and outer axes added, until the tensor has the given shape. A size of −1
+/// leaves an axis as it is. PyTorch's `expand`.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -170,6 +168,7 @@ reshape_to! {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[allow(non_camel_case_types)]
+#[doc(alias = "expand")]
 pub enum broadcast_to {}
 
 impl broadcast_to {
@@ -177,7 +176,9 @@ impl broadcast_to {
     pub fn stage(g: &mut Stage, x: impl Into<Value>, shape: impl Into<Value>) -> Value {
         let (x, shape) = (x.into(), shape.into());
         let (tx, ts) = (g.ty(x), g.ty(shape));
-        admitted(g, |cx| Self::shape(cx, tx, ts), &[x], |g, v| g.broadcast(v[0], &shape_of(shape)))
+        let Some(ty) = g.checked(|cx| Self::shape(cx, tx, ts)) else { return Value::Unknown };
+        let (Some(x), Some(shape)) = (g.operand(x), ty.shape.concrete()) else { return Value::Unknown };
+        Value::Var(g.broadcast(x, &shape))
     }
 
     /// Stages the gradient: the sum over what was repeated.
@@ -190,9 +191,16 @@ impl broadcast_to {
     /// The shape rule.
     #[track_caller]
     pub const fn shape(cx: &mut Check, x: Type, shape: Type) -> Type {
-        let (Some(x), Some(shape)) = (x.operand(cx, "broadcast_to"), sizes(cx, "broadcast_to", shape)) else {
+        let (Some(x), Some(mut shape)) = (x.operand(cx, "broadcast_to"), sizes(cx, "broadcast_to", shape)) else {
             return Type::Unknown;
         };
+        let mut i = 0;
+        while i < shape.rank() {
+            if matches!(shape.dim(i).get(), Some(-1)) && i + x.shape.rank() >= shape.rank() {
+                shape = shape.with(i, x.shape.dim(i + x.shape.rank() - shape.rank()));
+            }
+            i += 1;
+        }
         match x.shape.broadcast(&shape) {
             Some(out) if out.same(&shape) => Type::Tensor(x.like(x.dtype, shape)),
             _ => cx
@@ -404,7 +412,7 @@ impl count {
     }
 }
 
-/// The size of an axis, as a number.
+/// The size of an axis, or of several taken together, as a number.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -412,6 +420,8 @@ impl count {
 /// let x = g.constant(&Tensor::new([2, 3], vec![0.0; 6])?);
 /// let y = size::stage(&mut g, x, -1);
 /// assert_eq!(g.value(y)?.data(), [3.0]);
+/// let y = size::stage(&mut g, x, [0, 1]);
+/// assert_eq!(g.value(y)?.data(), [6.0]);
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[allow(non_camel_case_types)]
@@ -424,7 +434,11 @@ impl size {
         let (tx, ta) = (g.ty(x), g.ty(axis));
         let mut cx = Check::record();
         match (Self::shape(&mut cx, tx, ta), g.operand(x)) {
-            (Type::Number, Some(x)) => Value::Number(g[x].shape[axis_of(g, x, axis)] as f64),
+            (Type::Number, Some(x)) => {
+                let axes = bits(g, x, axis);
+                let sizes = g[x].shape.iter().enumerate().filter(|(i, _)| axes >> i & 1 == 1);
+                Value::Number(sizes.map(|(_, &size)| size as f64).product())
+            }
             _ => Value::Unknown,
         }
     }
@@ -438,7 +452,7 @@ impl size {
     #[track_caller]
     pub const fn shape(cx: &mut Check, x: Type, at: Type) -> Type {
         let Some(x) = x.operand(cx, "size") else { return Type::Unknown };
-        match axis(cx, "size", &x, at) {
+        match mask(cx, "size", &x, Some(at)) {
             Some(_) => Type::Number,
             None => Type::Unknown,
         }

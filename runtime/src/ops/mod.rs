@@ -66,12 +66,15 @@ macro_rules! tensor_op {
     (@ $arg:ident $with:ident) => { $with };
 }
 
+mod axes;
 mod border;
 mod choice;
+mod contraction;
 pub mod convolution;
 mod cut;
 pub mod elementwise;
 pub mod layout;
+mod list;
 pub mod order;
 pub mod product;
 pub(crate) mod random;
@@ -80,14 +83,18 @@ mod resample;
 pub mod rows;
 mod sliding;
 mod state;
+mod strided;
 pub mod window;
 
+pub use axes::*;
 pub use border::*;
 pub use choice::*;
+pub use contraction::einsum;
 pub use convolution::*;
 pub use cut::*;
 pub use elementwise::*;
 pub use layout::*;
+pub use list::*;
 pub use order::*;
 pub use product::*;
 pub use random::dropout;
@@ -96,6 +103,7 @@ pub use resample::*;
 pub use rows::*;
 pub use sliding::*;
 pub use state::*;
+pub use strided::*;
 pub use window::*;
 
 use crate::check::{Check, Message, TensorType, Type};

@@ -128,72 +128,90 @@ impl roll {
     }
 }
 
-/// The elements of an axis `times` times, one row of them behind the other.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([2], [1.0, 2.0])?);
-/// let y = repeat::stage(&mut g, x, 0, 2);
-/// assert_eq!(g.value(y)?.data(), [1.0, 2.0, 1.0, 2.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[allow(non_camel_case_types)]
-pub enum repeat {}
+/// The elements of an axis several times: each behind itself, or all of them behind one another.
+fn copies(g: &mut Stage, x: Var, axis: usize, times: usize, each: bool) -> Var {
+    let mut shape = g[x].shape.clone();
+    let (n, at) = (shape[axis], axis + each as usize);
+    shape.insert(at, 1);
+    let x = g.reshape(x, &shape);
+    shape[at] = times;
+    let x = g.broadcast(x, &shape);
+    shape.remove(at);
+    shape[axis] = n * times;
+    g.reshape(x, &shape)
+}
 
-impl repeat {
-    /// Stages the repetition.
-    pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>, times: impl Into<Value>) -> Value {
-        let (x, axis, times) = (x.into(), axis.into(), times.into());
-        let [tx, ta, tt] = [x, axis, times].map(|value| g.ty(value));
-        admitted(
-            g,
-            |cx| Self::shape(cx, tx, ta, tt),
-            &[x],
-            |g, v| {
-                let (axis, times) = (axis_of(g, v[0], axis), integer(times) as usize);
-                let mut shape = g[v[0]].shape.clone();
-                let n = shape[axis];
-                shape.insert(axis, 1);
-                let x = g.reshape(v[0], &shape);
-                shape[axis] = times;
-                let x = g.broadcast(x, &shape);
-                shape.remove(axis);
-                shape[axis] = n * times;
-                g.reshape(x, &shape)
-            },
-        )
-    }
+/// The gradient of [`copies`]: the sum over them.
+fn sum_of_copies(g: &mut Stage, x: Value, axis: Value, times: Value, each: bool, dout: Grad) -> Grad {
+    let (x, dout) = (g.operand(x)?, dout?);
+    let axis = axis_of(g, x, axis);
+    let (kept, at) = (g[x].shape.clone(), axis + each as usize);
+    let mut shape = kept.clone();
+    shape.insert(at, integer(times) as usize);
+    let d = g.reshape(dout, &shape);
+    let sum = g.reduce(super::Reduce::Sum, d, 1 << at);
+    Some(g.reshape(sum, &kept))
+}
 
-    /// Stages the gradient: the sum over the repetitions.
-    pub fn grad(
-        g: &mut Stage,
-        x: impl Into<Value>,
-        axis: impl Into<Value>,
-        times: impl Into<Value>,
-        dout: Grad,
-    ) -> (Grad, Grad, Grad) {
-        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None, None) };
-        let axis = axis_of(g, x, axis.into());
-        let kept = g[x].shape.clone();
-        let mut shape = kept.clone();
-        shape.insert(axis, integer(times.into()) as usize);
-        let d = g.reshape(dout, &shape);
-        let sum = g.reduce(super::Reduce::Sum, d, 1 << axis);
-        (Some(g.reshape(sum, &kept)), None, None)
-    }
+macro_rules! repetitions {
+    ($($(#[$about:meta])* $name:ident $each:literal ($expected:literal);)*) => {$(
+        $(#[$about])*
+        ///
+        /// ```
+        /// use downhill::prelude::*;
+        /// let mut g = Stage::new();
+        /// let x = g.constant(&Tensor::new([2], [1.0, 2.0])?);
+        #[doc = concat!("let y = ", stringify!($name), "::stage(&mut g, x, 0, 2);")]
+        #[doc = concat!("assert_eq!(g.value(y)?.data(), [", $expected, "]);")]
+        /// # Ok::<(), downhill::Error>(())
+        /// ```
+        #[allow(non_camel_case_types)]
+        pub enum $name {}
 
-    /// The shape rule.
-    #[track_caller]
-    pub const fn shape(cx: &mut Check, x: Type, at: Type, times: Type) -> Type {
-        let Some(x) = x.operand(cx, "repeat") else { return Type::Unknown };
-        let (Some(axis), Some(times)) = (axis(cx, "repeat", &x, at), number(cx, "repeat", times)) else {
-            return Type::Unknown;
-        };
-        if matches!(times.get(), Some(n) if n < 0) {
-            return cx.error(Message::new().str("repeat: expected how many times, found ").dim(times));
+        impl $name {
+            /// Stages the repetition.
+            pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>, times: impl Into<Value>) -> Value {
+                let (x, axis, times) = (x.into(), axis.into(), times.into());
+                let [tx, ta, tt] = [x, axis, times].map(|value| g.ty(value));
+                admitted(g, |cx| Self::shape(cx, tx, ta, tt), &[x], |g, v| {
+                    let axis = axis_of(g, v[0], axis);
+                    copies(g, v[0], axis, integer(times) as usize, $each)
+                })
+            }
+
+            /// Stages the gradient: the sum over the repetitions.
+            pub fn grad(
+                g: &mut Stage,
+                x: impl Into<Value>,
+                axis: impl Into<Value>,
+                times: impl Into<Value>,
+                dout: Grad,
+            ) -> (Grad, Grad, Grad) {
+                (sum_of_copies(g, x.into(), axis.into(), times.into(), $each, dout), None, None)
+            }
+
+            /// The shape rule.
+            #[track_caller]
+            pub const fn shape(cx: &mut Check, x: Type, at: Type, times: Type) -> Type {
+                let name = stringify!($name);
+                let Some(x) = x.operand(cx, name) else { return Type::Unknown };
+                let (Some(axis), Some(times)) = (axis(cx, name, &x, at), number(cx, name, times)) else {
+                    return Type::Unknown;
+                };
+                if matches!(times.get(), Some(n) if n < 0) {
+                    return cx.error(Message::new().str(name).str(": expected how many times, found ").dim(times));
+                }
+                let size: Dim = x.shape.dim(axis).times(times);
+                Type::Tensor(x.like(x.dtype, x.shape.with(axis, size)))
+            }
         }
-        let size: Dim = x.shape.dim(axis).times(times);
-        Type::Tensor(x.like(x.dtype, x.shape.with(axis, size)))
-    }
+    )*};
+}
+
+repetitions! {
+    /// The elements of an axis `times` times, one row of them behind the other.
+    #[doc(alias = "tile")]
+    repeat false ("1.0, 2.0, 1.0, 2.0");
+    /// The elements of an axis `times` times, each behind itself.
+    repeat_interleave true ("1.0, 1.0, 2.0, 2.0");
 }

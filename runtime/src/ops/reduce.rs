@@ -159,7 +159,7 @@ const fn reduced(cx: &mut Check, op: &str, x: Type, axes: Option<Type>, keep: bo
 
 /// The axes of a list, or all of them, as bits.
 #[track_caller]
-const fn mask(cx: &mut Check, op: &str, x: &TensorType, axes: Option<Type>) -> Option<u8> {
+pub(super) const fn mask(cx: &mut Check, op: &str, x: &TensorType, axes: Option<Type>) -> Option<u8> {
     let list = match axes {
         None => return Some(((1u16 << x.shape.rank()) - 1) as u8),
         Some(Type::Dims(list)) => list,
@@ -184,7 +184,7 @@ const fn mask(cx: &mut Check, op: &str, x: &TensorType, axes: Option<Type>) -> O
     Some(mask)
 }
 
-fn bits(g: &Stage, x: Var, axes: Value) -> u8 {
+pub(super) fn bits(g: &Stage, x: Var, axes: Value) -> u8 {
     list(axes).into_iter().fold(0, |bits, axis| bits | 1 << axis_of(g, x, Value::Int(axis)))
 }
 
@@ -293,9 +293,9 @@ macro_rules! reductions {
 reductions! {
     /// The sum of elements.
     Sum sum sum_axes sum_keepdim ("10.0", "3.0, 7.0");
-    /// The largest of elements; equal ones share the gradient.
+    /// The largest of elements, PyTorch's `amax`; equal ones share the gradient.
     Max max max_axes max_keepdim ("4.0", "2.0, 4.0");
-    /// The smallest of elements; equal ones share the gradient.
+    /// The smallest of elements, PyTorch's `amin`; equal ones share the gradient.
     Min min min_axes min_keepdim ("1.0", "1.0, 3.0");
     /// The product of elements; its gradient holds where elements are zero too.
     Prod prod prod_axes prod_keepdim ("24.0", "2.0, 12.0");

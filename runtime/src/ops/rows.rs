@@ -2,7 +2,7 @@
 
 use super::{admitted, number, numbers};
 use crate::check::{Check, Message, Type};
-use crate::graph::{Grad, Stage, Value};
+use crate::graph::{Grad, Rows, Stage, Value};
 use crate::shape::{DType, Dim, Shape};
 
 /// The rows of `table` that `index` names: `[V, D]` and `[B, T]` give `[B, T, D]`. Every entry of
@@ -111,7 +111,8 @@ impl within {
     pub fn stage(g: &mut Stage, index: impl Into<Value>, n: impl Into<Value>) -> Value {
         let (index, n) = (index.into(), n.into());
         let (ti, tn) = (g.ty(index), g.ty(n));
-        admitted(g, |cx| Self::shape(cx, ti, tn), &[index], |g, v| g.within(v[0], super::integer(n) as usize))
+        let rows = Rows::below(super::integer(n) as usize);
+        admitted(g, |cx| Self::shape(cx, ti, tn), &[index], |g, v| g.within(v[0], rows))
     }
 
     /// There is no gradient.
@@ -122,12 +123,63 @@ impl within {
     /// The shape rule.
     #[track_caller]
     pub const fn shape(cx: &mut Check, index: Type, n: Type) -> Type {
-        let (Some(index), Some(_)) = (index.operand(cx, "within"), number(cx, "within", n)) else {
-            return Type::Unknown;
-        };
-        if !index.dtype.same(DType::I32) {
-            return cx.error(Message::new().str("within: expected Index, found ").str(index.dtype.name()));
-        }
-        Type::Tensor(index.cut())
+        promised(cx, "within", index, n)
     }
+}
+
+/// [`within`], where entries may also be `other`, which stands for no row: such as −100 for targets
+/// that a loss leaves out.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let classes = iota::stage(&mut g, 3);
+/// let y = within_or::stage(&mut g, classes, 2, 2);
+/// assert_eq!(g.value(y)?.data(), [0.0, 1.0, 2.0]);
+/// let y = within_or::stage(&mut g, classes, 2, -100);
+/// assert!(g.value(y).is_err());
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum within_or {}
+
+impl within_or {
+    /// Stages the promise.
+    pub fn stage(g: &mut Stage, index: impl Into<Value>, n: impl Into<Value>, other: impl Into<Value>) -> Value {
+        let (index, n, other) = (index.into(), n.into(), other.into());
+        let [ti, tn, to] = [index, n, other].map(|value| g.ty(value));
+        let rows = Rows { count: super::integer(n) as usize, other: i32::try_from(super::integer(other)).ok() };
+        admitted(g, |cx| Self::shape(cx, ti, tn, to), &[index], |g, v| g.within(v[0], rows))
+    }
+
+    /// There is no gradient.
+    pub fn grad(
+        _g: &mut Stage,
+        _index: impl Into<Value>,
+        _n: impl Into<Value>,
+        _other: impl Into<Value>,
+        _dout: Grad,
+    ) -> (Grad, Grad, Grad) {
+        (None, None, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, index: Type, n: Type, other: Type) -> Type {
+        match number(cx, "within_or", other) {
+            Some(_) => promised(cx, "within_or", index, n),
+            None => Type::Unknown,
+        }
+    }
+}
+
+#[track_caller]
+const fn promised(cx: &mut Check, op: &str, index: Type, n: Type) -> Type {
+    let (Some(index), Some(_)) = (index.operand(cx, op), number(cx, op, n)) else {
+        return Type::Unknown;
+    };
+    if !index.dtype.same(DType::I32) {
+        return cx.error(Message::new().str(op).str(": expected Index, found ").str(index.dtype.name()));
+    }
+    Type::Tensor(index.cut())
 }

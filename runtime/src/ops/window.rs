@@ -18,6 +18,7 @@ use crate::shape::Dim;
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[allow(non_camel_case_types)]
+#[doc(alias = "unfold")]
 pub enum windows {}
 
 impl windows {

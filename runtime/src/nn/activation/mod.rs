@@ -1,6 +1,7 @@
 //! Activation functions, and the layers that apply them in a sequential network.
 
 mod hard;
+mod layers;
 mod rectified;
 mod smooth;
 
@@ -10,6 +11,7 @@ use crate::network;
 use crate::ops::*;
 
 pub use hard::*;
+pub use layers::*;
 pub use rectified::*;
 pub use smooth::*;
 
@@ -93,55 +95,17 @@ pub fn log_softmax(x: Tensor, axis: isize) -> Tensor {
     shifted - log(sum_keepdim(exp(shifted), [axis]))
 }
 
-macro_rules! activation_layers {
-    ($($(#[doc = $doc:literal])* $layer:ident $function:ident;)*) => {$(
-        $(#[doc = $doc])*
-        ///
-        /// ```
-        /// use downhill::prelude::*;
-        ///
-        /// #[network(sequential)]
-        /// struct Net {
-        ///     hidden: Linear<2, 3>,
-        #[doc = concat!("    act: ", stringify!($layer), ",")]
-        /// }
-        ///
-        /// let y = Net::init(0).forward(&Tensor::new([1, 2], [0.5, -0.5])?)?;
-        /// assert_eq!(y.shape(), [1, 3]);
-        /// # Ok::<(), downhill::Error>(())
-        /// ```
-        #[network(track_caller)]
-        pub struct $layer;
-
-        #[network(track_caller)]
-        impl $layer {
-            /// Applies the function to every element.
-            pub fn forward(&self, x: Tensor) -> Tensor {
-                $function(x)
-            }
-        }
-    )*};
-}
-
-activation_layers! {
-    /// [`relu`] as a layer.
-    Relu relu;
-    /// [`tanh`](crate::ops::tanh) as a layer.
-    Tanh tanh;
-    /// [`sigmoid`](crate::ops::sigmoid) as a layer.
-    Sigmoid sigmoid;
-    /// [`gelu`] as a layer.
-    Gelu gelu;
-    /// [`silu`] as a layer.
-    Silu silu;
-    /// [`mish`] as a layer.
-    Mish mish;
-    /// [`selu`] as a layer.
-    Selu selu;
-    /// [`relu6`] as a layer.
-    Relu6 relu6;
-    /// [`hardswish`] as a layer.
-    Hardswish hardswish;
-    /// [`softsign`] as a layer.
-    Softsign softsign;
+/// The softmax of the negative numbers: large ones become small.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2], [1.0, 1.0])?);
+/// let y = softmin::stage(&mut g, x, -1);
+/// assert_eq!(g.value(y)?.data(), [0.5, 0.5]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn softmin(x: Tensor, axis: isize) -> Tensor {
+    softmax(-x, axis)
 }

@@ -90,17 +90,19 @@ pub fn tanhshrink(x: Tensor) -> Tensor {
     x - tanh(x)
 }
 
-/// The gated linear unit of the two halves of a tensor: the first times the [`sigmoid`] of the second
-/// (Dauphin et al., arXiv:1612.08083).
+/// The gated linear unit: the first half of an axis times the [`sigmoid`] of the second (Dauphin et al.,
+/// arXiv:1612.08083).
 ///
 /// ```
 /// use downhill::prelude::*;
 /// let mut g = Stage::new();
-/// let y = glu::stage(&mut g, 3.0, 0.0);
+/// let x = g.constant(&Tensor::new([2], [3.0, 0.0])?);
+/// let y = glu::stage(&mut g, x, -1);
 /// assert_eq!(g.value(y)?.data(), [1.5]);
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
-pub fn glu(value: Tensor, gate: Tensor) -> Tensor {
+pub fn glu(x: Tensor, axis: isize) -> Tensor {
+    let [value, gate] = chunk(x, axis);
     value * sigmoid(gate)
 }

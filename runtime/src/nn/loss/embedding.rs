@@ -1,6 +1,8 @@
 //! Losses of distances and similarities.
 
 use crate::network;
+use crate::nn::activation::relu;
+use crate::nn::length::vector_norm;
 use crate::nn::statistic::mean;
 use crate::ops::*;
 
@@ -20,6 +22,20 @@ pub fn hinge_embedding_terms(distance: Tensor, label: Tensor, margin: f32) -> Te
     let negative = select(label == 1.0, 0.0, select(apart > 0.0, apart, 0.0));
     let positive = select(label == -1.0, 0.0, distance);
     positive + negative
+}
+
+/// The mean of [`hinge_embedding_terms`].
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = hinge_embedding::stage(&mut g, 0.25, -1.0, 1.0);
+/// assert_eq!(g.value(y)?.data(), [0.75]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn hinge_embedding(distance: Tensor, label: Tensor, margin: f32) -> Tensor {
+    mean(hinge_embedding_terms(distance, label, margin))
 }
 
 /// 1 less the cosine of vectors of the last axis where `label` is 1, and how far it is above `margin`
@@ -45,26 +61,67 @@ pub fn cosine_embedding_terms(a: Tensor, b: Tensor, label: Tensor, margin: f32) 
     positive + negative
 }
 
-/// How far the anchor is nearer to the negative than to the positive example, with a margin (PyTorch: 1):
-/// Euclidean distances along the last axis (Balntas et al., 2016). One number for each triplet.
+/// The mean of [`cosine_embedding_terms`].
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let a = g.constant(&Tensor::new([2], [3.0, 4.0])?);
+/// let y = cosine_embedding::stage(&mut g, a, a, -1.0, 0.0);
+/// assert!((g.value(y)?.item()? - 1.0).abs() < 1e-5);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn cosine_embedding(a: Tensor, b: Tensor, label: Tensor, margin: f32) -> Tensor {
+    mean(cosine_embedding_terms(a, b, label, margin))
+}
+
+/// The [`vector_norm`](crate::nn::vector_norm) of the difference of vectors of the last axis, to each element of which `eps` is added
+/// (PyTorch: p is 2, eps 1e-6).
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let a = g.constant(&Tensor::new([2], [3.0, 4.0])?);
+/// let y = pairwise_distance::stage(&mut g, a, 0.0, 2.0, 0.0);
+/// assert_eq!(g.value(y)?.data(), [5.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn pairwise_distance(a: Tensor, b: Tensor, p: f32, eps: f32) -> Tensor {
+    vector_norm(a - b + eps, p, -1)
+}
+
+/// How far the anchor is from being nearer to the positive than to the negative example by `margin`
+/// (PyTorch: 1), as [`pairwise_distance`] of these `p` and `eps` has it (Balntas et al., 2016). With `swap`,
+/// the negative example counts as being as near as it is to the positive one, where that is nearer
+/// (PyTorch: no). One number for each triplet.
 ///
 /// ```
 /// use downhill::prelude::*;
 /// let mut g = Stage::new();
 /// let a = g.constant(&Tensor::new([2], [0.0, 0.0])?);
 /// let n = g.constant(&Tensor::new([2], [0.0, 3.0])?);
-/// let y = triplet_margin_terms::stage(&mut g, a, a, n, 5.0);
+/// let y = triplet_margin_terms::stage(&mut g, a, a, n, 5.0, 2.0, 1e-6, false);
 /// assert!((g.value(y)?.data()[0] - 2.0).abs() < 1e-5);
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
-pub fn triplet_margin_terms(anchor: Tensor, positive: Tensor, negative: Tensor, margin: f32) -> Tensor {
-    let to_positive = anchor - positive + 1e-6;
-    let to_negative = anchor - negative + 1e-6;
-    let near = sqrt(sum_axes(to_positive * to_positive, [-1]));
-    let far = sqrt(sum_axes(to_negative * to_negative, [-1]));
-    let excess = near - far + margin;
-    select(excess > 0.0, excess, 0.0)
+pub fn triplet_margin_terms(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: f32,
+    p: f32,
+    eps: f32,
+    swap: bool,
+) -> Tensor {
+    let near = pairwise_distance(anchor, positive, p, eps);
+    let mut far = pairwise_distance(anchor, negative, p, eps);
+    if swap {
+        far = minimum(far, pairwise_distance(positive, negative, p, eps));
+    }
+    relu(near - far + margin)
 }
 
 /// The mean of [`triplet_margin_terms`].
@@ -74,11 +131,19 @@ pub fn triplet_margin_terms(anchor: Tensor, positive: Tensor, negative: Tensor, 
 /// let mut g = Stage::new();
 /// let a = g.constant(&Tensor::new([2], [0.0, 0.0])?);
 /// let n = g.constant(&Tensor::new([2], [0.0, 3.0])?);
-/// let y = triplet_margin::stage(&mut g, a, a, n, 5.0);
+/// let y = triplet_margin::stage(&mut g, a, a, n, 5.0, 2.0, 1e-6, false);
 /// assert!((g.value(y)?.data()[0] - 2.0).abs() < 1e-5);
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
-pub fn triplet_margin(anchor: Tensor, positive: Tensor, negative: Tensor, margin: f32) -> Tensor {
-    mean(triplet_margin_terms(anchor, positive, negative, margin))
+pub fn triplet_margin(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: f32,
+    p: f32,
+    eps: f32,
+    swap: bool,
+) -> Tensor {
+    mean(triplet_margin_terms(anchor, positive, negative, margin, p, eps, swap))
 }

@@ -2,10 +2,16 @@
 
 mod classes;
 mod embedding;
+mod likelihood;
+mod margin;
 mod probability;
 mod regression;
+mod weighted;
 
 pub use classes::*;
 pub use embedding::*;
+pub use likelihood::*;
+pub use margin::*;
 pub use probability::*;
 pub use regression::*;
+pub use weighted::*;

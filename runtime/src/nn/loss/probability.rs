@@ -1,6 +1,7 @@
 //! Losses of probabilities. Each comes as `…_terms`, one number for each element, and as their mean.
 
 use crate::network;
+use crate::nn::activation::log_sigmoid;
 use crate::nn::statistic::mean;
 use crate::ops::*;
 
@@ -62,32 +63,99 @@ pub fn bce_with_logits(logits: Tensor, target: Tensor) -> Tensor {
     mean(bce_with_logits_terms(logits, target))
 }
 
-/// The Kullback-Leibler divergence target · (ln target − prediction), where `prediction` holds logarithms of
-/// probabilities. One number for each element.
+/// The binary cross-entropy of logits, where an element costs `weight` times as much, and a positive one
+/// `pos_weight` times that (both PyTorch: 1). One number for each element.
 ///
 /// ```
 /// use downhill::prelude::*;
 /// let mut g = Stage::new();
-/// let y = kl_div_terms::stage(&mut g, -1.0, 1.0);
-/// assert_eq!(g.value(y)?.data(), [1.0]);
+/// let y = weighted_bce_with_logits_terms::stage(&mut g, 0.0, 1.0, 2.0, 3.0);
+/// assert!((g.value(y)?.data()[0] - 4.158_883).abs() < 1e-5);
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
-pub fn kl_div_terms(prediction: Tensor, target: Tensor) -> Tensor {
-    let safe = select(target > 0.0, target, 1.0);
-    select(target > 0.0, target * (log(safe) - prediction), 0.0)
+pub fn weighted_bce_with_logits_terms(logits: Tensor, target: Tensor, weight: Tensor, pos_weight: Tensor) -> Tensor {
+    let factor = 1.0 + (pos_weight - 1.0) * target;
+    weight * ((1.0 - target) * logits - factor * log_sigmoid(logits))
 }
 
-/// The mean over all elements of [`kl_div_terms`].
+/// The mean over all elements of [`weighted_bce_with_logits_terms`].
 ///
 /// ```
 /// use downhill::prelude::*;
 /// let mut g = Stage::new();
-/// let y = kl_div::stage(&mut g, -1.0, 1.0);
+/// let y = weighted_bce_with_logits::stage(&mut g, 0.0, 1.0, 2.0, 3.0);
+/// assert!((g.value(y)?.data()[0] - 4.158_883).abs() < 1e-5);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn weighted_bce_with_logits(logits: Tensor, target: Tensor, weight: Tensor, pos_weight: Tensor) -> Tensor {
+    mean(weighted_bce_with_logits_terms(logits, target, weight, pos_weight))
+}
+
+/// The mean over all elements of [`bce_terms`], each times its `weight`.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = weighted_bce::stage(&mut g, 0.5, 1.0, 2.0);
+/// assert!((g.value(y)?.data()[0] - 1.386_294_4).abs() < 1e-5);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn weighted_bce(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor {
+    mean(weight * bce_terms(prediction, target))
+}
+
+/// The Kullback-Leibler divergence target · (ln target − prediction), where `prediction` holds logarithms of
+/// probabilities; `target` too, with `log_target`. One number for each element.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = kl_div_terms::stage(&mut g, -1.0, 1.0, false);
+/// assert_eq!(g.value(y)?.data(), [1.0]);
+/// let y = kl_div_terms::stage(&mut g, -1.0, 0.0, true);
 /// assert_eq!(g.value(y)?.data(), [1.0]);
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
-pub fn kl_div(prediction: Tensor, target: Tensor) -> Tensor {
-    mean(kl_div_terms(prediction, target))
+pub fn kl_div_terms(prediction: Tensor, target: Tensor, log_target: bool) -> Tensor {
+    if log_target {
+        exp(target) * (target - prediction)
+    } else {
+        let safe = select(target > 0.0, target, 1.0);
+        select(target > 0.0, target * (log(safe) - prediction), 0.0)
+    }
+}
+
+/// The mean over all elements of [`kl_div_terms`]: PyTorch's `reduction="mean"`. The divergence itself is
+/// [`kl_div_batchmean`].
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = kl_div::stage(&mut g, -1.0, 1.0, false);
+/// assert_eq!(g.value(y)?.data(), [1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn kl_div(prediction: Tensor, target: Tensor, log_target: bool) -> Tensor {
+    mean(kl_div_terms(prediction, target, log_target))
+}
+
+/// The sum of [`kl_div_terms`] over the size of the first axis: PyTorch's `reduction="batchmean"`.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 2], [-1.0; 4])?);
+/// let y = kl_div_batchmean::stage(&mut g, x, 1.0, false);
+/// assert_eq!(g.value(y)?.data(), [2.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn kl_div_batchmean(prediction: Tensor, target: Tensor, log_target: bool) -> Tensor {
+    let terms = kl_div_terms(prediction, target, log_target);
+    sum(terms) / size(terms, 0)
 }

@@ -1,0 +1,239 @@
+//! Divisions that round, bounds, sums of products, and numbers that are none.
+
+use crate::network;
+use crate::nn::math::trunc;
+use crate::ops::*;
+
+/// The smallest whole number that is not below x. It has no gradient.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = ceil::stage(&mut g, 1.5);
+/// assert_eq!(g.value(y)?.data(), [2.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn ceil(x: Tensor) -> Tensor {
+    -floor(-x)
+}
+
+/// The nearest whole number, the even one of two. It has no gradient.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// for (x, expected) in [(2.5, 2.0), (3.5, 4.0), (-0.7, -1.0), (1.2, 1.0)] {
+///     let y = round::stage(&mut g, x);
+///     assert_eq!(g.value(y)?.data(), [expected]);
+/// }
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn round(x: Tensor) -> Tensor {
+    let below = floor(x);
+    let rest = x - below;
+    let is_odd = below != 2.0 * floor(below / 2.0);
+    select((rest > 0.5) | ((rest == 0.5) & is_odd), below + 1.0, below)
+}
+
+/// The part of a number behind the point, with its sign.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = frac::stage(&mut g, -1.25);
+/// assert_eq!(g.value(y)?.data(), [-0.25]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn frac(x: Tensor) -> Tensor {
+    x - stop_gradient(trunc(x))
+}
+
+/// a / b, rounded down. It has no gradient.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = floor_divide::stage(&mut g, -3.0, 2.0);
+/// assert_eq!(g.value(y)?.data(), [-2.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn floor_divide(a: Tensor, b: Tensor) -> Tensor {
+    floor(a / b)
+}
+
+/// a / b, rounded towards zero. It has no gradient.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = trunc_divide::stage(&mut g, -3.0, 2.0);
+/// assert_eq!(g.value(y)?.data(), [-1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn trunc_divide(a: Tensor, b: Tensor) -> Tensor {
+    trunc(a / b)
+}
+
+/// What [`floor_divide`] leaves over; it has the sign of `b`.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = remainder::stage(&mut g, -3.0, 2.0);
+/// assert_eq!(g.value(y)?.data(), [1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn remainder(a: Tensor, b: Tensor) -> Tensor {
+    a - b * stop_gradient(floor_divide(a, b))
+}
+
+/// What [`trunc_divide`] leaves over; it has the sign of `a`.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = fmod::stage(&mut g, -3.0, 2.0);
+/// assert_eq!(g.value(y)?.data(), [-1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn fmod(a: Tensor, b: Tensor) -> Tensor {
+    a - b * stop_gradient(trunc_divide(a, b))
+}
+
+/// x, but not below `low`. A bound that is taken gets the gradient.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = clamp_min::stage(&mut g, -1.0, 0.0);
+/// assert_eq!(g.value(y)?.data(), [0.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn clamp_min(x: Tensor, low: Tensor) -> Tensor {
+    select(x < low, low, x)
+}
+
+/// x, but not above `high`. A bound that is taken gets the gradient.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = clamp_max::stage(&mut g, 5.0, 3.0);
+/// assert_eq!(g.value(y)?.data(), [3.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn clamp_max(x: Tensor, high: Tensor) -> Tensor {
+    select(x > high, high, x)
+}
+
+/// `value` where `mask` holds, else x.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let mask = lt::stage(&mut g, 1.0, 2.0);
+/// let y = masked_fill::stage(&mut g, 1.0, mask, 9.0);
+/// assert_eq!(g.value(y)?.data(), [9.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn masked_fill(x: Tensor, mask: Mask, value: Tensor) -> Tensor {
+    select(mask, value, x)
+}
+
+/// x + value · a · b (PyTorch: the value is 1).
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = addcmul::stage(&mut g, 1.0, 2.0, 3.0, 0.5);
+/// assert_eq!(g.value(y)?.data(), [4.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn addcmul(x: Tensor, a: Tensor, b: Tensor, value: f32) -> Tensor {
+    x + value * (a * b)
+}
+
+/// x + value · a / b (PyTorch: the value is 1).
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = addcdiv::stage(&mut g, 1.0, 6.0, 3.0, 0.5);
+/// assert_eq!(g.value(y)?.data(), [2.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn addcdiv(x: Tensor, a: Tensor, b: Tensor, value: f32) -> Tensor {
+    x + value * (a / b)
+}
+
+/// x ln y, which is zero where x is, whatever y is.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let y = xlogy::stage(&mut g, 0.0, 0.0);
+/// assert_eq!(g.value(y)?.data(), [0.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn xlogy(x: Tensor, y: Tensor) -> Tensor {
+    let safe = select(x == 0.0, 1.0, y);
+    x * log(safe)
+}
+
+/// Whether a number is NaN.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2], [f32::NAN, f32::INFINITY])?);
+/// let y = isnan::stage(&mut g, x);
+/// assert_eq!(g.value(y)?.data(), [1.0, 0.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn isnan(x: Tensor) -> Mask {
+    x != x
+}
+
+/// Whether a number is infinite.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2], [f32::NAN, f32::NEG_INFINITY])?);
+/// let y = isinf::stage(&mut g, x);
+/// assert_eq!(g.value(y)?.data(), [0.0, 1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn isinf(x: Tensor) -> Mask {
+    abs(x) == f32::INFINITY
+}
+
+/// Whether a number is neither infinite nor NaN.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([3], [f32::NAN, f32::INFINITY, 1.0])?);
+/// let y = isfinite::stage(&mut g, x);
+/// assert_eq!(g.value(y)?.data(), [0.0, 0.0, 1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn isfinite(x: Tensor) -> Mask {
+    abs(x) < f32::INFINITY
+}
