@@ -4,6 +4,7 @@ use proc_macro2::{Ident, Span};
 use syn::spanned::Spanned;
 use syn::{Expr, Path, PathArguments};
 
+use super::control::is_unbind;
 use super::{Lower, Operand, Want};
 use crate::error::{Checked, Reported};
 use crate::ssa::{Arg, Call, Callee, Kind, Read, Stmt, ValueId};
@@ -82,6 +83,9 @@ impl Lower<'_> {
         {
             return Err(self.errors.at(name, format!("`{name}` is a tensor, which cannot be called")));
         }
+        if is_unbind(func) {
+            return Err(self.errors.at(path, "`unbind` is what a `for` runs over: `for x in unbind(xs, 1) { … }`"));
+        }
         Ok((Callee::Function { path: Path::clone(path), smooth: true }, base))
     }
 
@@ -103,7 +107,7 @@ impl Lower<'_> {
         })
     }
 
-    fn read(&mut self, expr: &Expr) -> Checked<Read> {
+    pub fn read(&mut self, expr: &Expr) -> Checked<Read> {
         let operand = self.one(expr)?;
         Ok(Read { value: self.tensor(operand, None), span: expr.span() })
     }

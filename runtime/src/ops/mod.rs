@@ -16,6 +16,7 @@ pub mod product;
 pub(crate) mod random;
 pub mod reduce;
 pub mod rows;
+mod slices;
 pub mod window;
 
 pub use choice::*;
@@ -27,6 +28,7 @@ pub use product::*;
 pub use random::dropout;
 pub use reduce::*;
 pub use rows::*;
+pub use slices::*;
 pub use window::*;
 
 use crate::check::{Check, Message, TensorType, Type};
