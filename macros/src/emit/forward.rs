@@ -33,7 +33,7 @@ impl<'a> Forward<'a> {
     /// A block that ends in its results.
     pub fn block(&mut self, block: &Block) -> TokenStream {
         if let Some((last, stmts)) = block.stmts.split_last()
-            && outs(last).is_some_and(|outs| outs.iter().flatten().eq(&block.results))
+            && yields(last, &block.results)
             && !block.results.is_empty()
         {
             let stmts = self.stmts(stmts);
@@ -303,7 +303,7 @@ impl<'a> Forward<'a> {
         let Block { stmts, results } = &source.body;
         if let Some((last, stmts)) = stmts.split_last()
             && let [carried] = source.carried[..]
-            && outs(last).is_some_and(|outs| outs.iter().flatten().eq(results))
+            && yields(last, results)
         {
             let stmts = self.stmts(stmts);
             let (prelude, value) = self.with_prelude(|this| this.value(last));
@@ -340,6 +340,11 @@ fn outs(stmt: &Stmt) -> Option<Vec<Option<ValueId>>> {
         Stmt::If(source) => Some(source.outs.iter().copied().map(Some).collect()),
         Stmt::For(_) => None,
     }
+}
+
+/// Whether a statement yields just these values.
+fn yields(stmt: &Stmt, results: &[ValueId]) -> bool {
+    outs(stmt).is_some_and(|outs| outs.into_iter().eq(results.iter().copied().map(Some)))
 }
 
 fn divide(a: TokenStream, b: TokenStream, span: Span) -> TokenStream {

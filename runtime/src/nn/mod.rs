@@ -3,6 +3,7 @@
 
 mod activation;
 mod attention;
+mod attention_layer;
 mod convolution;
 mod dropout;
 mod index;
@@ -10,10 +11,13 @@ mod layer;
 mod loss;
 mod math;
 mod norm;
+mod position;
+mod recurrent;
 mod statistic;
 
 pub use activation::*;
 pub use attention::*;
+pub use attention_layer::*;
 pub use convolution::*;
 pub use dropout::*;
 pub use index::*;
@@ -21,4 +25,6 @@ pub use layer::*;
 pub use loss::*;
 pub use math::*;
 pub use norm::*;
+pub use position::*;
+pub use recurrent::*;
 pub use statistic::*;

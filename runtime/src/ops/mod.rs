@@ -10,6 +10,7 @@
 mod choice;
 mod cut;
 pub mod elementwise;
+mod heads;
 pub mod layout;
 pub mod order;
 pub mod product;
@@ -22,6 +23,7 @@ pub mod window;
 pub use choice::*;
 pub use cut::*;
 pub use elementwise::*;
+pub use heads::*;
 pub use layout::*;
 pub use order::*;
 pub use product::*;
