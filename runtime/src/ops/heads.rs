@@ -5,6 +5,15 @@ use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::shape::{DType, Dim};
 
+/// One of `parts` equal parts of a size; `None` where it is known that there are none. Of a symbol that is
+/// only known when the network runs.
+const fn part(whole: Dim, parts: Dim) -> Option<Dim> {
+    match whole.over(parts) {
+        None if whole.get().is_none() || parts.get().is_none() => Some(Dim::UNKNOWN),
+        part => part,
+    }
+}
+
 /// The features of each place as `heads` parts: `[B, T, D]` to `[B, heads, T, D / heads]`.
 ///
 /// ```
@@ -55,7 +64,7 @@ impl split_heads {
             return cx.error(message.shape(x.shape));
         }
         let width = x.shape.dim(2);
-        let Some(part) = width.over(heads) else {
+        let Some(part) = part(width, heads) else {
             return cx.error(Message::new().str("heads ").dim(heads).str(" do not divide width ").dim(width));
         };
         let shape = x.shape.with(2, heads).push(part);
@@ -111,7 +120,7 @@ impl group_heads {
             return cx.error(message.shape(x.shape));
         }
         let heads = x.shape.dim(1);
-        let Some(run) = heads.over(groups) else {
+        let Some(run) = part(heads, groups) else {
             let message = Message::new().dim(groups).str(" heads of keys and values do not divide ").dim(heads);
             return cx.error(message.str(" heads of queries"));
         };
@@ -184,7 +193,7 @@ impl halves {
         let Some(x) = numbers(cx, "halves", x) else { return (Type::Unknown, Type::Unknown) };
         let rank = x.shape.rank();
         if rank > 0
-            && let Some(half) = x.shape.dim(rank - 1).over(Dim::n(2))
+            && let Some(half) = part(x.shape.dim(rank - 1), Dim::n(2))
         {
             let half = Type::Tensor(x.like(DType::F32, x.shape.with(rank - 1, half)));
             return (half, half);

@@ -14,7 +14,7 @@ use crate::ops::*;
 ///
 /// let cell = LstmCell::<3, 4>::init(0);
 /// let (x, zero) = (Tensor::new([2, 3], [0.5; 6])?, Tensor::new([2, 4], [0.0; 8])?);
-/// let state = cell.call(LstmCell::forward, (&x, &zero, &zero))?;
+/// let state = cell.call(LstmCell::<3, 4>::forward, (&x, &zero, &zero))?;
 /// assert_eq!([state[0].shape(), state[1].shape()], [[2, 4], [2, 4]]);
 /// # Ok::<(), downhill::Error>(())
 /// ```

@@ -14,7 +14,7 @@ use crate::ops::*;
 ///
 /// let cell = RnnCell::<3, 4>::init(0);
 /// let (x, h) = (Tensor::new([2, 3], [0.5; 6])?, Tensor::new([2, 4], [0.0; 8])?);
-/// assert_eq!(cell.call(RnnCell::forward, (&x, &h))?[0].shape(), [2, 4]);
+/// assert_eq!(cell.call(RnnCell::<3, 4>::forward, (&x, &h))?[0].shape(), [2, 4]);
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
