@@ -6,7 +6,7 @@
 
 mod golden_table;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -97,16 +97,19 @@ fn run(case: &Json, file: &SafeTensors<'_>, build: golden_table::Builder, tolera
     let mut names = Vec::new();
     keys(&case["spec"], &mut names);
     let mut tape = Tape::default();
-    let (mut held, mut tensors) = (Vec::new(), HashMap::new());
+    let (mut held, mut tensors, mut masks) = (Vec::new(), HashMap::new(), HashSet::new());
     for name in names {
         let numbers = read(&name)?;
         let dtype = if numbers.is_index() { DType::I32 } else { DType::F32 };
         let slot = tape.g.input(held.len(), &numbers.shape, dtype);
         let x = tape.push(slot);
+        if numbers.dtype == Dtype::BOOL {
+            masks.insert(name.clone());
+        }
         tensors.insert(name, x);
         held.push(if numbers.is_index() { Held::Index(numbers.index()) } else { Held::Tensor(numbers.tensor()) });
     }
-    let mut c = Case { t: tape, spec: &case["spec"], tensors };
+    let mut c = Case { t: tape, spec: &case["spec"], tensors, masks };
     let outputs: Vec<T> = build(&mut c);
     if let Some(error) = c.t.g.error() {
         return Err(format!("refused: {error}"));

@@ -361,3 +361,25 @@ fn generic_networks_are_models_of_any_size() {
     let y = model.forward(&Tensor::new([1, 6], vec![0.5; 6]).unwrap()).unwrap();
     assert_eq!(y.shape(), [1, 6]);
 }
+
+#[network]
+fn pair(x: Tensor, y: Tensor) -> (Tensor, Tensor) {
+    (x * y, x + y)
+}
+
+/// The last call yields more than is wanted.
+#[network]
+fn first_of_a_pair(x: Tensor, y: Tensor) -> Tensor {
+    let (product, _) = pair(x, y);
+    product
+}
+
+#[test]
+fn a_part_of_what_a_call_yields_is_the_result() {
+    check_op(
+        "first_of_a_pair",
+        &[numbers(1, &[2, 2], -1.0, 1.0), numbers(2, &[2, 2], -1.0, 1.0)],
+        &|g, x| vec![first_of_a_pair::stage(g, x[0], x[1])],
+        &|g, x, d| list(first_of_a_pair::grad(g, x[0], x[1], d[0])),
+    );
+}

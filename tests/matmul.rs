@@ -118,3 +118,30 @@ proptest! {
         compare(&g, &results, &[Input::from(&x), Input::from(&y)]);
     }
 }
+
+#[network]
+struct Constant {
+    #[init(normal(1.0))]
+    weight: Param<5, 7>,
+}
+
+#[network]
+impl Constant {
+    /// The product of a constant, between values that take and free memory before it.
+    fn forward(&self, x: Tensor<3, 5>) -> Tensor<3, 7> {
+        let y = tanh(matmul(x, self.weight));
+        matmul(broadcast_to(2.0, [3, 5]), self.weight) + matmul(broadcast_to(0.0, [3, 5]), self.weight) + 0.0 * y
+    }
+}
+
+#[test]
+fn a_constant_is_a_factor() -> downhill::Result<()> {
+    let model = Constant::init(1);
+    let y = model.forward(&Tensor::new([3, 5], vec![0.5; 15])?)?;
+    let weight = model.get("weight")?;
+    for (i, &y) in y.data().iter().enumerate() {
+        let sum: f32 = (0..5).map(|k| 2.0 * weight.data()[k * 7 + i % 7]).sum();
+        assert!((y - sum).abs() < 1e-5, "element {i}: {y}, expected {sum}");
+    }
+    Ok(())
+}

@@ -14,7 +14,7 @@ use syn::ext::IdentExt;
 use crate::liveness::{Liveness, Needs};
 use crate::names::{Names, stem};
 use crate::signature::{DType, ParamKind, Signature};
-use crate::ssa::{Arg, Block, Call, Callee, For, Function, If, Mode, Plain, Saved, Stmt, ValueId};
+use crate::ssa::{Arg, Block, Call, Callee, For, Function, If, Item, Mode, Over, Plain, Saved, Stmt, ValueId};
 
 /// A gradient, by its place in [`Gradient::names`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,14 +84,27 @@ pub enum DArg {
 
 /// A loop, last iteration first.
 pub struct BackFor {
-    pub item: ValueId,
-    pub array: Plain,
-    pub reads_item: bool,
+    pub over: Over,
+    pub items: Vec<Item>,
+    /// What the loop has besides over slices.
+    pub slices: Option<BackSlices>,
     pub saved: Option<Saved>,
     /// The variables that iterations pass on, with what they are before the loop.
     pub vars: Vec<(GradId, Option<GradId>)>,
     /// Yields the next value of the first variables; the others are sums already.
     pub body: BackBlock,
+}
+
+/// The gradients that a loop over slices takes apart and puts together.
+pub struct BackSlices {
+    /// A vector of the slices.
+    pub name: Ident,
+    /// For every output: its gradient, and that of a slice of it.
+    pub douts: Vec<(GradId, GradId)>,
+    /// A vector of the gradients of slices, if any tensor has one.
+    pub dname: Option<Ident>,
+    /// For every tensor: the gradient of its slice, and its own.
+    pub dtensors: Vec<Option<(GradId, GradId)>>,
 }
 
 /// Differentiates a function.
@@ -238,7 +251,8 @@ impl Walk<'_> {
     /// to the next; those of values from outside are summed over all.
     fn for_stmt(&mut self, source: &For, reversed: &mut Reversed) {
         let starts: Vec<_> = source.carried.iter().map(|carried| self.seal(carried.out, reversed)).collect();
-        if starts.iter().all(Option::is_none) {
+        let douts: Vec<_> = source.outs.iter().map(|out| self.seal(*out, reversed)).collect();
+        if starts.iter().chain(&douts).all(Option::is_none) {
             return;
         }
         let mut vars = Vec::new();
@@ -248,9 +262,32 @@ impl Walk<'_> {
             vars.extend(var.map(|var| (var, start)));
             seeds.push(var);
         }
+        let yielded = source.outs.iter().zip(&douts).map(|(out, dout)| dout.map(|_| self.named_after(*out)));
+        let yielded: Vec<_> = yielded.collect();
+        seeds.extend(&yielded);
         let mut body = self.block(&source.body, &seeds);
         let carried: Vec<_> = source.carried.iter().filter(|carried| self.active[carried.inner.0]).collect();
         let results: Vec<_> = carried.iter().map(|carried| self.seal(carried.inner, &mut body)).collect();
+        let slices = match &source.over {
+            Over::Networks(_) => None,
+            Over::Slices(slices) => {
+                let dtensors = (source.items.iter().zip(&slices.tensors)).map(|(item, tensor)| {
+                    let slice = self.seal(item.value, &mut body)?;
+                    let whole = self.grad(None);
+                    reversed.contribute(tensor.value, whole);
+                    Some((slice, whole))
+                });
+                let dtensors: Vec<_> = dtensors.collect();
+                let name = format_ident!("{}_slices", stem(self.function.name(source.id())));
+                let dname = format_ident!("d{name}");
+                Some(BackSlices {
+                    name: self.names.ours(&name),
+                    douts: douts.iter().zip(&yielded).filter_map(|(dout, slice)| Some(((*dout)?, (*slice)?))).collect(),
+                    dname: dtensors.iter().any(Option::is_some).then(|| self.names.ours(&dname)),
+                    dtensors,
+                })
+            }
+        };
         for value in body.left.keys().copied().collect::<Vec<_>>() {
             let Some(d) = self.seal(value, &mut body) else { continue };
             let sum = self.named_after(value);
@@ -264,14 +301,14 @@ impl Walk<'_> {
             }
         }
         let saved = self.save(source, &mut body.needs);
-        let reads_item = body.needs.remove(&source.item);
+        let items = source.items.iter().map(|item| Item { read: body.needs.remove(&item.value), ..*item }).collect();
         reversed.needs.extend(body.needs);
-        reversed.needs.extend(source.array.reads(Mode::Stage));
-        reversed.saved.extend(saved.clone().map(|saved| (source.item, saved)));
+        reversed.needs.extend(source.over.reads(Mode::Stage));
+        reversed.saved.extend(saved.clone().map(|saved| (source.id(), saved)));
         reversed.stmts.push(Back::For(BackFor {
-            item: source.item,
-            array: source.array.clone(),
-            reads_item,
+            over: source.over.clone(),
+            items,
+            slices,
             saved,
             vars,
             body: BackBlock { forward: body.forward, stmts: body.stmts, results },
@@ -363,12 +400,21 @@ fn activate(block: &Block, active: &mut [bool]) {
             }
             Stmt::For(source) => loop {
                 let mut grown = false;
+                if let Over::Slices(slices) = &source.over {
+                    for (item, tensor) in source.items.iter().zip(&slices.tensors) {
+                        active[item.value.0] = active[tensor.value.0];
+                    }
+                }
                 activate(&source.body, active);
                 for (carried, next) in source.carried.iter().zip(&source.body.results) {
                     let is_active = active[carried.init.0] || active[next.0];
                     grown |= is_active && !active[carried.inner.0];
                     active[carried.inner.0] = is_active;
                     active[carried.out.0] = is_active;
+                }
+                let yielded = &source.body.results[source.carried.len()..];
+                for (out, slice) in source.outs.iter().zip(yielded) {
+                    active[out.0] = active[slice.0];
                 }
                 if !grown {
                     break;

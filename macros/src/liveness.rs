@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ssa::{Block, Call, Carried, For, If, Mode, Saved, Stmt, ValueId};
+use crate::ssa::{Block, Call, Carried, For, If, Item, Mode, Saved, Stmt, ValueId};
 
 /// Values that something reads.
 pub type Needs = BTreeSet<ValueId>;
@@ -97,17 +97,18 @@ impl<'a> Liveness<'a> {
     }
 
     fn for_stmt(&self, source: &For, needs: &mut Needs) -> Option<For> {
-        let saved = self.saved.and_then(|saved| saved.get(&source.item)).cloned();
+        let saved = self.saved.and_then(|saved| saved.get(&source.id())).cloned();
         let saves = |value: &ValueId| saved.as_ref().is_some_and(|saved| saved.values.contains(value));
         let mut carried: Vec<bool> = (source.carried.iter())
             .map(|carried| self.keep || needs.remove(&carried.out) || saves(&carried.inner))
             .collect();
-        if !carried.contains(&true) && !self.keep {
+        let yielded: Vec<bool> = source.outs.iter().map(|out| needs.remove(out)).collect();
+        if !carried.contains(&true) && !yielded.contains(&true) && !self.keep {
             return None;
         }
         // A carried variable can be needed by another one in the next iteration only.
-        let (body, inner) = loop {
-            let results = pick(&source.body.results, &carried);
+        let (body, mut inner) = loop {
+            let results = pick(&source.body.results, &[&carried[..], &yielded[..]].concat());
             let mut inner = Needs::new();
             let block = Block { stmts: source.body.stmts.clone(), results };
             let body = self.inner().block(&block, &mut inner);
@@ -119,16 +120,17 @@ impl<'a> Liveness<'a> {
             }
             carried = grown;
         };
-        let reads_item = inner.contains(&source.item);
-        needs.extend(inner.iter().filter(|value| **value != source.item));
+        let items: Vec<Item> =
+            source.items.iter().map(|item| Item { read: inner.remove(&item.value), ..*item }).collect();
+        needs.extend(inner);
         let carried: Vec<Carried> = pick(&source.carried, &carried);
         for var in &carried {
             needs.remove(&var.out);
             needs.remove(&var.inner);
         }
         needs.extend(carried.iter().map(|var| var.init));
-        needs.extend(source.array.reads(self.mode));
-        Some(For { item: source.item, array: source.array.clone(), carried, body, saved, reads_item })
+        needs.extend(source.over.reads(self.mode));
+        Some(For { over: source.over.clone(), items, carried, body, outs: pick(&source.outs, &yielded), saved })
     }
 
     /// Inside a branch or loop: values are left behind where the gradient of the loop is, and

@@ -158,18 +158,64 @@ pub struct If {
     pub outs: Vec<ValueId>,
 }
 
-/// `for item in &array`; the body yields the next value of every carried variable.
+/// A loop; the body yields the next value of every carried variable, then a slice of every output.
 #[derive(Clone)]
 pub struct For {
-    /// Identifies the loop, too.
-    pub item: ValueId,
-    pub array: Plain,
+    pub over: Over,
+    /// What the body calls an element; the first one identifies the loop, too.
+    pub items: Vec<Item>,
     pub carried: Vec<Carried>,
     pub body: Block,
+    /// What the loop yields: the slices of all iterations together.
+    pub outs: Vec<ValueId>,
     /// Values of carried variables at the start of every iteration that the gradient needs.
     pub saved: Option<Saved>,
-    /// Whether the body mentions `item`.
-    pub reads_item: bool,
+}
+
+impl For {
+    pub fn id(&self) -> ValueId {
+        self.items[0].value
+    }
+}
+
+/// What a loop runs over.
+#[derive(Clone)]
+pub enum Over {
+    /// `&self.blocks`: the networks of an array.
+    Networks(Plain),
+    /// `unbind([x, y], 1)`: the slices of tensors along an axis.
+    Slices(Slices),
+}
+
+/// Tensors that a loop walks slice by slice, and the function that cuts them.
+#[derive(Clone)]
+pub struct Slices {
+    pub path: Path,
+    pub tensors: Vec<Read>,
+    pub axis: Plain,
+    /// Where the arguments stand in the source.
+    pub span: Span,
+}
+
+impl Over {
+    /// The values the loop reads before its first iteration.
+    pub fn reads(&self, mode: Mode) -> Vec<ValueId> {
+        match self {
+            Over::Networks(array) => array.reads(mode).to_vec(),
+            Over::Slices(slices) => {
+                let tensors = slices.tensors.iter().map(|read| read.value);
+                tensors.chain(slices.axis.reads(mode).iter().copied()).collect()
+            }
+        }
+    }
+}
+
+/// What the body of a loop calls the element it is at.
+#[derive(Clone, Copy)]
+pub struct Item {
+    pub value: ValueId,
+    /// Whether the body mentions it.
+    pub read: bool,
 }
 
 /// A variable that a loop reassigns. `inner` and `out` share a name: they are the same variable

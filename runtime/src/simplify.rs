@@ -23,6 +23,7 @@ pub(crate) fn simplify(g: &mut Stage, node: Node) -> Result<Var, Node> {
         | Op::Windows { .. }
         | Op::Pad(_)
         | Op::Concat(_) => layout(g, node),
+        Op::MatMul(..) if node.args.iter().any(|&v| constant(g, v) == Some(0.0)) => Ok(g.fill(0.0, &node.shape)),
         Op::MatMul(..) => Err(matmul(g, node)),
         _ => Err(node),
     }

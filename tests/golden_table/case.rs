@@ -1,6 +1,6 @@
 //! A case as its JSON describes it: the tensors, and the arguments by place or by name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value as Json;
 
@@ -13,6 +13,8 @@ pub struct Case<'a> {
     pub t: Tape,
     pub spec: &'a Json,
     pub tensors: HashMap<String, T>,
+    /// Those that hold truth values.
+    pub masks: HashSet<String>,
 }
 
 impl Case<'_> {
@@ -97,6 +99,12 @@ impl Case<'_> {
 
     pub fn is_index(&self, x: T) -> bool {
         matches!(self.t.value(x), Value::Var(v) if self.t.g.graph()[v].dtype == DType::I32)
+    }
+
+    /// Whether an argument holds truth values, which are zeros and ones here.
+    pub fn is_mask(&self, place: usize, name: &str) -> bool {
+        let key = self.arg(place, name).and_then(|json| json.get("tensor")).and_then(Json::as_str);
+        key.is_some_and(|key| self.masks.contains(key))
     }
 
     pub fn reduction(&self) -> &str {

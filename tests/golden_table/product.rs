@@ -1,9 +1,7 @@
 //! Products.
 
 use super::Builder;
-use super::case::{Case, NO_PLACE};
-use super::elementwise::scale;
-use super::layout::reshaped;
+use super::case::{Case, NO_PLACE, dims};
 use super::tape::{Grads, T, Tape};
 use downhill::prelude::*;
 
@@ -46,53 +44,36 @@ pub const TABLE: &[(&str, Builder)] = &[
         })]
     }),
     ("nn.functional.scaled_dot_product_attention", |c| {
-        let (q, k, v) = (c.x(), c.tensor(0, "key").expect("keys"), c.tensor(1, "value").expect("values"));
+        let [mut q, mut k, mut v] =
+            [Some(c.x()), c.tensor(0, "key"), c.tensor(1, "value")].map(|x| x.expect("query, keys and values"));
         let width = *c.t.shape(q).last().expect("features") as f64;
-        let by = c.number(NO_PLACE, "scale").unwrap_or(1.0 / width.sqrt());
-        let q = scale(&mut c.t, q, by);
-        let (mut k, mut v) = (k, v);
-        if c.bool(NO_PLACE, "enable_gqa") && c.t.rank(q) >= 3 {
-            // Each head of keys serves a run of heads of queries.
-            let heads = |t: &Tape, x: T| t.shape(x)[t.rank(x) - 3];
-            let repeats = heads(&c.t, q) / heads(&c.t, k).max(1);
-            if repeats > 1 && heads(&c.t, k) > 1 {
-                k = each_several_times(&mut c.t, k, repeats);
-                v = each_several_times(&mut c.t, v, repeats);
+        let scale = c.number(NO_PLACE, "scale").unwrap_or(1.0 / width.sqrt()) as f32;
+        let (causal, mask) = (c.bool(4, "is_causal"), c.tensor(2, "attn_mask"));
+        let heads = |t: &Tape, x: T| t.shape(x)[t.rank(x).saturating_sub(3)];
+        if c.bool(NO_PLACE, "enable_gqa") && heads(&c.t, q) != heads(&c.t, k) {
+            return vec![op!(c.t, grouped_query_attention(q, k, v; scale, causal, 0.0))];
+        }
+        // Outer axes are broadcast, as PyTorch does it.
+        let outer = [q, k, v].map(|x| c.t.shape(x)).into_iter().max_by_key(Vec::len).expect("three shapes");
+        for x in [&mut q, &mut k, &mut v] {
+            let shape = c.t.shape(*x);
+            if shape.len() < outer.len() {
+                let shape = dims(&[&outer[..outer.len() - 2], &shape[shape.len() - 2..]].concat());
+                *x = op!(c.t, broadcast_to(*x; shape));
             }
         }
-        let turned = op!(c.t, transpose(k; -1, -2));
-        let mut scores = op!(c.t, matmul(q, turned));
-        if c.bool(4, "is_causal") {
-            let shape = c.t.shape(scores);
-            let (rows, columns) = (shape[shape.len() - 2], shape[shape.len() - 1]);
-            let place = c.t.g.iota(columns);
-            let place = c.t.push(place);
-            let row = c.t.g.iota(rows);
-            let row = c.t.push(row);
-            let row = op!(c.t, unsqueeze(row; -1));
-            let visible = op!(c.t, le(place, row));
-            let none = c.t.push(f64::NEG_INFINITY);
-            scores = op!(c.t, select(visible, scores, none));
-        }
-        if let Some(mask) = c.tensor(2, "attn_mask") {
-            scores = op!(c.t, add(scores, mask));
-        }
-        let p = op!(c.t, softmax(scores; -1));
-        vec![op!(c.t, matmul(p, v))]
+        vec![match mask {
+            Some(mask) if c.is_mask(2, "attn_mask") => {
+                let mask = op!(c.t, gt(mask; 0.5));
+                op!(c.t, masked_attention(q, k, v, mask; scale, 0.0))
+            }
+            Some(mask) => op!(c.t, biased_attention(q, k, v, mask; scale, 0.0)),
+            None => op!(c.t, dot_product_attention(q, k, v; scale, causal, 0.0)),
+        }]
     }),
 ];
 
 fn product(c: &mut Case<'_>, name: &str) -> Vec<T> {
     let (x, y) = (c.x(), c.tensor(0, name).expect("a factor"));
     vec![op!(c.t, matmul(x, y))]
-}
-
-fn each_several_times(t: &mut Tape, x: T, times: usize) -> T {
-    let axis = t.rank(x) - 3;
-    let mut shape = t.shape(x);
-    shape[axis] *= times;
-    let at = axis + 1;
-    let wide = op!(t, unsqueeze(x; at));
-    let wide = op!(t, repeat(wide; at, times));
-    reshaped(t, wide, &shape)
 }

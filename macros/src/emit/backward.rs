@@ -5,8 +5,8 @@ use quote::{ToTokens, quote};
 
 use super::forward::{Forward, assign, callee};
 use super::tuple;
-use crate::gradient::{Back, BackBlock, BackFor, DArg, GradId, Gradient};
-use crate::ssa::{Call, Function, Mode};
+use crate::gradient::{Back, BackBlock, BackFor, BackSlices, DArg, GradId, Gradient};
+use crate::ssa::{Call, Function, Item, Mode, Over, Slices};
 
 /// Writes the statements of a gradient.
 pub struct Backward<'a> {
@@ -100,7 +100,6 @@ impl<'a> Backward<'a> {
     }
 
     fn for_stmt(&mut self, source: &BackFor) -> TokenStream {
-        let array = &source.array.expr;
         let vars: Vec<&Ident> = source.vars.iter().map(|(var, _)| self.name(*var)).collect();
         let declare: TokenStream = (source.vars.iter().zip(&vars))
             .map(|((_, start), var)| match start {
@@ -111,8 +110,14 @@ impl<'a> Backward<'a> {
                 None => quote!(let mut #var: ::downhill::Grad = None;),
             })
             .collect();
-        let item = self.function.name(source.item);
-        let item = if source.reads_item { quote!(#item) } else { quote!(_) };
+        let array = match (&source.over, &source.slices) {
+            (Over::Networks(array), _) => &array.expr,
+            (Over::Slices(slices), Some(back)) => return self.for_slices(source, slices, back, declare, &vars),
+            (Over::Slices(_), None) => unreachable!("a loop over slices has their gradients"),
+        };
+        let Item { value: item, read: reads_item } = source.items[0];
+        let item = self.function.name(item);
+        let item = if reads_item { quote!(#item) } else { quote!(_) };
         let header = match &source.saved {
             Some(saved) => {
                 let values: Vec<_> = saved.values.iter().map(|value| self.function.name(*value)).collect();
@@ -123,6 +128,67 @@ impl<'a> Backward<'a> {
         };
         let body = self.loop_body(&source.body, &vars);
         quote!(#declare #header { #body })
+    }
+
+    /// A loop over slices, last one first, with the slices of what the gradients of outputs are.
+    fn for_slices(
+        &mut self,
+        source: &BackFor,
+        slices: &Slices,
+        back: &BackSlices,
+        declare: TokenStream,
+        vars: &[&Ident],
+    ) -> TokenStream {
+        let path = &slices.path;
+        let (prelude, tensors, axis) = self.forward.cut(slices);
+        let BackSlices { name, douts, dname, dtensors } = back;
+        let mut pattern = self.forward.items(&source.items);
+        let mut walk = quote!(#name.iter().copied());
+        for (dout, slice) in douts {
+            let (dout, slice) = (self.name(*dout), self.name(*slice));
+            pattern = quote!((#pattern, #slice));
+            walk = quote!(#walk.zip(#path::unstack(g, #dout, #name.len(), #axis)));
+        }
+        if let Some(saved) = &source.saved {
+            let values: Vec<_> = saved.values.iter().map(|value| self.function.name(*value)).collect();
+            let (saved, values) = (&saved.name, tuple(&values));
+            pattern = quote!((#pattern, #values));
+            walk = quote!(#walk.zip(#saved));
+        }
+        let forward = self.forward.stmts(&source.body.forward);
+        let stmts = self.stmts(&source.body.stmts);
+        let next = self.pass_on(&source.body.results, vars);
+        let grads = |which: fn(&(GradId, GradId)) -> GradId| {
+            let grads = dtensors.iter().map(|pair| pair.as_ref().map(which));
+            grads.collect::<Vec<_>>()
+        };
+        let slice_grads: Vec<_> = grads(|pair| pair.0).into_iter().map(|grad| self.grad(grad)).collect();
+        let whole = grads(|pair| pair.1);
+        let whole = whole.iter().map(|grad| grad.map_or(quote!(_), |grad| self.name(grad).to_token_stream()));
+        let begin = dname.as_ref().map(|dname| quote!(let mut #dname = ::std::vec::Vec::new();));
+        let push = dname.as_ref().map(|dname| quote!(#dname.push([#(#slice_grads),*]);));
+        let end =
+            dname.as_ref().map(|dname| quote!(let [#(#whole),*] = #path::grad(g, [#(#tensors),*], #axis, &#dname);));
+        quote! {
+            #prelude
+            #declare
+            let #name = #path::stage(g, [#(#tensors),*], #axis);
+            #begin
+            for #pattern in #walk.rev() {
+                #forward
+                #stmts
+                #push
+                #next
+            }
+            #end
+        }
+    }
+
+    /// Passes gradients on to the iteration before.
+    fn pass_on(&self, results: &[Option<GradId>], vars: &[&Ident]) -> TokenStream {
+        let none = Ident::new("None", proc_macro2::Span::call_site());
+        let next: Vec<&Ident> = results.iter().map(|grad| grad.map_or(&none, |grad| self.name(grad))).collect();
+        assign(&vars[..next.len()], &next)
     }
 
     /// Ends by passing the results on to the iteration before.
@@ -137,9 +203,7 @@ impl<'a> Backward<'a> {
             return quote!(#forward #stmts #var = #value;);
         }
         let stmts = self.stmts(&body.stmts);
-        let none = Ident::new("None", proc_macro2::Span::call_site());
-        let next: Vec<&Ident> = body.results.iter().map(|grad| grad.map_or(&none, |grad| self.name(grad))).collect();
-        let next = assign(&vars[..next.len()], &next);
+        let next = self.pass_on(&body.results, vars);
         quote!(#forward #stmts #next)
     }
 

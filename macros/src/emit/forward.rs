@@ -1,14 +1,16 @@
 //! Statements of forward functions, for staging or as a shape rule.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, Lit};
 
 use super::{parens, tuple};
 use crate::dims::Dim;
-use crate::names::{Names, local};
-use crate::ssa::{Arg, Block, Call, Callee, For, Function, If, Kind, Meaning, Mode, Plain, Read, Stmt, ValueId};
+use crate::names::{Names, local, stem};
+use crate::ssa::{
+    Arg, Block, Call, Callee, For, Function, If, Item, Kind, Meaning, Mode, Over, Plain, Read, Slices, Stmt, ValueId,
+};
 
 /// Writes forward statements.
 pub struct Forward<'a> {
@@ -32,7 +34,7 @@ impl<'a> Forward<'a> {
     /// A block that ends in its results.
     pub fn block(&mut self, block: &Block) -> TokenStream {
         if let Some((last, stmts)) = block.stmts.split_last()
-            && outs(last).is_some_and(|outs| outs.iter().flatten().eq(&block.results))
+            && yields(last, &block.results)
             && !block.results.is_empty()
         {
             let stmts = self.stmts(stmts);
@@ -196,28 +198,27 @@ impl<'a> Forward<'a> {
     }
 
     fn for_stmt(&mut self, source: &For) -> TokenStream {
-        let array = &source.array.expr;
-        let item = self.name(source.item);
         let vars = source.carried.iter().map(|carried| {
             let (var, init) = (self.name(carried.inner), self.name(carried.init));
             quote!(let mut #var = #init;)
         });
         let vars: TokenStream = vars.collect();
+        let array = match &source.over {
+            Over::Networks(array) => &array.expr,
+            Over::Slices(slices) => return self.for_slices(source, slices, vars),
+        };
+        let Item { value: item, read: reads_item } = source.items[0];
+        let item = self.name(item);
         let body = self.loop_body(source);
         match self.mode {
             Mode::Stage => {
-                let saved = source.saved.as_ref().map(|saved| {
-                    let values: Vec<_> = saved.values.iter().map(|value| self.name(*value)).collect();
-                    (&saved.name, tuple(&values))
-                });
-                let declare = saved.as_ref().map(|(name, _)| quote!(let mut #name = ::std::vec::Vec::new();));
-                let push = saved.map(|(name, values)| quote!(#name.push(#values);));
-                let item = if source.reads_item { quote!(#item) } else { quote!(_) };
+                let (declare, push) = self.saving(source);
+                let item = if reads_item { quote!(#item) } else { quote!(_) };
                 quote!(#vars #declare for #item in &#array { #push #body })
             }
             Mode::Shape => {
                 let i = self.names.numbered(&format_ident!("i"));
-                let item = source.reads_item.then(|| quote!(let #item = &#array[#i];));
+                let item = reads_item.then(|| quote!(let #item = &#array[#i];));
                 quote! {
                     #vars
                     let mut #i = 0;
@@ -231,12 +232,105 @@ impl<'a> Forward<'a> {
         }
     }
 
+    /// What a loop leaves behind for its gradient.
+    fn saving(&self, source: &For) -> (Option<TokenStream>, Option<TokenStream>) {
+        let saved = source.saved.as_ref().map(|saved| {
+            let values: Vec<_> = saved.values.iter().map(|value| self.name(*value)).collect();
+            (&saved.name, tuple(&values))
+        });
+        let declare = saved.as_ref().map(|(name, _)| quote!(let mut #name = ::std::vec::Vec::new();));
+        let push = saved.map(|(name, values)| quote!(#name.push(#values);));
+        (declare, push)
+    }
+
+    /// A loop over slices of tensors. How many there are may be open in a shape rule, which goes round
+    /// often enough for every carried variable to depend on all that it can depend on.
+    fn for_slices(&mut self, source: &For, slices: &Slices, vars: TokenStream) -> TokenStream {
+        let path = &slices.path;
+        let (prelude, tensors, axis) = self.cut(slices);
+        let items = self.items(&source.items);
+        let outs: Vec<_> = source.outs.iter().map(|out| self.name(*out)).collect();
+        let (next, yielded) = source.body.results.split_at(source.carried.len());
+        let yielded: Vec<_> = yielded.iter().map(|slice| self.name(*slice)).collect();
+        let next: Vec<_> = next.iter().map(|value| self.name(*value)).collect();
+        let carried: Vec<_> = source.carried.iter().map(|carried| self.name(carried.inner)).collect();
+        let body = self.stmts(&source.body.stmts);
+        let call = |name: &str, args: TokenStream| {
+            let function = Ident::new(name, path.segments.last().map_or(slices.span, |segment| segment.ident.span()));
+            let args = parens(slices.span, args);
+            quote_spanned!(slices.span=> #path::#function #args)
+        };
+        match self.mode {
+            Mode::Stage => {
+                let (declare, push) = self.saving(source);
+                let cut = call("stage", quote!(g, [#(#tensors),*], #axis));
+                let lists: Vec<_> = outs.iter().map(|out| self.names.numbered(out)).collect();
+                let next = assign(&carried, &next);
+                let stacks = lists.iter().map(|list| call("stack", quote!(g, &#list, #axis)));
+                quote! {
+                    #vars
+                    #declare
+                    #(let mut #lists = ::std::vec::Vec::new();)*
+                    for #items in #cut {
+                        #push
+                        #body
+                        #(#lists.push(#yielded);)*
+                        #next
+                    }
+                    #(let #outs = #stacks;)*
+                }
+            }
+            Mode::Shape => {
+                let cut = call("shape", quote!(cx, [#(#tensors),*], #axis));
+                let [errors, round] = ["errors", "round"].map(|name| self.names.numbered(&format_ident!("{name}")));
+                let rounds = Literal::usize_unsuffixed(carried.len() + 1);
+                let names = carried.iter().map(|name| stem(name).to_string());
+                let same = carried.iter().zip(&next).zip(names).map(|((before, after), name)| {
+                    let args = parens(slices.span, quote!(cx, #name, #before, #after));
+                    quote_spanned!(slices.span=> ::downhill::check::carried #args)
+                });
+                let same: Vec<_> = same.collect();
+                let (assigned, same) = (tuple(&carried), tuple(&same));
+                let assign = (!carried.is_empty()).then(|| quote!(#assigned = #same;));
+                let stacks = outs.iter().map(|out| call("stack_shape", quote!(cx, #out, [#(#tensors),*], #axis)));
+                quote! {
+                    #prelude
+                    let #items = #cut;
+                    #vars
+                    #(let mut #outs = ::downhill::check::Type::Unknown;)*
+                    let #errors = cx.errors();
+                    let mut #round = 0;
+                    while #round < #rounds && cx.errors() == #errors {
+                        #body
+                        #(#outs = #yielded;)*
+                        #assign
+                        #round += 1;
+                    }
+                    #(let #outs = #stacks;)*
+                }
+            }
+        }
+    }
+
+    /// The arguments of a function that cuts tensors into slices, with what they need in front of them.
+    pub fn cut(&mut self, slices: &Slices) -> (TokenStream, Vec<Ident>, TokenStream) {
+        let tensors = slices.tensors.iter().map(|read| self.read(read)).collect();
+        let (prelude, axis) = self.with_prelude(|this| this.arg(&Arg::Plain(slices.axis.clone())));
+        (prelude, tensors, axis)
+    }
+
+    /// The pattern that names the slices at hand.
+    pub fn items(&self, items: &[Item]) -> TokenStream {
+        let items = items.iter().map(|item| self.pattern(item.read.then_some(item.value)));
+        quote!([#(#items),*])
+    }
+
     /// Ends by passing the results on to the next iteration.
     fn loop_body(&mut self, source: &For) -> TokenStream {
         let Block { stmts, results } = &source.body;
         if let Some((last, stmts)) = stmts.split_last()
             && let [carried] = source.carried[..]
-            && outs(last).is_some_and(|outs| outs.iter().flatten().eq(results))
+            && yields(last, results)
         {
             let stmts = self.stmts(stmts);
             let (prelude, value) = self.with_prelude(|this| this.value(last));
@@ -275,6 +369,11 @@ fn outs(stmt: &Stmt) -> Option<Vec<Option<ValueId>>> {
         Stmt::If(source) => Some(source.outs.iter().copied().map(Some).collect()),
         Stmt::For(_) => None,
     }
+}
+
+/// Whether a statement yields just these values.
+fn yields(stmt: &Stmt, results: &[ValueId]) -> bool {
+    outs(stmt).is_some_and(|outs| outs.into_iter().eq(results.iter().copied().map(Some)))
 }
 
 fn divide(a: TokenStream, b: TokenStream, span: Span) -> TokenStream {

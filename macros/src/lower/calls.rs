@@ -116,7 +116,7 @@ impl Lower<'_> {
         })
     }
 
-    fn read(&mut self, expr: &Expr) -> Checked<Read> {
+    pub fn read(&mut self, expr: &Expr) -> Checked<Read> {
         let operand = self.one(expr)?;
         Ok(Read { value: self.tensor(operand, None), span: expr.span() })
     }

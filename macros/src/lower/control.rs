@@ -1,5 +1,6 @@
-//! `if` on constants and `for` over arrays of networks.
+//! `if` on constants, and `for` over arrays of networks or slices of tensors.
 
+use proc_macro2::Ident;
 use quote::format_ident;
 use syn::spanned::Spanned;
 use syn::{Expr, Pat, UnOp};
@@ -7,9 +8,9 @@ use syn::{Expr, Pat, UnOp};
 use super::{Local, Lower, Operand, Want};
 use crate::dims::bare;
 use crate::error::{Checked, Reported};
-use crate::ssa::{Block, Carried, For, If, Kind, Meaning, Plain, Read, Stmt, ValueId};
+use crate::ssa::{Block, Carried, For, If, Item, Kind, Meaning, Over, Plain, Read, Slices, Stmt, ValueId};
 
-const FOR: &str = "`for` runs over an array of networks: write `for block in &self.blocks`";
+const FOR: &str = "`for` runs over an array of networks or the slices of a tensor: write `for block in &self.blocks` or `for x in unbind(xs, 1)`";
 
 impl Lower<'_> {
     /// An `if`, which yields the wanted values and those of the variables it assigns.
@@ -69,20 +70,24 @@ impl Lower<'_> {
         Ok(Block { stmts, results: results? })
     }
 
-    /// A `for`, which carries the variables that its body assigns.
-    pub fn for_loop(&mut self, source: &syn::ExprForLoop) -> Checked<()> {
+    /// A `for`, which carries the variables that its body assigns. Over slices it may yield values:
+    /// what its iterations yield, along the same axis.
+    pub fn for_loop(&mut self, source: &syn::ExprForLoop, want: &Want) -> Checked<Vec<Operand>> {
         if let Some(label) = &source.label {
             return Err(self.errors.at(label, "a label on `for`: network functions have no `break` or `continue`"));
         }
-        let name = match &*source.pat {
-            Pat::Ident(pat) if pat.by_ref.is_none() && pat.mutability.is_none() && pat.subpat.is_none() => {
-                pat.ident.clone()
-            }
-            Pat::Wild(wild) => format_ident!("_item", span = wild.underscore_token.span),
-            other => return Err(self.errors.at(other, "the variable of a `for` is a name")),
+        let over = self.over(&source.expr)?;
+        let items = self.items(&source.pat, &over)?;
+        let kind = match over {
+            Over::Networks(_) => Kind::Network,
+            Over::Slices(_) => Kind::Tensor,
         };
-        let array = self.array(&source.expr)?;
-        let assigned = self.assigned(&name, source)?;
+        if kind == Kind::Network && !want.names().is_empty() {
+            let message = "`for` over networks yields nothing: assign a variable in it, as in `x = block(x);`";
+            return Err(self.errors.at(source, message));
+        }
+        let unnamed = want.unnamed();
+        let assigned = self.assigned(&items, kind, &unnamed, source)?;
 
         let outer = self.env.clone();
         let mut carried = Vec::new();
@@ -96,17 +101,69 @@ impl Lower<'_> {
             self.env[i].value = inner;
             carried.push((i, Carried { init, inner, out }));
         }
-        let item = self.declare(&name, Kind::Network, false);
-        let mut body = self.branch(|lower| lower.block(&source.body, &Want::NOTHING).map(|_| Vec::new()))?;
-        body.results = carried.iter().map(|(i, _)| self.env[*i].value).collect();
+        let items = items.iter().map(|name| Item { value: self.declare(name, kind, false), read: true }).collect();
+        let mut body = self.branch(|lower| lower.block(&source.body, &unnamed))?;
+        let next = carried.iter().map(|(i, _)| self.env[*i].value);
+        body.results = next.chain(std::mem::take(&mut body.results)).collect();
 
         self.env = outer;
         for (i, carried) in &carried {
             self.env[*i].value = carried.out;
         }
         let carried = carried.into_iter().map(|(_, carried)| carried).collect();
-        self.stmts.push(Stmt::For(For { item, array, carried, body, saved: None, reads_item: true }));
-        Ok(())
+        let span = source.for_token.span;
+        let base = format_ident!("for", span = span);
+        let outs: Vec<ValueId> = want.names().iter().map(|name| self.result(*name, &base)).collect();
+        let operands = outs.iter().map(|&value| Operand::Value(Read { value, span })).collect();
+        self.stmts.push(Stmt::For(For { over, items, carried, body, outs, saved: None }));
+        Ok(operands)
+    }
+
+    /// The names of what a loop is at: one for a network, one for each tensor that is cut.
+    fn items(&mut self, pat: &Pat, over: &Over) -> Checked<Vec<Ident>> {
+        let count = match over {
+            Over::Networks(_) => 1,
+            Over::Slices(slices) => slices.tensors.len(),
+        };
+        let pats: Vec<&Pat> = match pat {
+            Pat::Tuple(tuple) if count > 1 => tuple.elems.iter().collect(),
+            pat => vec![pat],
+        };
+        if pats.len() != count {
+            return Err(self.errors.at(pat, format!("the variables of this `for` are {count}, in a tuple")));
+        }
+        let names = pats.into_iter().map(|pat| match pat {
+            Pat::Ident(pat) if pat.by_ref.is_none() && pat.mutability.is_none() && pat.subpat.is_none() => {
+                Ok(pat.ident.clone())
+            }
+            Pat::Wild(wild) => Ok(format_ident!("_item", span = wild.underscore_token.span)),
+            other => Err(self.errors.at(other, "the variable of a `for` is a name")),
+        });
+        names.collect()
+    }
+
+    fn over(&mut self, expr: &Expr) -> Checked<Over> {
+        match expr {
+            Expr::Call(call) if is_unbind(&call.func) => self.slices(call).map(Over::Slices),
+            _ => self.array(expr).map(Over::Networks),
+        }
+    }
+
+    /// `unbind(x, 1)` or `unbind([x, y], 1)`.
+    fn slices(&mut self, call: &syn::ExprCall) -> Checked<Slices> {
+        let (Expr::Path(func), [tensors, axis]) = (&*call.func, &call.args.iter().collect::<Vec<_>>()[..]) else {
+            return Err(self.errors.at(call, "`unbind` takes a tensor, or some in brackets, and an axis"));
+        };
+        let tensors: Vec<_> = match tensors {
+            Expr::Array(array) if !array.elems.is_empty() => array.elems.iter().map(|elem| self.read(elem)).collect(),
+            tensor => vec![self.read(tensor)],
+        };
+        let tensors = tensors.into_iter().collect::<Checked<_>>()?;
+        let Operand::Plain(axis) = self.one(axis)? else {
+            return Err(self.errors.at(axis, "an axis is a constant"));
+        };
+        let path = syn::parse_quote_spanned!(func.span()=> ::downhill::ops::slices);
+        Ok(Slices { path, tensors, axis, span: call.paren_token.span.join() })
     }
 
     /// `&self.blocks` or `self.blocks.iter()`.
@@ -124,11 +181,13 @@ impl Lower<'_> {
 
     /// The variables that the body of a loop assigns. Only lowering it tells, since a variable
     /// of the body may have the same name; so that is done once on trial.
-    fn assigned(&mut self, item: &syn::Ident, source: &syn::ExprForLoop) -> Checked<Vec<usize>> {
+    fn assigned(&mut self, items: &[Ident], kind: Kind, want: &Want, source: &syn::ExprForLoop) -> Checked<Vec<usize>> {
         let before = self.env.clone();
         let (names, values, errors) = (self.names.clone(), self.values.len(), self.errors.len());
-        self.declare(item, Kind::Network, false);
-        let trial = self.branch(|lower| lower.block(&source.body, &Want::NOTHING).map(|_| Vec::new()));
+        for item in items {
+            self.declare(item, kind, false);
+        }
+        let trial = self.branch(|lower| lower.block(&source.body, want));
         let after = std::mem::replace(&mut self.env, before);
         if trial.is_err() || self.errors.len() > errors {
             return Err(Reported);
@@ -152,4 +211,9 @@ fn training(cond: &Expr) -> Option<bool> {
 /// Whether a call is `training()`.
 pub fn asks_training(call: &syn::ExprCall) -> bool {
     matches!(&*call.func, Expr::Path(path) if path.path.is_ident("training")) && call.args.is_empty()
+}
+
+/// Whether a function is the one that a loop cuts tensors with.
+fn is_unbind(func: &Expr) -> bool {
+    matches!(func, Expr::Path(path) if path.path.segments.last().is_some_and(|segment| segment.ident == "unbind"))
 }

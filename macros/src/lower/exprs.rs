@@ -30,6 +30,7 @@ impl Lower<'_> {
             Expr::Tuple(tuple) => return self.tuple(tuple, want),
             Expr::Call(call) if !self.is_plain(expr, Fields::Values) => return self.call(call, want),
             Expr::MethodCall(call) if !self.is_plain(expr, Fields::Values) => return self.method_call(call, want),
+            Expr::ForLoop(source) => return self.for_loop(source, want),
             Expr::If(source) if !self.is_plain(expr, Fields::Values) => return self.if_expr(source, want),
             _ => {}
         }

@@ -74,7 +74,7 @@ impl Lower<'_> {
                 });
                 self.assign(&binary.left, &value)
             }
-            Expr::ForLoop(source) => self.for_loop(source),
+            Expr::ForLoop(source) => self.for_loop(source, &Want::NOTHING).map(drop),
             Expr::If(_) => self.expr(expr, &Want::NOTHING).map(drop),
             Expr::Block(block) if block.label.is_none() => self.block(&block.block, &Want::NOTHING).map(drop),
             Expr::Call(_) | Expr::MethodCall(_) | Expr::Binary(_) | Expr::Unary(_) | Expr::Path(_) | Expr::Lit(_) => {

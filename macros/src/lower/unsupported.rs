@@ -26,7 +26,6 @@ fn advice(expr: &Expr) -> &'static str {
         Expr::Closure(_) => "a closure inside a network function: write a `#[network] fn`",
         Expr::Const(_) => "a `const` block inside a network function: write a `const` item outside",
         Expr::Field(_) => "only networks have fields: `self.weight`, `block.weight`",
-        Expr::ForLoop(_) => "`for` yields nothing: assign a variable in it, as in `x = block(x);`",
         Expr::If(_) => "an `if` cannot stand here: bind it with `let`",
         Expr::Index(_) => "indexing a tensor: write `slice` or `gather`",
         Expr::Infer(_) => "`_` is no value",

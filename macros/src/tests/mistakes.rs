@@ -136,6 +136,31 @@ fn branches() {
 }
 
 #[test]
+fn loops_over_slices() {
+    assert_eq!(body(quote!(for a in unbind(x) {})), ["`unbind` takes a tensor, or some in brackets, and an axis"]);
+    assert_eq!(body(quote!(for a in unbind(x, y) {})), ["an axis is a constant"]);
+    assert_eq!(body(quote!(for a in unbind([x, y], 1) {})), ["the variables of this `for` are 2, in a tuple"]);
+    assert_eq!(body(quote!(for (a, 1) in unbind([x, y], 1) {})), ["the variable of a `for` is a name"]);
+    assert_eq!(
+        body(quote!(let z = for a in unbind(x, 1) { let b = a; };)),
+        ["the block yields nothing: end it with the value, without `;`"]
+    );
+    assert_eq!(
+        body(quote!(for a in unbind(x, 1) {
+            x = a;
+        })),
+        ["`x` is assigned twice: declare it with `let mut x`"]
+    );
+    assert_eq!(
+        messages(
+            quote!(),
+            quote!(impl Net { fn f(&self, x: Tensor) -> Tensor { let y = for block in &self.blocks { x }; y } })
+        ),
+        ["`for` over networks yields nothing: assign a variable in it, as in `x = block(x);`"]
+    );
+}
+
+#[test]
 fn statements() {
     assert_eq!(body(quote!(x = y;)), ["`x` is assigned twice: declare it with `let mut x`"]);
     assert_eq!(body(quote!(z = y;)), ["`z` is no variable of this function"]);
@@ -148,7 +173,9 @@ fn statements() {
         body(quote!(for i in 0..3 {
             x;
         })),
-        ["`for` runs over an array of networks: write `for block in &self.blocks`"]
+        [
+            "`for` runs over an array of networks or the slices of a tensor: write `for block in &self.blocks` or `for x in unbind(xs, 1)`"
+        ]
     );
     assert_eq!(
         body(quote!(

@@ -222,3 +222,20 @@ fn function_that_passes_a_list_on() {
         }
     ));
 }
+
+#[test]
+fn function_with_a_loop_over_slices() {
+    insta::assert_snapshot!(expand(
+        quote!(),
+        quote! {
+            fn cells(x: Tensor<B, T, C>, start: Tensor<B, C>, w: Tensor<C, C>) -> (Tensor<B, T, C>, Tensor<B, C>) {
+                let mut h = start;
+                let all = for x in unbind(x, 1) {
+                    h = tanh(matmul(h, w) + x);
+                    h
+                };
+                (all, h)
+            }
+        }
+    ));
+}

@@ -277,6 +277,20 @@ pub const fn divide(cx: &mut Check, a: Dim, b: Dim) -> Dim {
     }
 }
 
+/// A variable that a loop carries, before a round and behind it: it keeps its shape, and depends on
+/// what both depend on.
+#[track_caller]
+pub const fn carried(cx: &mut Check, name: &str, before: Type, after: Type) -> Type {
+    let (Some(before), Some(after)) = (before.operand(cx, "for"), after.operand(cx, "for")) else {
+        return Type::Unknown;
+    };
+    if !before.dtype.same(after.dtype) || !before.shape.same(&after.shape) {
+        let message = Message::new().str("for: `").str(name).str("` is ").shape(before.shape);
+        return cx.error(message.str(" before a round of the loop and ").shape(after.shape).str(" behind it"));
+    }
+    Type::Tensor(after.depends(before))
+}
+
 /// Reports a parameter called `name`, unless the gradient of the loss `y` reaches it; a state needs none.
 #[track_caller]
 pub const fn parameter(cx: &mut Check, y: Type, param: Param, name: Message) {

@@ -88,6 +88,16 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
             }
         }
     }
+    // A loop nest has constants in its code; a product reads them from memory.
+    let operands: Vec<Home> = plan.calls.iter().flat_map(|call| &call.operands).map(|operand| operand.home).collect();
+    for home in operands {
+        if let Home::Value(v) = home
+            && let Op::Const(bits) = graph[v].op
+            && !plan.spots.contains_key(&home)
+        {
+            plan.keep(home, vec![bits; graph[v].len()]);
+        }
+    }
     for call in &plan.calls {
         for operand in &call.operands {
             let len = match operand.home {

@@ -1,7 +1,6 @@
 //! Attention.
 
 use super::activation::softmax;
-use super::layer::Linear;
 use crate::network;
 use crate::ops::*;
 
@@ -25,29 +24,168 @@ pub fn scaled_dot_product_attention(
     value: Tensor<[N], S, E>,
     causal: bool,
 ) -> Tensor<[N], T, E> {
-    let scores = matmul(query, transpose(key, -2, -1)) / sqrt(D);
-    let visible = if causal {
-        let is_past = iota(S) <= unsqueeze(iota(T), 1);
-        select(is_past, scores, f32::NEG_INFINITY)
-    } else {
-        scores
-    };
-    matmul(softmax(visible, -1), value)
+    dot_product_attention(query, key, value, 1.0 / sqrt(D), causal, 0.0)
 }
 
-/// The features of each place as `heads` parts: `[B, T, D]` to `[B, heads, T, D / heads]`.
+/// [`scaled_dot_product_attention`] with all its arguments: `scale` times Q Kᵀ are the scores, a number or
+/// a tensor that broadcasts to `[.., T, S]`; `p` is the probability with which a weight is dropped in
+/// training.
 ///
 /// ```
 /// use downhill::prelude::*;
 /// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([1, 2, 6], vec![0.0; 12])?);
-/// let y = split_heads::stage(&mut g, x, 3);
-/// assert_eq!(g.value(y)?.shape(), [1, 3, 2, 2]);
+/// let x = g.constant(&Tensor::new([2, 1], [1.0, 3.0])?);
+/// // Scores of zero: every place is the mean of all.
+/// let y = dot_product_attention::stage(&mut g, x, x, x, 0.0, false, 0.1);
+/// assert_eq!(g.value(y)?.data(), [2.0, 2.0]);
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
-pub fn split_heads(x: Tensor<B, T, D>, heads: usize) -> Tensor {
-    permute(reshape(x, [B, T, heads, D / heads]), [0, 2, 1, 3])
+pub fn dot_product_attention(
+    query: Tensor<[N], T, D>,
+    key: Tensor<[N], S, D>,
+    value: Tensor<[N], S, E>,
+    scale: Tensor,
+    causal: bool,
+    p: f32,
+) -> Tensor<[N], T, E> {
+    let scores = matmul(query, transpose(key, -2, -1)) * scale;
+    matmul(attention_weights(scores, causal, p), value)
+}
+
+/// Attention to the places that `mask` allows: a [`Mask`](crate::shape::DType::Bool) that broadcasts to
+/// `[.., T, S]`, true where a place is seen, as PyTorch has it. A place that sees none is zero. `scale` and
+/// `p` are as in [`dot_product_attention`].
+///
+/// A batch of sequences of several lengths has a mask such as `iota(S) < unsqueeze(lengths, 1)`, of shape
+/// `[B, S]`; in front of heads and places it is `unsqueeze(unsqueeze(mask, 1), 1)`.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 1], [1.0, 3.0])?);
+/// let places = iota::stage(&mut g, 2);
+/// let mask = eq::stage(&mut g, places, 1);
+/// let y = masked_attention::stage(&mut g, x, x, x, mask, 1.0, 0.0);
+/// assert_eq!(g.value(y)?.data(), [3.0, 3.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn masked_attention(
+    query: Tensor<[N], T, D>,
+    key: Tensor<[N], S, D>,
+    value: Tensor<[N], S, E>,
+    mask: Mask,
+    scale: Tensor,
+    p: f32,
+) -> Tensor<[N], T, E> {
+    let scores = matmul(query, transpose(key, -2, -1)) * scale;
+    matmul(dropout(masked_softmax(scores, mask), p), value)
+}
+
+/// Attention with `bias` added to the scores, which broadcasts to `[.., T, S]`: PyTorch's mask of numbers,
+/// where minus infinity hides a place, or a learned bias of positions. A row that hides every place is not a
+/// number; [`masked_attention`] makes it zero. `scale` and `p` are as in [`dot_product_attention`].
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 1], [1.0, 3.0])?);
+/// let bias = g.constant(&Tensor::new([2], [f32::NEG_INFINITY, 0.0])?);
+/// let y = biased_attention::stage(&mut g, x, x, x, bias, 1.0, 0.0);
+/// assert_eq!(g.value(y)?.data(), [3.0, 3.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn biased_attention(
+    query: Tensor<[N], T, D>,
+    key: Tensor<[N], S, D>,
+    value: Tensor<[N], S, E>,
+    bias: Tensor,
+    scale: Tensor,
+    p: f32,
+) -> Tensor<[N], T, E> {
+    let scores = matmul(query, transpose(key, -2, -1)) * scale + bias;
+    matmul(attention_weights(scores, false, p), value)
+}
+
+/// Attention of `H` heads of queries to `G` heads of keys and values (Ainslie et al., arXiv:2305.13245):
+/// each of these serves a run of H / G heads, as with PyTorch's `enable_gqa`, and is not copied. `scale`,
+/// `causal` and `p` are as in [`dot_product_attention`].
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let query = g.constant(&Tensor::new([1, 4, 1, 1], [0.0; 4])?);
+/// let key = g.constant(&Tensor::new([1, 2, 1, 1], [5.0, 7.0])?);
+/// let y = grouped_query_attention::stage(&mut g, query, key, key, 1.0, false, 0.0);
+/// assert_eq!(g.value(y)?.data(), [5.0, 5.0, 7.0, 7.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn grouped_query_attention(
+    query: Tensor<B, H, T, D>,
+    key: Tensor<B, G, S, D>,
+    value: Tensor<B, G, S, E>,
+    scale: Tensor,
+    causal: bool,
+    p: f32,
+) -> Tensor<B, H, T, E> {
+    let scores = reshape(matmul(group_heads(query, G), transpose(key, -2, -1)), [B, H, T, S]) * scale;
+    let weights = attention_weights(scores, causal, p);
+    reshape(matmul(group_heads(weights, G), value), [B, H, T, E])
+}
+
+/// The weights of attention from its scores: their softmax over the last axis, of places 0 to t for place t
+/// if `causal`, some dropped in training with probability `p`.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let scores = g.constant(&Tensor::new([2, 2], [0.0; 4])?);
+/// let y = attention_weights::stage(&mut g, scores, true, 0.0);
+/// assert_eq!(g.value(y)?.data(), [1.0, 0.0, 0.5, 0.5]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn attention_weights(scores: Tensor<[N], T, S>, causal: bool, p: f32) -> Tensor<[N], T, S> {
+    let visible = if causal { select(causal_mask(T, S), scores, f32::NEG_INFINITY) } else { scores };
+    dropout(softmax(visible, -1), p)
+}
+
+/// What place t of `t` sees of `s` places if it sees those up to itself.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let mask = causal_mask::stage(&mut g, 2, 3);
+/// let y = float::stage(&mut g, mask);
+/// assert_eq!(g.value(y)?.data(), [1.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn causal_mask(t: usize, s: usize) -> Mask<t, s> {
+    iota(s) <= unsqueeze(iota(t), 1)
+}
+
+/// The softmax over the last axis of the elements where `mask`, which broadcasts to the shape of `x`, is
+/// true; all others are zero, also where the mask of a whole row is false.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 2], [1.0, 2.0, 3.0, 3.0])?);
+/// let row = iota::stage(&mut g, 2);
+/// let row = unsqueeze::stage(&mut g, row, 1);
+/// let mask = eq::stage(&mut g, row, 1);
+/// let y = masked_softmax::stage(&mut g, x, mask);
+/// assert_eq!(g.value(y)?.data(), [0.0, 0.0, 0.5, 0.5]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn masked_softmax(x: Tensor, mask: Mask) -> Tensor {
+    // A finite bound, so that a row without any element has no infinity less infinity.
+    select(mask, softmax(select(mask, x, f32::MIN), -1), 0.0)
 }
 
 /// The parts of [`split_heads`] put together again: `[B, H, T, D]` to `[B, T, H D]`.
@@ -63,45 +201,4 @@ pub fn split_heads(x: Tensor<B, T, D>, heads: usize) -> Tensor {
 #[network(track_caller)]
 pub fn merge_heads(x: Tensor<B, H, T, D>) -> Tensor<B, T, { H * D }> {
     reshape(permute(x, [0, 2, 1, 3]), [B, T, H * D])
-}
-
-/// Self-attention of `H` heads over `D` features, with projections before and after it. Query, key
-/// and value come from one matrix, as in nanoGPT. `#[layer(causal = true)]` lets a place see those
-/// up to itself only.
-///
-/// ```
-/// use downhill::prelude::*;
-///
-/// #[network(sequential)]
-/// struct Net {
-///     #[layer(causal = true)]
-///     attention: MultiHeadAttention<8, 2>,
-/// }
-///
-/// let y = Net::init(0).forward(&Tensor::new([1, 5, 8], vec![0.5; 40])?)?;
-/// assert_eq!(y.shape(), [1, 5, 8]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub struct MultiHeadAttention<const D: usize, const H: usize> {
-    /// Query, key and value of all heads.
-    pub qkv: Linear<D, { 3 * D }>,
-    /// Mixes the heads' results.
-    pub proj: Linear<D, D>,
-    /// Whether a place sees those up to itself only.
-    #[option(false)]
-    pub causal: bool,
-}
-
-#[network(track_caller)]
-impl<const D: usize, const H: usize> MultiHeadAttention<D, H> {
-    /// Sequences of `D` features.
-    pub fn forward(&self, x: Tensor<B, T, D>) -> Tensor<B, T, D> {
-        let qkv = self.qkv(x);
-        let query = split_heads(slice(qkv, -1, 0, D), H);
-        let key = split_heads(slice(qkv, -1, D, 2 * D), H);
-        let value = split_heads(slice(qkv, -1, 2 * D, 3 * D), H);
-        let y = scaled_dot_product_attention(query, key, value, self.causal);
-        self.proj(merge_heads(y))
-    }
 }
