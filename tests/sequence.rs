@@ -487,6 +487,47 @@ fn a_loop_of_64_times_compiles_in_reasonable_time() -> downhill::Result<()> {
     };
     let (short, long) = (milliseconds(8)?, milliseconds(64)?);
     println!("8 times: {short:.0} ms, 64 times: {long:.0} ms");
-    assert!(long < 60_000.0, "{long} ms");
+    assert!(long < 20_000.0, "{long} ms");
+    Ok(())
+}
+
+/// A recurrent layer in a network, with what is written on it.
+macro_rules! recomputed {
+    ($net:ident $(#[$attribute:meta])*) => {
+        #[network]
+        struct $net {
+            $(#[$attribute])*
+            memory: Lstm<3, 4>,
+            out: Linear<4, 2>,
+        }
+
+        #[network]
+        impl $net {
+            fn loss(&self, x: Tensor<B, T, 3>) -> Tensor {
+                let y = self.out(self.memory(x));
+                sum(y * y)
+            }
+        }
+    };
+}
+
+recomputed!(Kept);
+recomputed!(Again #[checkpoint]);
+
+#[test]
+fn a_loop_that_is_computed_again_gives_the_same_bits() -> downhill::Result<()> {
+    fn bits<N: downhill::network::Network>(
+        mut model: Model<N>,
+        loss: downhill::network::Function<N>,
+    ) -> downhill::Result<Vec<u32>> {
+        let x = tensor(&[2, 5, 3], &noise(1, 30));
+        let mut step = Step::new(&model, loss, Sgd::new(0.1))?;
+        let mut bits = vec![step.differentiate(&mut model, &x)?.to_bits()];
+        for param in model.params() {
+            bits.extend(step.grad(param.name)?.data().iter().map(|x| x.to_bits()));
+        }
+        Ok(bits)
+    }
+    assert_eq!(bits(Kept::init(1), Kept::loss)?, bits(Again::init(1), Again::loss)?);
     Ok(())
 }
