@@ -48,7 +48,7 @@ fn advice(expr: &Expr) -> &'static str {
         Expr::Unsafe(_) => "`unsafe` inside a network function: write an operation outside",
         Expr::Yield(_) => "`yield` is not supported: end the function with its value",
         _ => {
-            "this expression is not supported in a network function: it has calls, arithmetic, `let`, tuples, `for` over networks and `if` on constants"
+            "this expression is not supported in a network function: it has calls, arithmetic, `let`, tuples, `for` over networks or slices and `if` on constants"
         }
     }
 }

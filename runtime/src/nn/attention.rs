@@ -24,7 +24,8 @@ pub fn scaled_dot_product_attention(
     value: Tensor<[N], S, E>,
     causal: bool,
 ) -> Tensor<[N], T, E> {
-    dot_product_attention(query, key, value, 1.0 / sqrt(D), causal, 0.0)
+    let scores = matmul(query, transpose(key, -2, -1)) / sqrt(D);
+    matmul(attention_weights(scores, causal, 0.0), value)
 }
 
 /// [`scaled_dot_product_attention`] with all its arguments: `scale` times Q Kᵀ are the scores, a number or

@@ -63,6 +63,9 @@ impl RnnCell {
 /// A plain recurrent layer, PyTorch's `nn.RNN` with one layer and `batch_first`: [`RnnCell`] at every
 /// time, from a state of zeros. Parameters start, and options are, as in the cell.
 ///
+/// Layers are stacked by giving one what another gives; `flip(x, 1)` in front of a layer and behind it is the
+/// other direction. The loop is unrolled: every length is compiled at its first use.
+///
 /// ```
 /// use downhill::prelude::*;
 ///
