@@ -178,8 +178,8 @@ mod each {
         dilation: usize,
         groups: usize,
     ) -> Tensor {
-        let x = reshape(x, [B, groups, C / groups, L]);
-        let patches = padded_windows(x, 3, K, stride, padding, dilation, false, 0.0);
+        let x = pad_windows(x, 2, K, stride, padding, dilation, false, 0.0);
+        let patches = in_groups1d(windows(x, 2, K, stride, dilation), groups);
         products1d(permute(patches, [1, 0, 3, 2, 4]), reshape(weight, [groups, O / groups, I * K]))
     }
 
@@ -195,10 +195,22 @@ mod each {
         dilation_w: usize,
         groups: usize,
     ) -> Tensor {
-        let x = reshape(x, [B, groups, C / groups, H, W]);
-        let rows = padded_windows(x, 4, L, stride_w, padding_w, dilation_w, false, 0.0);
-        let patches = padded_windows(rows, 3, K, stride_h, padding_h, dilation_h, false, 0.0);
+        // All padding first, so that both kinds of windows are views of the same image.
+        let x = pad_windows(x, 3, L, stride_w, padding_w, dilation_w, false, 0.0);
+        let x = pad_windows(x, 2, K, stride_h, padding_h, dilation_h, false, 0.0);
+        let patches = windows(windows(x, 3, L, stride_w, dilation_w), 2, K, stride_h, dilation_h);
+        let patches = in_groups2d(patches, groups);
         products2d(permute(patches, [1, 0, 3, 5, 2, 4, 6]), reshape(weight, [groups, O / groups, I * K * L]))
+    }
+
+    #[network(track_caller)]
+    fn in_groups1d(x: Tensor<B, C, P, K>, groups: usize) -> Tensor {
+        reshape(x, [B, groups, C / groups, P, K])
+    }
+
+    #[network(track_caller)]
+    fn in_groups2d(x: Tensor<B, C, P, K, Q, L>, groups: usize) -> Tensor {
+        reshape(x, [B, groups, C / groups, P, K, Q, L])
     }
 
     /// The product of each group with its kernels. A patch is all that a kernel covers at one place.

@@ -120,8 +120,8 @@ mod each {
         dilation: usize,
         ceil_mode: bool,
     ) -> Tensor {
-        let windows = padded_windows(x, -1, size, stride, padding, dilation, ceil_mode, f32::NEG_INFINITY);
-        max_axes(windows, [-1])
+        let x = pad_windows(x, -1, size, stride, padding, dilation, ceil_mode, f32::NEG_INFINITY);
+        max_axes(windows(x, -1, size, stride, dilation), [-1])
     }
 
     #[network(track_caller)]
@@ -137,9 +137,9 @@ mod each {
         dilation_w: usize,
         ceil_mode: bool,
     ) -> Tensor {
-        let rows = padded_windows(x, -1, size_w, stride_w, padding_w, dilation_w, ceil_mode, f32::NEG_INFINITY);
-        let windows = padded_windows(rows, -3, size_h, stride_h, padding_h, dilation_h, ceil_mode, f32::NEG_INFINITY);
-        max_axes(windows, [-3, -1])
+        let x = pad_windows(x, -1, size_w, stride_w, padding_w, dilation_w, ceil_mode, f32::NEG_INFINITY);
+        let x = pad_windows(x, -2, size_h, stride_h, padding_h, dilation_h, ceil_mode, f32::NEG_INFINITY);
+        max_axes(windows(windows(x, -1, size_w, stride_w, dilation_w), -3, size_h, stride_h, dilation_h), [-3, -1])
     }
 
     #[network(track_caller)]
@@ -151,8 +151,8 @@ mod each {
         ceil_mode: bool,
         count_include_pad: bool,
     ) -> Tensor {
-        let windows = padded_windows(x, -1, size, stride, padding, 1, ceil_mode, 0.0);
-        let total = sum_axes(windows, [-1]);
+        let padded = pad_windows(x, -1, size, stride, padding, 1, ceil_mode, 0.0);
+        let total = sum_axes(windows(padded, -1, size, stride, 1), [-1]);
         if ceil_mode || !count_include_pad {
             total / lengths(total, L, size, stride, padding, count_include_pad)
         } else {
@@ -192,8 +192,9 @@ mod each {
         padding_w: usize,
         ceil_mode: bool,
     ) -> Tensor {
-        let rows = padded_windows(x, -1, size_w, stride_w, padding_w, 1, ceil_mode, 0.0);
-        sum_axes(padded_windows(rows, -3, size_h, stride_h, padding_h, 1, ceil_mode, 0.0), [-3, -1])
+        let x = pad_windows(x, -1, size_w, stride_w, padding_w, 1, ceil_mode, 0.0);
+        let x = pad_windows(x, -2, size_h, stride_h, padding_h, 1, ceil_mode, 0.0);
+        sum_axes(windows(windows(x, -1, size_w, stride_w, 1), -3, size_h, stride_h, 1), [-3, -1])
     }
 
     /// How many elements count in each of `P` windows over `n` elements.
