@@ -277,9 +277,9 @@ fn refusals() {
         ),
         (
             |g, x, w| conv2d::stage(g, x, w, 1, 0, 4, 1),
-            "a kernel that reaches over 9 does not fit axis 3 of [2, 4, 5, 5]",
+            "conv2d: a kernel of 3 with a dilation of 4 does not fit axis 2 of [2, 4, 5, 5]",
         ),
-        (|g, x, w| conv2d::stage(g, x, w, 0, 0, 1, 1), "a kernel, a stride and a dilation are at least 1"),
+        (|g, x, w| conv2d::stage(g, x, w, 0, 0, 1, 1), "conv2d: a kernel, a stride and a dilation are at least 1"),
         (
             |g, x, w| conv_transpose2d::stage(g, x, w, 1, 0, 0, 1, 1),
             "conv_transpose2d: the weight [6, 4, 3, 3] takes 6 channels, the input has 4",

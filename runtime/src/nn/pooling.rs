@@ -1,10 +1,11 @@
 //! Pooling over the last axes of sequences and images.
 
-use super::per_axis::{known, part, part_type, per_axis};
+use super::per_axis::{known, part, part_type, per_axis, slides};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::ops::*;
+use crate::shape::Dim;
 
 per_axis! {
     /// The largest element of each window of `size` elements of the last axis, PyTorch's `max_pool1d`. What is
@@ -85,11 +86,26 @@ per_axis! {
     sum_pool2d(x.0; size[0 1], stride[0 1], padding[0 1]; ceil_mode: bool) = each::sum_pool2d, avg_pool;
 }
 
-/// Every window has an element of the input.
 #[track_caller]
-const fn avg_pool(cx: &mut Check, op: &str, _x: Type, size: Type, _stride: Type, padding: Type) {
+const fn avg_pool(cx: &mut Check, op: &str, n: usize, x: Type, size: Type, stride: Type, padding: Type) {
+    max_pool(cx, op, n, x, size, stride, padding, Type::Dim(Dim::n(1)));
+}
+
+/// What pooling needs of its sizes: windows that fit and that have an element of the input each.
+#[track_caller]
+const fn max_pool(
+    cx: &mut Check,
+    op: &str,
+    n: usize,
+    x: Type,
+    size: Type,
+    stride: Type,
+    padding: Type,
+    dilation: Type,
+) {
+    slides(cx, op, n, x, size, stride, padding, dilation);
     let mut i = 0;
-    while i < 2 {
+    while i < n {
         if let (Some(size), Some(padding)) = (known(size, i), known(padding, i))
             && 2 * padding > size
         {
@@ -99,11 +115,6 @@ const fn avg_pool(cx: &mut Check, op: &str, _x: Type, size: Type, _stride: Type,
         }
         i += 1;
     }
-}
-
-#[track_caller]
-const fn max_pool(cx: &mut Check, op: &str, x: Type, size: Type, stride: Type, padding: Type, _dilation: Type) {
-    avg_pool(cx, op, x, size, stride, padding);
 }
 
 /// The operations with a number for each axis.

@@ -111,8 +111,8 @@ macro_rules! reshape_to {
                 };
                 let shape = $shape;
                 if !shape.len().same($x.shape.len()) {
-                    let message = Message::new().str(stringify!($name)).str(": ").shape($x.shape).str(" for ");
-                    return $cx.error(message.shape($like.shape));
+                    let message = Message::new().str(stringify!($name)).str(": the shape ").shape($x.shape);
+                    return $cx.error(message.str(" does not go with ").shape($like.shape));
                 }
                 Type::Tensor($x.like($x.dtype, shape))
             }

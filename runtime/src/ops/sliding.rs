@@ -1,6 +1,6 @@
 //! Windows over an axis that is padded first: what convolution and pooling slide.
 
-use super::{axis, axis_of, integer, number, windows};
+use super::{axis_of, integer, number, windows};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::ops::elementwise::Compare;
@@ -62,7 +62,7 @@ tensor_op! {
     shape |cx, x| {
         let _ = value;
         let (Some(axis), Some(size), Some(step), Some(padding), Some(dilation)) = (
-            axis_rule(cx, &x, axis),
+            super::axis(cx, "pad_windows", &x, axis),
             number(cx, "pad_windows", size),
             number(cx, "pad_windows", step),
             number(cx, "pad_windows", padding),
@@ -77,15 +77,15 @@ tensor_op! {
         let mut padded = n.plus(padding).plus(padding);
         if let (Some(k), Some(step), Some(p), Some(dilation)) = (size.get(), step.get(), padding.get(), dilation.get()) {
             if k < 1 || step < 1 || dilation < 1 {
-                return cx.error(Message::new().str("a kernel, a stride and a dilation are at least 1"));
+                return cx.error(Message::new().str("pad_windows: a window, a step and a dilation are at least 1"));
             }
             if p < 0 {
-                return cx.error(Message::new().str("a padding is at least 0, found ").num(p));
+                return cx.error(Message::new().str("pad_windows: a padding is at least 0, found ").num(p));
             }
             let reach = (k - 1) * dilation + 1;
             match n.get() {
                 Some(n) if reach > n + 2 * p => {
-                    let message = Message::new().str("a kernel that reaches over ").num(reach);
+                    let message = Message::new().str("pad_windows: a window that reaches over ").num(reach);
                     let message = message.str(" does not fit axis ").num(axis as isize).str(" of ").shape(x.shape);
                     return cx.error(if p == 0 { message } else { message.str(" with a padding of ").num(p) });
                 }
@@ -128,7 +128,7 @@ tensor_op! {
         }
     },
     shape |cx, x| {
-        let (Some(axis), Some(size)) = (axis_rule(cx, &x, axis), number(cx, "neighbours", size)) else {
+        let (Some(axis), Some(size)) = (super::axis(cx, "neighbours", &x, axis), number(cx, "neighbours", size)) else {
             return Type::Unknown;
         };
         if matches!(size.get(), Some(n) if n < 1) {
@@ -137,11 +137,6 @@ tensor_op! {
         let shape = x.shape.range(0, axis + 1).push(size);
         Type::Tensor(x.like(x.dtype, shape.join(&x.shape.range(axis + 1, x.shape.rank()))))
     },
-}
-
-#[track_caller]
-const fn axis_rule(cx: &mut Check, x: &crate::check::TensorType, at: Type) -> Option<usize> {
-    axis(cx, "sliding windows", x, at)
 }
 
 /// How far the last of the windows that reach over `reach` elements goes beyond the padding.
