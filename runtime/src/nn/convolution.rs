@@ -79,6 +79,7 @@ per_axis! {
 
 /// What a convolution needs of its channels and of its kernel.
 #[track_caller]
+#[allow(clippy::too_many_arguments)]
 const fn convolution(
     cx: &mut Check,
     op: &str,
@@ -110,6 +111,7 @@ const fn convolution(
 
 /// What a transposed convolution needs of its channels and of what it adds.
 #[track_caller]
+#[allow(clippy::too_many_arguments)]
 const fn transposed(
     cx: &mut Check,
     op: &str,

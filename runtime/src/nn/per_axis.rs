@@ -130,6 +130,7 @@ pub(super) const fn known(ty: Type, i: usize) -> Option<isize> {
 
 /// What windows over the last `n` axes need: sizes of at least one, and room for the first of them.
 #[track_caller]
+#[allow(clippy::too_many_arguments)]
 pub(super) const fn slides(
     cx: &mut Check,
     op: &str,

@@ -93,6 +93,7 @@ const fn avg_pool(cx: &mut Check, op: &str, n: usize, x: Type, size: Type, strid
 
 /// What pooling needs of its sizes: windows that fit and that have an element of the input each.
 #[track_caller]
+#[allow(clippy::too_many_arguments)]
 const fn max_pool(
     cx: &mut Check,
     op: &str,
