@@ -80,8 +80,8 @@ cases! {
     circular_outer pad_circular [4, 2], (0, 1, 0);
     surrounded pad_constant [3, 4], (1, 1, 2, 1.5);
     not_surrounded pad_constant [3, 4], (1, 0, 0, 1.5);
-    slid padded_windows [2, 5], (1, 3, 2, 1, 1, true, 0.5);
-    slid_on_an_outer_axis padded_windows [5, 2], (0, 2, 3, 1, 2, false, 0.0);
+    padded_for_windows pad_windows [2, 5], (1, 3, 2, 1, 1, true, 0.5);
+    padded_outer_axis pad_windows [5, 2], (0, 2, 3, 1, 2, false, 0.0);
     around_each neighbours [2, 4], (1, 4);
     copies resize_nearest [2, 5, 2], (1, 3, 0.0);
     copies_by_scale resize_nearest [2, 5], (1, 8, 1.7);
@@ -277,9 +277,9 @@ fn refusals() {
         ),
         (
             |g, x, w| conv2d::stage(g, x, w, 1, 0, 4, 1),
-            "convolve: a kernel that reaches over 9 does not fit axis 3 of [2, 1, 4, 5, 5]",
+            "conv2d: a kernel of 3 with a dilation of 4 does not fit axis 2 of [2, 4, 5, 5]",
         ),
-        (|g, x, w| conv2d::stage(g, x, w, 0, 0, 1, 1), "a kernel, a stride and a dilation are at least 1"),
+        (|g, x, w| conv2d::stage(g, x, w, 0, 0, 1, 1), "conv2d: a kernel, a stride and a dilation are at least 1"),
         (
             |g, x, w| conv_transpose2d::stage(g, x, w, 1, 0, 0, 1, 1),
             "conv_transpose2d: the weight [6, 4, 3, 3] takes 6 channels, the input has 4",

@@ -188,6 +188,21 @@ fn layout(g: &mut Stage, node: Node) -> Result<Var, Node> {
             let inner = g[x].args[0];
             Ok(g.transpose(inner, &axes))
         }
+        // Outermost axes of size one are taken away before other axes change places, and added after it, so
+        // that a batch of one matrix is a matrix.
+        (Op::Reshape, Op::Transpose(axes)) if let Some(ones) = ones_before(&g[x].shape, &node.shape) => {
+            let Some(axes) = behind(axes, ones) else { return Err(node) };
+            let inner = g[x].args[0];
+            let shape = g[inner].shape[ones..].to_vec();
+            let inner = g.reshape(inner, &shape);
+            Ok(g.transpose(inner, &axes))
+        }
+        (Op::Transpose(axes), Op::Reshape) if let Some(ones) = ones_before(&g[x].shape, &g[g[x].args[0]].shape) => {
+            let Some(axes) = behind(axes, ones) else { return Err(node) };
+            let inner = g[x].args[0];
+            let inner = g.transpose(inner, &axes);
+            Ok(g.reshape(inner, &node.shape))
+        }
         // (A B)ᵀ = Bᵀ Aᵀ: the gradient of a transposed weight needs no copy.
         (Op::Transpose(axes), Op::MatMul(ta, tb)) if swaps_last(axes) => {
             let (a, b, ta, tb) = (g[x].args[0], g[x].args[1], *ta, *tb);
@@ -195,6 +210,17 @@ fn layout(g: &mut Stage, node: Node) -> Result<Var, Node> {
         }
         _ => Err(node),
     }
+}
+
+/// How many axes of size one stand before the sizes of `inner` in `shape`, if nothing else does.
+fn ones_before(shape: &[usize], inner: &[usize]) -> Option<usize> {
+    let ones = shape.strip_suffix(inner)?;
+    (!ones.is_empty() && ones.iter().all(|&n| n == 1)).then_some(ones.len())
+}
+
+/// The order of the axes behind the first `n`, if those keep their places.
+fn behind(axes: &[usize], n: usize) -> Option<Vec<usize>> {
+    axes[..n].iter().copied().eq(0..n).then(|| axes[n..].iter().map(|axis| axis - n).collect())
 }
 
 /// Whether the order of axes exchanges the last two and keeps the others.

@@ -123,7 +123,8 @@ fn max_pool(c: &mut Case<'_>, n: usize) -> Vec<T> {
         let outer = t.rank(x) - n;
         for i in (0..n).rev() {
             let (size, stride, padding, dilation) = (p.size[i], p.stride[i], p.padding[i], dilations[i]);
-            x = op!(t, padded_windows(x; outer + i, size, stride, padding, dilation, ceil, value));
+            x = op!(t, pad_windows(x; outer + i, size, stride, padding, dilation, ceil, value));
+            x = op!(t, windows(x; outer + i, size, stride, dilation));
         }
         x
     };

@@ -1,6 +1,6 @@
 //! Convolution over sequences, `[batch, channels, length]`, and images, `[batch, channels, height, width]`.
 
-use super::per_axis::{known, part, part_type, per_axis};
+use super::per_axis::{known, part, part_type, per_axis, slides};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};
 
@@ -77,36 +77,45 @@ per_axis! {
     = each::conv_transpose2d, transposed;
 }
 
-/// What a convolution needs of its channels.
+/// What a convolution needs of its channels and of its kernel.
 #[track_caller]
+#[allow(clippy::too_many_arguments)]
 const fn convolution(
     cx: &mut Check,
     op: &str,
+    n: usize,
     x: Type,
     weight: Type,
-    _stride: Type,
-    _padding: Type,
-    _dilation: Type,
+    stride: Type,
+    padding: Type,
+    dilation: Type,
     groups: Type,
 ) {
-    let Some((channels, outs, groups)) = channels(cx, op, x, weight, groups) else { return };
-    let Type::Tensor(weight) = weight else { return };
-    if outs % groups != 0 {
-        cx.error(does_not_divide(op, groups, outs).str(" output channels"));
-    } else if let Some(expected) = weight.shape.dim(1).get()
-        && expected * groups != channels
-    {
-        let message = Message::new().str(op).str(": the weight ").shape(weight.shape);
-        let message = if groups == 1 { message } else { message.str(" in ").num(groups).str(" groups") };
-        cx.error(message.str(" takes ").num(expected * groups).str(" channels, the input has ").num(channels));
+    let Type::Tensor(kernels) = weight else { return };
+    if kernels.shape.rank() != n + 2 {
+        return;
     }
+    if let Some((channels, outs, groups)) = channels(cx, op, x, weight, groups) {
+        if outs % groups != 0 {
+            cx.error(does_not_divide(op, groups, outs).str(" output channels"));
+        } else if let Some(expected) = kernels.shape.dim(1).get()
+            && expected * groups != channels
+        {
+            let message = Message::new().str(op).str(": the weight ").shape(kernels.shape);
+            let message = if groups == 1 { message } else { message.str(" in ").num(groups).str(" groups") };
+            cx.error(message.str(" takes ").num(expected * groups).str(" channels, the input has ").num(channels));
+        }
+    }
+    slides(cx, op, n, x, Type::Dims(kernels.shape.range(2, n + 2)), stride, padding, dilation);
 }
 
 /// What a transposed convolution needs of its channels and of what it adds.
 #[track_caller]
+#[allow(clippy::too_many_arguments)]
 const fn transposed(
     cx: &mut Check,
     op: &str,
+    n: usize,
     x: Type,
     weight: Type,
     stride: Type,
@@ -116,7 +125,7 @@ const fn transposed(
     dilation: Type,
 ) {
     let mut i = 0;
-    while i < 2 {
+    while i < n {
         if let (Some(more), Some(stride), Some(dilation)) =
             (known(output_padding, i), known(stride, i), known(dilation, i))
             && more >= stride
@@ -179,7 +188,7 @@ mod each {
         groups: usize,
     ) -> Tensor {
         // A sequence is an image of one row.
-        let x = pad(reshape(x, [B, groups, C / groups, 1, L]), 4, padding, padding);
+        let x = in_groups(unsqueeze(pad_windows(x, 2, K, stride, padding, dilation, false, 0.0), 2), groups);
         let y = convolve(x, reshape(weight, [groups, O / groups, I, 1, K]), 1, stride, 1, dilation);
         flatten(flatten(y, 2, 3), 1, 2)
     }
@@ -196,10 +205,15 @@ mod each {
         dilation_w: usize,
         groups: usize,
     ) -> Tensor {
-        let x = reshape(x, [B, groups, C / groups, H, W]);
-        let x = pad(pad(x, 4, padding_w, padding_w), 3, padding_h, padding_h);
+        let x = pad_windows(x, 3, L, stride_w, padding_w, dilation_w, false, 0.0);
+        let x = pad_windows(x, 2, K, stride_h, padding_h, dilation_h, false, 0.0);
         let weight = reshape(weight, [groups, O / groups, I, K, L]);
-        flatten(convolve(x, weight, stride_h, stride_w, dilation_h, dilation_w), 1, 2)
+        flatten(convolve(in_groups(x, groups), weight, stride_h, stride_w, dilation_h, dilation_w), 1, 2)
+    }
+
+    #[network(track_caller)]
+    fn in_groups(x: Tensor<B, C, H, W>, groups: usize) -> Tensor {
+        reshape(x, [B, groups, C / groups, H, W])
     }
 
     #[network(track_caller)]

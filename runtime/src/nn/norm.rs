@@ -72,7 +72,7 @@ per_axis! {
 }
 
 #[track_caller]
-const fn divides(cx: &mut Check, op: &str, x: Type, groups: Type) {
+const fn divides(cx: &mut Check, op: &str, _n: usize, x: Type, groups: Type) {
     let Type::Tensor(x) = x else { return };
     if x.shape.rank() < 2 {
         cx.error(Message::new().str(op).str(": expected [B, C, ..], found ").shape(x.shape));

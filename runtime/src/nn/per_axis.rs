@@ -63,7 +63,7 @@ macro_rules! per_axis {
                 use $inner as inner;
                 let errors = cx.errors();
                 $($crate::nn::per_axis::one_for_each(cx, stringify!($name), stringify!($list), $list, [$($i),+].len());)+
-                $check(cx, stringify!($name), $($x,)+ $($list),+);
+                $check(cx, stringify!($name), [$([$($i),+].len()),+][0], $($x,)+ $($list),+);
                 if cx.errors() > errors {
                     return Type::Unknown;
                 }
@@ -125,5 +125,42 @@ pub(super) const fn known(ty: Type, i: usize) -> Option<isize> {
     match part_type(ty, i) {
         Type::Dim(dim) => dim.get(),
         _ => None,
+    }
+}
+
+/// What windows over the last `n` axes need: sizes of at least one, and room for the first of them.
+#[track_caller]
+#[allow(clippy::too_many_arguments)]
+pub(super) const fn slides(
+    cx: &mut Check,
+    op: &str,
+    n: usize,
+    x: Type,
+    size: Type,
+    stride: Type,
+    padding: Type,
+    dilation: Type,
+) {
+    let Type::Tensor(x) = x else { return };
+    let mut i = 0;
+    while i < n && n <= x.shape.rank() {
+        let axis = x.shape.rank() - n + i;
+        let (size, stride, padding, dilation) =
+            (known(size, i), known(stride, i), known(padding, i), known(dilation, i));
+        if matches!(size, Some(0)) || matches!(stride, Some(0)) || matches!(dilation, Some(0)) {
+            cx.error(Message::new().str(op).str(": a kernel, a stride and a dilation are at least 1"));
+            return;
+        }
+        if let (Some(size), Some(padding), Some(dilation), Some(length)) =
+            (size, padding, dilation, x.shape.dim(axis).get())
+            && (size - 1) * dilation + 1 > length + 2 * padding
+        {
+            let message = Message::new().str(op).str(": a kernel of ").num(size);
+            let message = if dilation == 1 { message } else { message.str(" with a dilation of ").num(dilation) };
+            let message = message.str(" does not fit axis ").num(axis as isize).str(" of ").shape(x.shape);
+            cx.error(if padding == 0 { message } else { message.str(" with a padding of ").num(padding) });
+            return;
+        }
+        i += 1;
     }
 }

@@ -1,10 +1,11 @@
 //! Pooling over the last axes of sequences and images.
 
-use super::per_axis::{known, part, part_type, per_axis};
+use super::per_axis::{known, part, part_type, per_axis, slides};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::ops::*;
+use crate::shape::Dim;
 
 per_axis! {
     /// The largest element of each window of `size` elements of the last axis, PyTorch's `max_pool1d`. What is
@@ -85,11 +86,27 @@ per_axis! {
     sum_pool2d(x.0; size[0 1], stride[0 1], padding[0 1]; ceil_mode: bool) = each::sum_pool2d, avg_pool;
 }
 
-/// Every window has an element of the input.
 #[track_caller]
-const fn avg_pool(cx: &mut Check, op: &str, _x: Type, size: Type, _stride: Type, padding: Type) {
+const fn avg_pool(cx: &mut Check, op: &str, n: usize, x: Type, size: Type, stride: Type, padding: Type) {
+    max_pool(cx, op, n, x, size, stride, padding, Type::Dim(Dim::n(1)));
+}
+
+/// What pooling needs of its sizes: windows that fit and that have an element of the input each.
+#[track_caller]
+#[allow(clippy::too_many_arguments)]
+const fn max_pool(
+    cx: &mut Check,
+    op: &str,
+    n: usize,
+    x: Type,
+    size: Type,
+    stride: Type,
+    padding: Type,
+    dilation: Type,
+) {
+    slides(cx, op, n, x, size, stride, padding, dilation);
     let mut i = 0;
-    while i < 2 {
+    while i < n {
         if let (Some(size), Some(padding)) = (known(size, i), known(padding, i))
             && 2 * padding > size
         {
@@ -99,11 +116,6 @@ const fn avg_pool(cx: &mut Check, op: &str, _x: Type, size: Type, _stride: Type,
         }
         i += 1;
     }
-}
-
-#[track_caller]
-const fn max_pool(cx: &mut Check, op: &str, x: Type, size: Type, stride: Type, padding: Type, _dilation: Type) {
-    avg_pool(cx, op, x, size, stride, padding);
 }
 
 /// The operations with a number for each axis.
@@ -120,8 +132,8 @@ mod each {
         dilation: usize,
         ceil_mode: bool,
     ) -> Tensor {
-        let windows = padded_windows(x, -1, size, stride, padding, dilation, ceil_mode, f32::NEG_INFINITY);
-        max_axes(windows, [-1])
+        let x = pad_windows(x, -1, size, stride, padding, dilation, ceil_mode, f32::NEG_INFINITY);
+        max_axes(windows(x, -1, size, stride, dilation), [-1])
     }
 
     #[network(track_caller)]
@@ -137,9 +149,9 @@ mod each {
         dilation_w: usize,
         ceil_mode: bool,
     ) -> Tensor {
-        let rows = padded_windows(x, -1, size_w, stride_w, padding_w, dilation_w, ceil_mode, f32::NEG_INFINITY);
-        let windows = padded_windows(rows, -3, size_h, stride_h, padding_h, dilation_h, ceil_mode, f32::NEG_INFINITY);
-        max_axes(windows, [-3, -1])
+        let x = pad_windows(x, -1, size_w, stride_w, padding_w, dilation_w, ceil_mode, f32::NEG_INFINITY);
+        let x = pad_windows(x, -2, size_h, stride_h, padding_h, dilation_h, ceil_mode, f32::NEG_INFINITY);
+        max_axes(windows(windows(x, -1, size_w, stride_w, dilation_w), -3, size_h, stride_h, dilation_h), [-3, -1])
     }
 
     #[network(track_caller)]
@@ -151,8 +163,8 @@ mod each {
         ceil_mode: bool,
         count_include_pad: bool,
     ) -> Tensor {
-        let windows = padded_windows(x, -1, size, stride, padding, 1, ceil_mode, 0.0);
-        let total = sum_axes(windows, [-1]);
+        let padded = pad_windows(x, -1, size, stride, padding, 1, ceil_mode, 0.0);
+        let total = sum_axes(windows(padded, -1, size, stride, 1), [-1]);
         if ceil_mode || !count_include_pad {
             total / lengths(total, L, size, stride, padding, count_include_pad)
         } else {
@@ -192,8 +204,9 @@ mod each {
         padding_w: usize,
         ceil_mode: bool,
     ) -> Tensor {
-        let rows = padded_windows(x, -1, size_w, stride_w, padding_w, 1, ceil_mode, 0.0);
-        sum_axes(padded_windows(rows, -3, size_h, stride_h, padding_h, 1, ceil_mode, 0.0), [-3, -1])
+        let x = pad_windows(x, -1, size_w, stride_w, padding_w, 1, ceil_mode, 0.0);
+        let x = pad_windows(x, -2, size_h, stride_h, padding_h, 1, ceil_mode, 0.0);
+        sum_axes(windows(windows(x, -1, size_w, stride_w, 1), -3, size_h, stride_h, 1), [-3, -1])
     }
 
     /// How many elements count in each of `P` windows over `n` elements.

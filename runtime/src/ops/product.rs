@@ -83,7 +83,7 @@ impl matmul {
     }
 }
 
-/// Both operands with equal outer axes. Where the right one has none, all rows of the left one
+/// Both operands with equal outer axes. Where the right one has a single matrix, all rows of the left one
 /// make one tall matrix: one large product in place of many small ones.
 struct Product {
     a: Var,
@@ -115,11 +115,12 @@ impl Product {
         if sb.len() > 1 {
             result.push(mb[mb.len() - 1]);
         }
-        if outer_b.is_empty() && !outer_a.is_empty() {
+        if outer_b.iter().all(|&n| n == 1) && !outer_a.is_empty() {
             let k = ma[ma.len() - 1];
             let matrix_a = vec![ma[..ma.len() - 1].iter().product(), k];
-            let (a, b) = (g.reshape(a, &matrix_a), g.reshape(b, &mb));
-            return Product { a, b, matrix_a, matrix_b: mb, result };
+            let matrix_b = mb[mb.len() - 2..].to_vec();
+            let (a, b) = (g.reshape(a, &matrix_a), g.reshape(b, &matrix_b));
+            return Product { a, b, matrix_a, matrix_b, result };
         }
         let full = |m: &[usize]| [&outer[..], &m[m.len() - 2..]].concat();
         let (full_a, full_b) = (full(&ma), full(&mb));

@@ -279,7 +279,7 @@ fn project(g: &mut Stage, x: Var, axis: usize, (n, size): (usize, usize), weight
 fn equal_parts(g: &mut Stage, x: Var, axis: usize, size: usize) -> Option<Var> {
     let mut shape = g[x].shape.clone();
     let n = shape[axis];
-    if n % size != 0 {
+    if !n.is_multiple_of(size) {
         return None;
     }
     shape.splice(axis..=axis, [size, n / size]);

@@ -1,6 +1,6 @@
 //! Windows over an axis that is padded first: what convolution and pooling slide.
 
-use super::{axis, axis_of, integer, number, windows};
+use super::{axis_of, integer, number, windows};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::ops::elementwise::Compare;
@@ -34,73 +34,69 @@ tensor_op! {
 }
 
 tensor_op! {
-    /// The [`windows`] of an axis with `padding` elements of `value` at both ends. With `ceil`, a last window
-    /// may reach beyond the padding, but must start before it: PyTorch's `ceil_mode`.
+    /// An axis with `padding` elements of `value` at both ends, over which [`windows`] of these sizes then slide.
+    /// With `ceil` a last window may reach beyond the padding, which is then longer at the end, but must start
+    /// before it: PyTorch's `ceil_mode`.
     ///
     /// ```
     /// use downhill::prelude::*;
     /// let mut g = Stage::new();
-    /// let x = g.constant(&Tensor::new([3], [1.0, 2.0, 3.0])?);
-    /// let y = padded_windows::stage(&mut g, x, 0, 2, 2, 1, 1, false, 0.0);
-    /// assert_eq!(g.value(y)?, Tensor::new([2, 2], [0.0, 1.0, 2.0, 3.0])?);
+    /// let x = g.constant(&Tensor::new([2], [1.0, 2.0])?);
+    /// let y = pad_windows::stage(&mut g, x, 0, 2, 2, 1, 1, false, 0.0);
+    /// assert_eq!(g.value(y)?.data(), [0.0, 1.0, 2.0, 0.0]);
+    /// let y = pad_windows::stage(&mut g, x, 0, 3, 2, 1, 1, true, 0.0);
+    /// assert_eq!(g.value(y)?.data(), [0.0, 1.0, 2.0, 0.0, 0.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    padded_windows(axis, size, step, padding, dilation, ceil, value)
+    pad_windows(axis, size, step, padding, dilation, ceil, value)
     stage |g, x| {
         let axis = axis_of(g, x, axis);
         let [size, step, padding, dilation] = [size, step, padding, dilation].map(integer);
-        let (count, more) = places(g[x].shape[axis] as isize, (size - 1) * dilation + 1, step, padding, is(ceil));
-        let around = (padding as usize, (padding + more) as usize);
-        let x = surround(g, x, axis, around, float_of(value));
-        g.windows(x, axis, 0, (count as usize, step), (size as usize, dilation))
+        let more = beyond(g[x].shape[axis] as isize, (size - 1) * dilation + 1, step, padding, ceil == Value::Bool(true));
+        surround(g, x, axis, (padding as usize, (padding + more) as usize), float_of(value))
     },
     grad |g, x, d| {
         let axis = axis_of(g, x, axis);
-        let [width, step, padding, dilation] = [size, step, padding, dilation].map(integer);
-        let reach = (width - 1) * dilation + 1;
-        let (_, more) = places(g[x].shape[axis] as isize, reach, step, padding, is(ceil));
-        let around = (padding as usize, (padding + more) as usize);
-        let padded = surround(g, x, axis, around, float_of(value));
-        match windows::grad(g, padded, axis, width, step, dilation, Some(d)).0 {
-            Some(d) => middle(g, x, axis, padding as usize, d),
-            None => g.fill(0.0, &g[x].shape.clone()),
-        }
+        middle(g, x, axis, integer(padding) as usize, d)
     },
     shape |cx, x| {
         let _ = value;
-        let Some(axis) = axis_rule(cx, &x, axis) else { return Type::Unknown };
-        let (Some(size), Some(step), Some(padding), Some(dilation)) = (
-            number(cx, "padded_windows", size),
-            number(cx, "padded_windows", step),
-            number(cx, "padded_windows", padding),
-            number(cx, "padded_windows", dilation),
+        let (Some(axis), Some(size), Some(step), Some(padding), Some(dilation)) = (
+            super::axis(cx, "pad_windows", &x, axis),
+            number(cx, "pad_windows", size),
+            number(cx, "pad_windows", step),
+            number(cx, "pad_windows", padding),
+            number(cx, "pad_windows", dilation),
         ) else {
             return Type::Unknown;
         };
-        let ceil = match ceil {
-            Type::Bool(ceil) => ceil,
-            _ => return cx.error(Message::new().str("padded_windows: `ceil`: expected a truth value")),
+        let Type::Bool(ceil) = ceil else {
+            return cx.error(Message::new().str("pad_windows: `ceil`: expected a truth value"));
         };
-        let mut count = Dim::UNKNOWN;
+        let n = x.shape.dim(axis);
+        let mut padded = n.plus(padding).plus(padding);
         if let (Some(k), Some(step), Some(p), Some(dilation)) = (size.get(), step.get(), padding.get(), dilation.get()) {
             if k < 1 || step < 1 || dilation < 1 {
-                return cx.error(Message::new().str("a kernel, a stride and a dilation are at least 1"));
+                return cx.error(Message::new().str("pad_windows: a window, a step and a dilation are at least 1"));
             }
             if p < 0 {
-                return cx.error(Message::new().str("a padding is at least 0, found ").num(p));
+                return cx.error(Message::new().str("pad_windows: a padding is at least 0, found ").num(p));
             }
-            if let Some(n) = x.shape.dim(axis).get() {
-                let reach = (k - 1) * dilation + 1;
-                if reach > n + 2 * p {
-                    let message = Message::new().str("a kernel that reaches over ").num(reach);
+            let reach = (k - 1) * dilation + 1;
+            match n.get() {
+                Some(n) if reach > n + 2 * p => {
+                    let message = Message::new().str("pad_windows: a window that reaches over ").num(reach);
                     let message = message.str(" does not fit axis ").num(axis as isize).str(" of ").shape(x.shape);
                     return cx.error(if p == 0 { message } else { message.str(" with a padding of ").num(p) });
                 }
-                count = Dim::int(places(n, reach, step, p, ceil).0);
+                Some(n) => padded = Dim::int(n + 2 * p + beyond(n, reach, step, p, ceil)),
+                None if ceil => padded = Dim::UNKNOWN,
+                None => {}
             }
+        } else if ceil {
+            padded = Dim::UNKNOWN;
         }
-        let shape = x.shape.range(0, axis).push(count).push(size);
-        Type::Tensor(x.like(x.dtype, shape.join(&x.shape.range(axis + 1, x.shape.rank()))))
+        Type::Tensor(x.like(x.dtype, x.shape.with(axis, padded)))
     },
 }
 
@@ -132,7 +128,7 @@ tensor_op! {
         }
     },
     shape |cx, x| {
-        let (Some(axis), Some(size)) = (axis_rule(cx, &x, axis), number(cx, "neighbours", size)) else {
+        let (Some(axis), Some(size)) = (super::axis(cx, "neighbours", &x, axis), number(cx, "neighbours", size)) else {
             return Type::Unknown;
         };
         if matches!(size.get(), Some(n) if n < 1) {
@@ -143,25 +139,17 @@ tensor_op! {
     },
 }
 
-#[track_caller]
-const fn axis_rule(cx: &mut Check, x: &crate::check::TensorType, at: Type) -> Option<usize> {
-    axis(cx, "padded_windows", x, at)
-}
-
-/// How many windows that reach over `reach` elements there are, and how far the last one goes beyond the
-/// padding.
-const fn places(n: isize, reach: isize, step: isize, padding: isize, ceil: bool) -> (isize, isize) {
+/// How far the last of the windows that reach over `reach` elements goes beyond the padding.
+const fn beyond(n: isize, reach: isize, step: isize, padding: isize, ceil: bool) -> isize {
     let room = n + 2 * padding - reach;
-    let mut count = if ceil { (room + step - 1) / step } else { room / step } + 1;
-    if ceil && (count - 1) * step >= n + padding {
-        count -= 1;
+    if !ceil {
+        return 0;
     }
-    let more = (count - 1) * step - room;
-    (count, if more > 0 { more } else { 0 })
-}
-
-fn is(value: Value) -> bool {
-    matches!(value, Value::Bool(true))
+    let mut last = (room + step - 1) / step * step;
+    if last >= n + padding {
+        last -= step;
+    }
+    if last > room { last - room } else { 0 }
 }
 
 fn float_of(value: Value) -> f32 {
