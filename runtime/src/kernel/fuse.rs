@@ -11,9 +11,10 @@ use std::collections::HashSet;
 use super::access::{Access, access, dense, is_view, reshaped, shown};
 use super::place::Layout;
 use super::refusal::Refusal;
-use super::{Home, Operand};
+use super::{Home, Operand, loops, parts};
 use crate::graph::{Graph, Op, Var};
 use crate::ops::elementwise::{Binary, Unary};
+use crate::ops::reduce::Reduce;
 use crate::shape::DType;
 
 /// How a node is computed within a loop nest.
@@ -37,6 +38,8 @@ pub(super) struct Group {
     pub(super) space: Vec<usize>,
     /// How many loops are around the row; open until a reduction of rows joins.
     pub(super) split: Option<usize>,
+    /// How many parts its sums over rows are added up in, if any is.
+    pub(super) parts: Option<usize>,
     pub(super) members: Vec<(Var, Placement)>,
     /// The kernel of an argument that its first member could not join, and why.
     pub(super) refused: Option<(usize, Refusal)>,
@@ -98,6 +101,7 @@ struct Reading<'g> {
     full: bool,
     bases: Vec<Var>,
     strides: Vec<Vec<isize>>,
+    parts: Option<usize>,
 }
 
 impl<'a> Fusion<'a> {
@@ -291,6 +295,7 @@ impl<'a> Fusion<'a> {
         let group = Group {
             space,
             split: None,
+            parts: None,
             members: Vec::new(),
             refused,
             scope: self.graph[v].scope,
@@ -305,16 +310,17 @@ impl<'a> Fusion<'a> {
     /// Puts `v` into a group if it can be computed there.
     fn join(&mut self, v: Var, index: usize) -> Result<(), Refusal> {
         let Item::Group(group) = &self.items[index] else { return Err(Refusal::Alone) };
-        let mut reading = Reading { group, index, full: true, bases: Vec::new(), strides: Vec::new() };
+        let mut reading = Reading { group, index, full: true, bases: Vec::new(), strides: Vec::new(), parts: None };
         let (placement, split) = match self.graph[v].op {
             Op::Reduce(..) => self.reduction(v, &mut reading)?,
             _ => self.elementwise(v, &mut reading)?,
         };
-        let (bases, strides) = (reading.bases, reading.strides);
+        let (bases, strides, parts) = (reading.bases, reading.strides, reading.parts);
         self.stored.extend(&bases);
         self.item_of[v.index()] = Some(index);
         if let Item::Group(group) = &mut self.items[index] {
             group.split = split;
+            group.parts = group.parts.or(parts);
             group.bases.extend(bases);
             group.strides.extend(strides);
             group.members.push((v, placement));
@@ -355,9 +361,21 @@ impl<'a> Fusion<'a> {
             if let Some(k) = split.filter(|&k| is_row_place(&strides, &group.space, k) && r.rows_are_runs(k)) {
                 return Ok((Placement::Fold, Some(k)));
             }
+            let split = match self.own_row(v, &strides, r) {
+                Some(k) if group.split.is_some_and(|split| split != k) => return Err(Refusal::Steps),
+                Some(k) => Some(k),
+                None => group.split,
+            };
             r.strides.push(strides.clone());
-            let fits = group.split.is_none_or(|k| r.rows_are_runs(k));
-            return fits.then_some((Placement::Sink(strides, false), group.split)).ok_or(Refusal::Steps);
+            if let Some(parts) = parts::count(self.graph, v) {
+                // All sums of a kernel are added up in as many parts.
+                if group.parts.is_some_and(|own| own != parts) || !group.space[0].is_multiple_of(parts) {
+                    return Err(Refusal::Parts);
+                }
+                r.parts = Some(parts);
+            }
+            let fits = split.is_none_or(|k| r.rows_are_runs(k));
+            return fits.then_some((Placement::Sink(strides, false), split)).ok_or(Refusal::Steps);
         }
         if let Some(outer) = outer.filter(|outer| outer.iter().product::<usize>() == len) {
             r.full = false;
@@ -367,6 +385,19 @@ impl<'a> Fusion<'a> {
             return Ok((Placement::Sink(strides, true), group.split));
         }
         Err(Refusal::Loops)
+    }
+
+    /// The row that a sum adds up before it adds that to the sums of other rows, as the number of loops around
+    /// it: what is innermost of its argument and goes into the same sums. It depends on the sum alone, so
+    /// that the order of additions does too, whatever else is in the kernel. None if it adds up elements one by
+    /// one, or if the order does not matter.
+    fn own_row(&self, v: Var, strides: &[isize], r: &Reading<'_>) -> Option<usize> {
+        let Op::Reduce(Reduce::Sum | Reduce::Prod, _) = self.graph[v].op else { return None };
+        let space = &r.group.space;
+        let first = strides.iter().rposition(|&stride| stride != 0).map_or(0, |i| i + 1);
+        let runs = |k: &usize| r.strides.iter().all(|s| is_run(s, space, *k));
+        let row = (first..space.len()).find(runs)?;
+        (space[row..].iter().product::<usize>() >= loops::SHORT).then_some(row)
     }
 
     fn readable_args(&self, v: Var, r: &mut Reading<'_>) -> Result<(), Refusal> {

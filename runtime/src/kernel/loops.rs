@@ -2,11 +2,12 @@
 //! loop.
 
 /// A row shorter than this leaves most of a vector empty.
-const SHORT: usize = 8;
+pub(super) const SHORT: usize = 8;
 
 /// The axis that vectors go along: the innermost, unless it is short and another is not. Of these it is the
-/// one along which the fewest values are scattered. `split` axes around the row were fixed by a reduction.
-pub(super) fn row_axis(space: &[usize], split: Option<usize>, strides: &[Vec<isize>]) -> usize {
+/// one along which the fewest values are scattered. `split` axes around the row were fixed by a reduction;
+/// the outermost axis stays outermost where it is cut into `parts`.
+pub(super) fn row_axis(space: &[usize], split: Option<usize>, parts: Option<usize>, strides: &[Vec<isize>]) -> usize {
     let innermost = space.len() - 1;
     let together = |i: usize| strides.iter().all(|s| s[i] == s[i + 1] * space[i + 1] as isize);
     let run = (0..innermost).rev().take_while(|&i| together(i)).map(|i| space[i]).product::<usize>();
@@ -14,7 +15,8 @@ pub(super) fn row_axis(space: &[usize], split: Option<usize>, strides: &[Vec<isi
         return innermost;
     }
     let scattered = |i: usize| strides.iter().filter(|s| !matches!(s[i], 0 | 1)).count();
-    (0..space.len()).rev().filter(|&i| space[i] >= SHORT).min_by_key(|&i| scattered(i)).unwrap_or(innermost)
+    let first = parts.is_some() as usize;
+    (first..space.len()).rev().filter(|&i| space[i] >= SHORT).min_by_key(|&i| scattered(i)).unwrap_or(innermost)
 }
 
 /// The loops of a space, where those that all operands run through in equal steps are one.

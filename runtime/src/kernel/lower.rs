@@ -44,7 +44,7 @@ pub(super) fn lower(fusion: &Fusion<'_>, index: usize, group: &Group, scratch: &
         fusion,
         group,
         index,
-        row: row_axis(&group.space, group.split, &group.strides),
+        row: row_axis(&group.space, group.split, group.parts, &group.strides),
         level: HashMap::new(),
         scalar: HashMap::new(),
         kept: BTreeSet::new(),
@@ -409,7 +409,7 @@ pub(super) fn copy(
     if space.is_empty() {
         (space, from, into) = (vec![1], vec![0], vec![0]);
     }
-    let row = row_axis(&space, None, &[from.clone(), into.clone()]);
+    let row = row_axis(&space, None, None, &[from.clone(), into.clone()]);
     let mut strip = Strip::default();
     let mut operands = vec![Operand { home: to, offset }];
     let mut strides = vec![into.as_slice()];

@@ -1,16 +1,30 @@
 //! Kernels that threads can share.
 //!
-//! Work is split along the outermost loop, over outputs. A kernel that adds up all its rows in memory is
-//! the work of one thread, since the order of additions must not depend on how many there are. Such a
-//! kernel, if it is long, adds up a fixed number of runs of rows, each in a place of its own, and a short one
-//! behind it adds these up. What a kernel fills before its loops becomes a short one in front of it.
+//! Work is split along the outermost loop, over outputs. A kernel that adds up all its rows in memory would
+//! be the work of one thread, since the order of additions must not depend on how many there are. So a long
+//! sum adds up a fixed number of runs of rows, each in a place of its own, and a short kernel behind it adds
+//! these up. What a long kernel fills before its loops becomes a short one in front of it.
 
 use super::{Call, Home, LoopKernel, Operand, Pass, Work};
 use crate::codegen::strip::{Effect, Inst, Kind, Strip, Walk};
+use crate::graph::{Graph, Op, Var};
 use crate::ops::reduce::Reduce;
 
 /// The most runs of rows.
 const PARTS: usize = 8;
+
+/// The elements from which on a sum is long.
+const LONG: usize = 1 << 15;
+
+/// The number of parts in which a sum over rows is added up, if it is long. It depends on the sum alone,
+/// whatever else is in its kernel.
+pub(super) fn count(graph: &Graph, v: Var) -> Option<usize> {
+    let Op::Reduce(_, axes) = graph[v].op else { return None };
+    let arg = &graph[graph[v].args[0]];
+    let first = arg.shape.iter().position(|&size| size != 1)?;
+    let long = arg.len() >= LONG && graph[v].len() > 1 && axes >> first & 1 == 1;
+    (2..=PARTS).rev().find(|parts| long && arg.shape[first] % parts == 0)
+}
 
 /// A sum over rows: the operand, its length, and how it is combined.
 struct Sum {
@@ -19,15 +33,12 @@ struct Sum {
     op: Reduce,
 }
 
-/// The calls in place of `call`: itself, if it is short or cannot be shared. Rooms for sums of some rows are
-/// numbered from `rooms` on.
-pub(super) fn cut(mut call: Call, rooms: &mut Vec<usize>) -> Vec<Call> {
-    if !call.is_long() {
-        return vec![call];
-    }
-    let behind = cut_sums(&mut call, rooms);
+/// The calls in place of `call`, whose sums are added up in so many `parts`. Rooms for the sums of some rows
+/// are numbered from `rooms` on.
+pub(super) fn cut(graph: &Graph, mut call: Call, parts: Option<usize>, rooms: &mut Vec<usize>) -> Vec<Call> {
+    let behind = parts.map_or(vec![], |parts| cut_sums(graph, &mut call, parts, rooms));
     let mut calls = Vec::new();
-    if call.is_split() {
+    if call.is_long() && call.is_split() {
         calls.extend(take_fills(&mut call));
     }
     calls.push(call);
@@ -35,13 +46,13 @@ pub(super) fn cut(mut call: Call, rooms: &mut Vec<usize>) -> Vec<Call> {
     calls
 }
 
-/// Cuts the rows of a call into runs if it adds them all up. Gives what adds up the runs' sums.
-fn cut_sums(call: &mut Call, rooms: &mut Vec<usize>) -> Vec<Call> {
+/// Cuts the rows of a call into runs. Gives what adds up the runs' sums.
+fn cut_sums(graph: &Graph, call: &mut Call, parts: usize, rooms: &mut Vec<usize>) -> Vec<Call> {
     let Work::Loop(kernel) = &mut call.work else { return vec![] };
-    let Some(&rows) = kernel.outer.first() else { return vec![] };
-    let sums = sums(kernel);
-    let parts = (2..=PARTS.min(rows / 2)).rev().find(|parts| rows % parts == 0);
-    let (Some(parts), false) = (parts, sums.is_empty()) else { return vec![] };
+    let mut sums = sums(kernel);
+    sums.retain(|sum| matches!(call.operands[sum.operand].home, Home::Value(v) if count(graph, v) == Some(parts)));
+    let rows = kernel.outer.first().copied().unwrap_or(1);
+    debug_assert!(rows.is_multiple_of(parts) && !sums.is_empty(), "the outermost loop is that of the rows");
     kernel.outer[0] = rows / parts;
     kernel.outer.insert(0, parts);
     for strides in &mut kernel.operands {

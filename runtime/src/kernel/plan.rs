@@ -57,7 +57,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
             Item::Group(group) => {
                 let refused = group.refused.map(|(item, why)| (last[item], why));
                 let call = Call { refused, ..lower::lower(&fusion, index, group, &mut rooms) };
-                calls.extend(parts::cut(call, &mut sums));
+                calls.extend(parts::cut(graph, call, group.parts, &mut sums));
             }
             Item::Alone(v) => alone(&fusion, *v, &mut calls, &mut rooms)?,
         }

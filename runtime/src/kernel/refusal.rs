@@ -15,6 +15,8 @@ pub(crate) enum Refusal {
     Order,
     /// An argument is read in steps along a row that are not equal.
     Steps,
+    /// Sums over rows are added up in another number of parts.
+    Parts,
     /// An argument is complete only when the kernel is done.
     Incomplete,
 }
@@ -27,6 +29,7 @@ impl fmt::Display for Refusal {
             Refusal::Loops => "which has other loops",
             Refusal::Order => "which has an argument in another order",
             Refusal::Steps => "where a row is not read in equal steps",
+            Refusal::Parts => "which adds up rows in other parts",
             Refusal::Incomplete => "which completes an argument only at its end",
         })
     }
