@@ -241,7 +241,7 @@ macro_rules! model {
         #[network]
         impl $name {
             pub fn forward(&self, x: Tensor<B, 1, 6, 6>) -> Tensor<B, 2> {
-                self.out(flatten(self.first(x), 1, -1))
+                self.out(flatten(max_pool2d(self.first(x), 2, 2, 0, 1, false), 1, -1))
             }
 
             pub fn loss(&self, x: Tensor<B, 1, 6, 6>, targets: Index<B>) -> Tensor {
@@ -265,7 +265,7 @@ struct Block {
 #[network]
 impl Block {
     fn forward(&self, x: Tensor<B, 1, 6, 6>) -> Tensor {
-        max_pool2d(relu(self.norm(self.conv(x))), 2, 2, 0, 1, false)
+        relu(self.norm(self.conv(x)))
     }
 }
 
