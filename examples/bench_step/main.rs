@@ -63,7 +63,8 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sets how many threads the steps to come may use: the library uses one, so more change nothing.
+/// Sets how many threads the steps to come may use.
 fn threads(count: u16) -> usize {
+    downhill::set_threads(usize::from(count));
     usize::from(count)
 }

@@ -65,9 +65,4 @@ fn no_axis(x: Tensor<B, T>) -> Tensor<B, T> {
     }
 }
 
-#[network]
-fn not_in_a_loop(x: Tensor<B, T>) -> Tensor<B> {
-    unbind(x, 1)
-}
-
 fn main() {}
