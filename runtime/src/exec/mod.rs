@@ -6,6 +6,7 @@ pub(crate) mod file;
 mod machine;
 mod model;
 mod once;
+mod pace;
 mod profile;
 mod program;
 mod rules;

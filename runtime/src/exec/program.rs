@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::Buffer;
+use super::pace::Pace;
 use super::team::{Barrier, Team, threads};
 use crate::codegen::matmul::{self, Product};
 use crate::codegen::{CompiledLoop, Level, compile};
@@ -33,6 +34,8 @@ pub(crate) struct Program {
     /// Elements of scratch memory that a kernel needs at most.
     scratch: usize,
     report: Report,
+    /// Whether threads pay.
+    pace: Pace,
     /// The lowest time of each kernel, while they are timed.
     clock: Option<Vec<Duration>>,
 }
@@ -111,6 +114,7 @@ impl Program {
             seats: Vec::new(),
             scratch: plan.scratch,
             report: Report::new(graph, &plan),
+            pace: Pace::new(),
             clock: None,
         };
         for call in plan.calls {
@@ -156,7 +160,9 @@ impl Program {
     pub(crate) unsafe fn run(&mut self, slots: &[*mut f32]) {
         // Compilation has seen that the number of threads is known. What is timed runs on one.
         let shared = self.clock.is_none() && self.steps.iter().any(|step| step.shared);
-        let threads = if shared { threads().unwrap_or(1) } else { 1 };
+        let most = if shared { threads().unwrap_or(1) } else { 1 };
+        let threads = if most > 1 && self.pace.together() { most } else { 1 };
+        let start = (most > 1).then(Instant::now);
         while self.seats.len() < threads {
             let seat = self.seat();
             self.seats.push(seat);
@@ -187,6 +193,9 @@ impl Program {
         if !together {
             // SAFETY: as above.
             unsafe { program.work(0, None) };
+        }
+        if let Some(start) = start {
+            self.pace.took(start.elapsed());
         }
     }
 

@@ -16,8 +16,8 @@ const SPINS: usize = 2000;
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// Sets how many threads compute a step or a function of a model from now on, the caller's own
-/// included. What is computed does not depend on it, to the bit; what is too small to gain from
-/// threads runs on the caller's alone.
+/// included. What is computed does not depend on it, to the bit. What is too small to gain from threads
+/// runs on the caller's alone, and so does a step that a trial now and then finds faster there.
 ///
 /// At first it is the number that the environment variable `DOWNHILL_THREADS` names, or else as many as
 /// the machine runs at once. Zero means that again.

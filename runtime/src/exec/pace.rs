@@ -1,0 +1,78 @@
+//! Whether threads pay: measured as a program runs.
+//!
+//! What is computed does not depend on the number of threads, so a program may try both: alone and with
+//! all threads, a few runs each, and then the faster way for a while. On a machine that other work keeps
+//! busy, where threads wait for each other in vain, it so runs on one.
+
+use std::time::Duration;
+
+/// Runs of each kind in a trial.
+const TRIAL: u32 = 3;
+
+/// Runs of the faster kind until the next trial.
+const STRETCH: u32 = 250;
+
+/// What is known of a program's runs.
+pub(super) struct Pace {
+    /// Runs since the last trial began.
+    runs: u32,
+    /// The lowest times in it, alone and together.
+    best: [Duration; 2],
+}
+
+impl Pace {
+    pub(super) fn new() -> Pace {
+        Pace { runs: 0, best: [Duration::MAX; 2] }
+    }
+
+    /// Whether the next run is to be one of all threads together.
+    pub(super) fn together(&self) -> bool {
+        if self.runs < 2 * TRIAL { self.runs.is_multiple_of(2) } else { self.best[1] < self.best[0] }
+    }
+
+    /// Notes how long that run took.
+    pub(super) fn took(&mut self, time: Duration) {
+        let kind = usize::from(self.together());
+        if self.runs < 2 * TRIAL {
+            self.best[kind] = self.best[kind].min(time);
+        }
+        self.runs += 1;
+        if self.runs == 2 * TRIAL + STRETCH {
+            *self = Pace::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of a program's runs are together if these are the times in microseconds.
+    fn together(alone: u64, together: u64, runs: usize) -> usize {
+        let mut pace = Pace::new();
+        let mut count = 0;
+        for _ in 0..runs {
+            let both = pace.together();
+            count += usize::from(both);
+            pace.took(Duration::from_micros(if both { together } else { alone }));
+        }
+        count
+    }
+
+    #[test]
+    fn the_faster_way_is_taken() {
+        assert_eq!(together(100, 60, 256), 253);
+        assert_eq!(together(100, 160, 256), 3);
+    }
+
+    #[test]
+    fn another_trial_notices_a_change() {
+        let mut pace = Pace::new();
+        for i in 0..400 {
+            let both = pace.together();
+            let slow = if i < 200 { both } else { !both };
+            pace.took(Duration::from_micros(if slow { 100 } else { 50 }));
+        }
+        assert!(pace.together(), "threads became faster and were not tried again");
+    }
+}
