@@ -36,7 +36,11 @@ pub(super) fn emit(b: &mut FunctionBuilder<'_>, kernel: &LoopKernel, fma: bool) 
         let all = e.all(0, len);
         e.run(&fill, all, &pointers);
     }
-    if kernel.outer.is_empty() { e.row(&pointers, range) } else { e.nest(0, &pointers, range) }
+    if kernel.outer.is_empty() {
+        e.row(&pointers, range)
+    } else {
+        e.nest(0, &pointers, range)
+    }
     b.ins().return_(&[]);
 }
 
@@ -87,7 +91,11 @@ impl Emitter<'_, '_> {
                 })
                 .collect();
             let inner = e.all(0, kernel.outer.get(depth + 1).copied().unwrap_or(kernel.row));
-            if depth + 1 < kernel.outer.len() { e.nest(depth + 1, &moved, inner) } else { e.row(&moved, inner) }
+            if depth + 1 < kernel.outer.len() {
+                e.nest(depth + 1, &moved, inner)
+            } else {
+                e.row(&moved, inner)
+            }
             vec![]
         });
     }
@@ -145,14 +153,7 @@ impl Emitter<'_, '_> {
     }
 
     /// The places of a range; gives what was folded.
-    fn sweep(
-        &mut self,
-        strip: &Strip,
-        range: Range,
-        lanes: usize,
-        pointers: &[Value],
-        folds: &[Value],
-    ) -> Vec<Value> {
+    fn sweep(&mut self, strip: &Strip, range: Range, lanes: usize, pointers: &[Value], folds: &[Value]) -> Vec<Value> {
         let mut fixed = vec![None; strip.insts().len()];
         if !range.is_empty() {
             for (i, inst) in strip.insts().iter().enumerate() {
@@ -211,7 +212,8 @@ impl Emitter<'_, '_> {
                 self.b.append_block_param(exit, ty)
             })
             .collect();
-        let args: Vec<BlockArg> = std::iter::once(range.from).chain(carried.iter().copied()).map(BlockArg::from).collect();
+        let args: Vec<BlockArg> =
+            std::iter::once(range.from).chain(carried.iter().copied()).map(BlockArg::from).collect();
         if range.known.is_some() {
             self.b.ins().jump(header, &args);
         } else {

@@ -2,22 +2,10 @@
 
 use std::f32::consts::{FRAC_PI_2, LN_2, PI};
 
+use super::math::ERF_BOUND;
 use super::strip::{Reg, Strip};
 
 impl Strip {
-    /// eˣ − 1: the polynomial of `exp` without its leading one near zero, a difference elsewhere.
-    pub(crate) fn expm1(&mut self, x: Reg) -> Reg {
-        let p = self.polynomial(x, &[1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.0e-1]);
-        let square = self.mul(x, x);
-        let near = self.fma(p, square, x);
-        let e = self.exp(x);
-        let one = self.float(1.0);
-        let far = self.sub(e, one);
-        let (z, bound) = (self.abs(x), self.float(0.5 * LN_2));
-        let is_near = self.lt(z, bound);
-        self.select(is_near, near, far)
-    }
-
     /// ln(1 + x): the logarithm of u = 1 + x, rounded, times x / (u − 1), which undoes the rounding
     /// (Kahan; Goldberg, What every computer scientist should know, theorem 4).
     pub(crate) fn log1p(&mut self, x: Reg) -> Reg {
@@ -33,11 +21,19 @@ impl Strip {
         self.select(large, x, y)
     }
 
-    /// erfc x: 1 − erf x below one, and Cephes' `erfcf` above: exp(−x²) / x P(1 / x²), in two ranges.
+    /// erfc x: 1 − erf x below one, put together so that little is rounded, and Cephes' `erfcf` above: exp(−x²) / x P(1 / x²), in two ranges.
     pub(crate) fn erfc(&mut self, x: Reg) -> Reg {
-        let one = self.float(1.0);
-        let erf = self.erf(x);
-        let near = self.sub(one, erf);
+        let (one, two) = (self.float(1.0), self.float(2.0));
+        let (p, e) = self.erf_parts(x);
+        let (p, rest) = (self.neg(p), self.sub(one, x));
+        let near = self.fma(p, x, rest);
+        let opposite = self.sub(two, e);
+        let (z, zero) = (self.abs(x), self.float(0.0));
+        let negative = self.lt(x, zero);
+        let outside = self.select(negative, opposite, e);
+        let bound = self.float(ERF_BOUND);
+        let is_outside = self.lt(bound, z);
+        let near = self.select(is_outside, outside, near);
 
         let square = self.mul(x, x);
         let negative = self.neg(square);
@@ -75,13 +71,12 @@ impl Strip {
                 5.641_895e-1,
             ],
         );
-        let two = self.float(2.0);
         let is_middle = self.lt(x, two);
         let p = self.select(is_middle, middle, outer);
         let far = self.mul(e, q);
         let far = self.mul(far, p);
         // The exponential is zero far out, where its product with an infinite factor is none.
-        let (end, zero) = (self.float(10.5), self.float(0.0));
+        let end = self.float(10.5);
         let beyond = self.lt(end, x);
         let far = self.select(beyond, zero, far);
         let is_far = self.lt(one, x);
@@ -192,7 +187,7 @@ impl Strip {
         self.with_sign_of(angle, y)
     }
 
-    /// sinh x = (t + t / (t + 1)) / 2 with t = e^|x| − 1.
+    /// sinh x = (t + t / (t + 1)) / 2 with t = e^|x| − 1 below one, h − 1 / 4h with h = ½ e^|x| above.
     pub(crate) fn sinh(&mut self, x: Reg) -> Reg {
         let z = self.abs(x);
         let t = self.expm1(z);
@@ -200,22 +195,26 @@ impl Strip {
         let more = self.add(t, one);
         let ratio = self.div(t, more);
         let sum = self.add(t, ratio);
-        let y = self.mul(sum, half);
-        // Where t is infinite its quotient is none.
-        let infinity = self.float(f32::INFINITY);
-        let is_large = self.eq(t, infinity);
-        let y = self.select(is_large, t, y);
+        let near = self.mul(sum, half);
+        let (h, rest) = self.halves_of_exp(z);
+        let far = self.sub(h, rest);
+        let is_far = self.lt(one, z);
+        let y = self.select(is_far, far, near);
         self.with_sign_of(y, x)
     }
 
-    /// cosh x = (e + 1 / e) / 2 with e = e^|x|.
+    /// cosh x = h + 1 / 4h with h = ½ e^|x|.
     pub(crate) fn cosh(&mut self, x: Reg) -> Reg {
         let z = self.abs(x);
-        let e = self.exp(z);
-        let (one, half) = (self.float(1.0), self.float(0.5));
-        let inverse = self.div(one, e);
-        let sum = self.add(e, inverse);
-        self.mul(sum, half)
+        let (h, rest) = self.halves_of_exp(z);
+        self.add(h, rest)
+    }
+
+    /// ½ eˣ and ½ e⁻ˣ for x that is not negative.
+    fn halves_of_exp(&mut self, x: Reg) -> (Reg, Reg) {
+        let h = self.half_exp(x);
+        let quarter = self.float(0.25);
+        (h, self.div(quarter, h))
     }
 
     /// asinh x = sign x · ln(1 + |x| + x² / (1 + √(1 + x²))); ln 2|x| where the square overflows.

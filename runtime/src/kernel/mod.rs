@@ -183,6 +183,8 @@ impl LoopKernel {
     /// Whether parts of the turns may run at the same time: the operands of which each part then needs
     /// memory of its own, which are rooms for a row. None if all turns must run after one another, because
     /// they add to the same elements, or something is filled before them.
+    // Programs run whole kernels so far.
+    #[cfg_attr(not(test), expect(dead_code))]
     pub(crate) fn split(&self) -> Option<Vec<usize>> {
         let around = !self.outer.is_empty();
         let mut rooms = Vec::new();

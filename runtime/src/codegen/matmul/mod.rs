@@ -121,11 +121,7 @@ pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>
     let specs: Vec<&Spec> = parts.iter().flatten().map(|(_, spec)| spec).collect();
     let mut compiled = KNOWN.compile(&specs, Spec::machine_code)?.into_iter();
     let product = |((matmul, turned), parts): ((MatMul, bool), Vec<(usize, Spec)>)| {
-        let part = |((count, spec), code): ((usize, Spec), Compiled)| Part {
-            count,
-            rows: spec.m,
-            code,
-        };
+        let part = |((count, spec), code): ((usize, Spec), Compiled)| Part { count, rows: spec.m, code };
         Product { matmul, turned, parts: parts.into_iter().zip(&mut compiled).map(part).collect() }
     };
     Ok(products.into_iter().zip(parts).map(product).collect())

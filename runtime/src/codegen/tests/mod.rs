@@ -1,5 +1,6 @@
 //! Loop kernels at every level that the machine has, against what they mean.
 
+mod accuracy;
 mod interpret;
 mod random;
 
@@ -75,15 +76,21 @@ fn check(kernel: &LoopKernel, memories: &[Memory]) {
         }
         let compiled = compile(&[kernel], level).unwrap_or_else(|e| panic!("{level:?}: {e}\n{kernel:?}")).remove(0);
         let turns = kernel.turns();
-        let parts = if kernel.split().is_some() { vec![vec![turns], vec![turns / 3, turns / 2, turns]] } else { vec![vec![turns]] };
+        let parts = if kernel.split().is_some() {
+            vec![vec![turns], vec![turns / 3, turns / 2, turns]]
+        } else {
+            vec![vec![turns]]
+        };
         for ends in parts {
             let mut found: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
             let pointers: Vec<*mut u8> = found
                 .iter_mut()
                 .zip(memories)
-                .map(|(words, m)| {
-                    if m.nowhere { std::ptr::null_mut() } else { words.as_mut_ptr().wrapping_add(m.start).cast() }
-                })
+                .map(
+                    |(words, m)| {
+                        if m.nowhere { std::ptr::null_mut() } else { words.as_mut_ptr().wrapping_add(m.start).cast() }
+                    },
+                )
                 .collect();
             let mut from = 0;
             for &to in &ends {

@@ -385,7 +385,12 @@ impl Asm {
     pub(super) fn across(&mut self, r: u8, op: Reduce) -> Emit {
         self.copy(0, Src::Reg(r))?;
         if self.wide {
-            self.put(Instruction::with3(Code::EVEX_Vextractf64x4_ymmm256_k1z_zmm_imm8, Register::YMM1, Register::ZMM0, 1u32))?;
+            self.put(Instruction::with3(
+                Code::EVEX_Vextractf64x4_ymmm256_k1z_zmm_imm8,
+                Register::YMM1,
+                Register::ZMM0,
+                1u32,
+            ))?;
             self.halves(op)?;
         }
         self.put(Instruction::with3(Code::VEX_Vextractf128_xmmm128_ymm_imm8, Register::XMM1, Register::YMM0, 1u32))?;

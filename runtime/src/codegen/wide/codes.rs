@@ -9,7 +9,8 @@ pub(super) struct Pair(pub(super) Code, pub(super) Code);
 pub(super) const LOAD: Pair = Pair(EVEX_Vmovups_zmm_k1z_zmmm512, VEX_Vmovups_ymm_ymmm256);
 pub(super) const STORE: Pair = Pair(EVEX_Vmovups_zmmm512_k1z_zmm, VEX_Vmovups_ymmm256_ymm);
 pub(super) const BROADCAST: Pair = Pair(EVEX_Vbroadcastss_zmm_k1z_xmmm32, VEX_Vbroadcastss_ymm_m32);
-pub(super) const INSERT_FOUR: Pair = Pair(EVEX_Vinsertf32x4_zmm_k1z_zmm_xmmm128_imm8, VEX_Vinsertf128_ymm_ymm_xmmm128_imm8);
+pub(super) const INSERT_FOUR: Pair =
+    Pair(EVEX_Vinsertf32x4_zmm_k1z_zmm_xmmm128_imm8, VEX_Vinsertf128_ymm_ymm_xmmm128_imm8);
 
 pub(super) const ADD: Pair = Pair(EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vaddps_ymm_ymm_ymmm256);
 pub(super) const SUB: Pair = Pair(EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vsubps_ymm_ymm_ymmm256);
@@ -31,7 +32,6 @@ pub(super) const TO_FLOAT: Pair = Pair(EVEX_Vcvtdq2ps_zmm_k1z_zmmm512b32_er, VEX
 pub(super) const SCALE: Pair = Pair(EVEX_Vscalefps_zmm_k1z_zmm_zmmm512b32_er, INVALID);
 pub(super) const EXPONENT: Pair = Pair(EVEX_Vgetexpps_zmm_k1z_zmmm512b32_sae, INVALID);
 pub(super) const MANTISSA: Pair = Pair(EVEX_Vgetmantps_zmm_k1z_zmmm512b32_imm8_sae, INVALID);
-pub(super) const TERNARY: Pair = Pair(EVEX_Vpternlogd_zmm_k1z_zmm_zmmm512b32_imm8, INVALID);
 pub(super) const BLEND_BY_MASK: Pair = Pair(EVEX_Vblendmps_zmm_k1z_zmm_zmmm512b32, INVALID);
 
 pub(super) const IADD: Pair = Pair(EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32, VEX_Vpaddd_ymm_ymm_ymmm256);

@@ -220,7 +220,11 @@ impl Place<'_, '_> {
             Op2::Or => (Code::VEX_Korw_kr_kr_kr, codes::OR),
             _ => (Code::VEX_Kxorw_kr_kr_kr, codes::XOR),
         };
-        if self.has_masks() { self.asm().mask_op(of_masks, d, x, y) } else { self.asm().three(of_lanes, d, x, Src::Reg(y)) }
+        if self.has_masks() {
+            self.asm().mask_op(of_masks, d, x, y)
+        } else {
+            self.asm().three(of_lanes, d, x, Src::Reg(y))
+        }
     }
 
     fn select(&mut self, v: usize, mask: Reg, x: Reg, y: Reg) -> Emit {

@@ -78,7 +78,8 @@ impl Place<'_, '_> {
 
 /// The same address for an instruction on general registers.
 fn address_of(m: MemoryOperand) -> AsmMemoryOperand {
-    let base = [rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15].into_iter().find(|&r| m.base == r.into());
+    let base =
+        [rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15].into_iter().find(|&r| m.base == r.into());
     let base = base.unwrap_or(rsp);
     if m.index == Register::None { qword_ptr(base + m.displacement) } else { qword_ptr(base + rax + m.displacement) }
 }
@@ -99,7 +100,9 @@ impl Frame {
     /// Puts the mask of a tail into the scratch register; with vectors of 256 bits.
     pub(super) fn load_tail_lanes(&mut self, lanes: Lanes) -> Emit {
         let mask = match lanes {
-            Lanes::First(count) => self.asm.lane_constants((0..8).map(|i| if i < count { u32::MAX } else { 0 }).collect()),
+            Lanes::First(count) => {
+                self.asm.lane_constants((0..8).map(|i| if i < count { u32::MAX } else { 0 }).collect())
+            }
             _ => at(Register::RSP, TAIL_LANES),
         };
         self.asm.copy(self.asm.scratch(), Src::Mem(mask))

@@ -77,9 +77,10 @@ fn is_supported(kernel: &LoopKernel, level: Level) -> bool {
     let folds = |strip: &Strip| strip.effects().iter().filter(|e| matches!(e, Effect::Fold(..))).count();
     let row = kernel.row.max(kernel.fills.iter().map(|fill| fill.1).max().unwrap_or(0));
     row <= FAR
-        && !kernel.passes.iter().any(|p| {
-            insts(&p.each) || effects(&p.each) || folds(&p.each) > run::totals(level == Level::Avx512)
-        })
+        && !kernel
+            .passes
+            .iter()
+            .any(|p| insts(&p.each) || effects(&p.each) || folds(&p.each) > run::totals(level == Level::Avx512))
 }
 
 fn emit(kernel: &LoopKernel, level: Level) -> Emit<Option<Vec<u8>>> {

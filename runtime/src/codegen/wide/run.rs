@@ -119,8 +119,7 @@ impl Frame {
             Length::Elements(len) => len / lanes > unroll,
             Length::Range => true,
         };
-        let pinned =
-            if looped { self.pin(&run.body, totals)? } else { vec![None; run.body.uses.len() + 1] };
+        let pinned = if looped { self.pin(&run.body, totals)? } else { vec![None; run.body.uses.len() + 1] };
         let write = |f: &mut Frame, at: At, lanes: Lanes, copy: usize| {
             let regs = f.regs(&run.body, totals, pinned.clone());
             let totals = (0..run.folds.len()).map(|number| total(number, copy, unroll)).collect();
@@ -134,12 +133,7 @@ impl Frame {
     }
 
     /// So many elements.
-    fn elements(
-        &mut self,
-        len: usize,
-        unroll: usize,
-        write: impl Fn(&mut Frame, At, Lanes, usize) -> Emit,
-    ) -> Emit {
+    fn elements(&mut self, len: usize, unroll: usize, write: impl Fn(&mut Frame, At, Lanes, usize) -> Emit) -> Emit {
         let (lanes, bytes) = (self.asm.lanes(), self.asm.bytes());
         let vectors = len / lanes;
         let turns = vectors / unroll;
