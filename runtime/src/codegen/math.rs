@@ -220,7 +220,7 @@ impl Strip {
         let scaled = self.mul(x, per_quarter);
         let n = self.nearest(scaled);
         let mut r = x;
-        for part in [-1.570_312_5, -4.837_513e-4, -7.549790126404332e-08, 1.7151245100058819e-15] {
+        for part in [-1.570_312_5, -4.837_513e-4, -7.549_79e-8, 1.715_124_5e-15] {
             let part = self.float(part);
             r = self.fma(n, part, r);
         }

@@ -106,7 +106,7 @@ impl Schedule {
             }
         }
         let mut s = Schedule { items: Vec::new(), uses: vec![Vec::new(); count], root, strip };
-        s.order();
+        s.items = s.order();
         for at in 0..s.items.len() {
             for r in s.args(s.items[at]) {
                 s.uses[r].push(at);
@@ -136,29 +136,33 @@ impl Schedule {
         }
     }
 
-    fn order(&mut self) {
-        let count = self.strip.insts().len();
-        let mut live = vec![false; count];
+    /// The instructions whose results something needs.
+    fn live(&self) -> Vec<bool> {
+        let mut live = vec![false; self.strip.insts().len()];
         for effect in self.strip.effects() {
             live[self.root[effect.arg().index()]] = true;
         }
-        for i in (0..count).rev() {
+        for (i, inst) in self.strip.insts().iter().enumerate().rev() {
             if live[i] {
-                self.strip.insts()[i].args().for_each(|r| live[self.root[r.index()]] = true);
+                inst.args().for_each(|r| live[self.root[r.index()]] = true);
             }
         }
-        let late = |inst: &Inst| matches!(inst, Inst::Load(..) | Inst::Number(..));
-        let is_load = |i: usize| matches!(self.strip.insts()[i], Inst::Load(..));
-        let mut loads = (0..count).filter(|&i| live[i] && is_load(i)).count();
-        let mut done = vec![false; count];
+        live
+    }
+
+    fn order(&self) -> Vec<Item> {
+        let insts = self.strip.insts();
+        let live = self.live();
+        let late = |i: usize| matches!(insts[i], Inst::Load(..) | Inst::Number(..));
+        let is_load = |i: usize| matches!(insts[i], Inst::Load(..));
+        let computed: Vec<usize> =
+            (0..insts.len()).filter(|&i| live[i] && self.root[i] == i && !self.is_uniform(i)).collect();
+        let mut loads = computed.iter().filter(|&&i| is_load(i)).count();
+        let mut done = vec![false; insts.len()];
         let mut waiting: Vec<usize> = (0..self.strip.effects().len()).collect();
         let mut items = Vec::new();
-        for i in 0..count {
-            if !live[i] || self.root[i] != i || late(&self.strip.insts()[i]) || self.is_uniform(i) {
-                continue;
-            }
-            let args = self.args(Item::Inst(i));
-            for arg in args.into_iter().chain([i]) {
+        for &i in computed.iter().filter(|&&i| !late(i)) {
+            for arg in self.args(Item::Inst(i)).into_iter().chain([i]) {
                 if !done[arg] && !self.is_uniform(arg) {
                     done[arg] = true;
                     loads -= is_load(arg) as usize;
@@ -168,19 +172,16 @@ impl Schedule {
             // An operand that is written may be in the place of one that is still to be read.
             waiting.retain(|&e| {
                 let effect = self.strip.effects()[e];
-                let arg = self.root[effect.arg().index()];
-                let ready = done[arg] && (loads == 0 || matches!(effect, Effect::Fold(..)));
+                let ready = done[self.root(effect.arg())] && (loads == 0 || matches!(effect, Effect::Fold(..)));
                 if ready {
                     items.push(Item::Effect(e));
                 }
                 !ready
             });
         }
-        for i in (0..count).filter(|&i| live[i] && late(&self.strip.insts()[i]) && !done[i]) {
-            items.push(Item::Inst(i));
-        }
+        items.extend(computed.iter().filter(|&&i| late(i) && !done[i]).map(|&i| Item::Inst(i)));
         items.extend(waiting.into_iter().map(Item::Effect));
-        self.items = items;
+        items
     }
 
     /// The most registers that hold computed vectors at once.
