@@ -24,7 +24,7 @@ impl Place<'_, '_> {
     }
 
     fn load_into(&mut self, d: u8, operand: usize, walk: Walk) -> Emit {
-        let (place, lanes) = (self.at, self.lanes);
+        let (place, lanes) = (self.at(), self.lanes);
         let frame = &mut *self.frame;
         let from = frame.address(operand, walk, place)?;
         match walk {
@@ -36,7 +36,7 @@ impl Place<'_, '_> {
 
     /// Stores a register's elements; a single one if the operand is fixed.
     pub(super) fn store(&mut self, operand: usize, walk: Walk, r: u8) -> Emit {
-        let (place, lanes) = (self.at, self.lanes);
+        let (place, lanes) = (self.at(), self.lanes);
         let frame = &mut *self.frame;
         let to = frame.address(operand, walk, place)?;
         match walk {
@@ -59,7 +59,7 @@ impl Place<'_, '_> {
     /// The numbers of elements: the operand starts at address zero.
     pub(super) fn number(&mut self, v: usize, operand: usize, walk: Walk) -> Emit {
         let d = self.result(v)?;
-        let place = self.at;
+        let place = self.at();
         let address = self.frame.address(operand, walk, place)?;
         let asm = &mut self.frame.asm;
         asm.code.lea(SCRATCH, address_of(address))?;

@@ -101,7 +101,7 @@ fn emit(kernel: &LoopKernel, level: Level) -> Emit<Option<Vec<u8>>> {
         .passes
         .iter()
         .map(|pass| Pass {
-            once: some(&pass.once).map(|strip| Schedule::new(schedule::single(&strip))),
+            once: some(&pass.once).map(|strip| Schedule::new(schedule::single(&strip), 1)),
             each: some(&pass.each).map(|strip| Run::new(&strip, &mut scalars)),
         })
         .collect();
