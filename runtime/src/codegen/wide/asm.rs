@@ -337,7 +337,7 @@ impl Asm {
         self.spread(d, d)
     }
 
-    /// Stores the first lanes of a register without a mask; with vectors of 256 bits.
+    /// Stores the first lanes of a register below 16 without a mask; at most three with vectors of 512 bits.
     pub(super) fn store_pieces(&mut self, to: MemoryOperand, r: u8, count: usize) -> Emit {
         let part = |bytes: i64| MemoryOperand { displacement: to.displacement + bytes, displ_size: 1, ..to };
         let mut from = Register::XMM0 + r as u32;

@@ -112,11 +112,10 @@ impl Frame {
         if lanes == Lanes::All {
             return self.asm.store(to, r);
         }
-        if self.asm.wide() {
-            return self.asm.store_tail(to, r);
-        }
         match lanes {
-            Lanes::First(count) => self.asm.store_pieces(to, r, count),
+            // Without a mask, which takes longer, where pieces can be had from the register.
+            Lanes::First(count) if !self.asm.wide() || count < 4 && r < 16 => self.asm.store_pieces(to, r, count),
+            _ if self.asm.wide() => self.asm.store_tail(to, r),
             _ => {
                 self.load_tail_lanes(lanes)?;
                 self.asm.store_lanes(to, self.asm.scratch(), r)
