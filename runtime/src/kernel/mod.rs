@@ -1,13 +1,14 @@
 //! From a graph to kernels: which nodes are computed together, in which loops, and where in
 //! memory.
 //!
-//! `access` sees through views, `fuse` groups nodes, `lower` makes a loop nest of each group, and
-//! `plan` gives every value that outlives its kernel a place in the arena.
+//! `access` sees through views, `fuse` groups nodes, `lower` makes a loop nest of each group, `tile`
+//! puts its loops in order, and `plan` gives every value that outlives its kernel a place in the arena.
 
 mod access;
 mod fuse;
 mod lower;
 mod plan;
+mod tile;
 
 pub(crate) use plan::{Plan, Spot, plan};
 

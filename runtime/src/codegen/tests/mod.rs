@@ -200,3 +200,31 @@ fn the_order_of_a_sum_depends_on_its_length_alone() {
         }
     }
 }
+
+#[test]
+fn tiles_compute_the_same() {
+    for (row, tile) in [(64, 16), (72, 24), (96, 16), (40, 40), (67, 67)] {
+        // A transposing copy of two matrices, with the number of each element added.
+        let mut s = Strip::default();
+        let x = s.push(Inst::Load(0, Walk::Strided(20), Kind::Int), Kind::Int);
+        let number = s.push(Inst::Number(2, Walk::Contiguous), Kind::Int);
+        let sum = s.iadd(x, number);
+        s.effect(Effect::Store(1, Walk::Contiguous, sum));
+        let len = 20 * row as isize;
+        let plain = kernel(vec![2, 20], row, vec![vec![len, 1], vec![len, row as isize], vec![len, row as isize]], s);
+        let tiled = plain.clone().tiled();
+        assert_eq!(tiled.row, tile);
+        let walks = [Walk::Strided(20), Walk::Contiguous, Walk::Contiguous];
+        let mut memories: Vec<Memory> =
+            (0..3).map(|i| Memory::new(&plain, i, &walks[i..=i], Kind::Int, |word| word as u32 * 7)).collect();
+        (memories[2].start, memories[2].nowhere) = (0, true);
+        let starts: Vec<usize> = memories.iter().map(|m| m.start).collect();
+        let [a, b] = [&plain, &tiled].map(|kernel| {
+            let mut words: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
+            interpret(kernel, &mut words, &starts);
+            words
+        });
+        assert!(a == b, "rows of {row}");
+        check(&tiled, &memories);
+    }
+}
