@@ -21,7 +21,8 @@ impl Strip {
         self.select(large, x, y)
     }
 
-    /// erfc x: 1 − erf x below one, put together so that little is rounded, and Cephes' `erfcf` above: exp(−x²) / x P(1 / x²), in two ranges.
+    /// erfc x: 1 − erf x below one, put together so that little is rounded, and exp(−x²) / x P(1 / x²) above,
+    /// with a P of least maximal relative error up to two and another beyond.
     pub(crate) fn erfc(&mut self, x: Reg) -> Reg {
         let (one, two) = (self.float(1.0), self.float(2.0));
         let (p, e) = self.erf_parts(x);
@@ -39,42 +40,44 @@ impl Strip {
         let negative = self.neg(square);
         // What x² was rounded by, which exp would make visible.
         let missing = self.fma(x, x, negative);
+        let missing = self.neg(missing);
         let e = self.exp(negative);
-        let correction = self.mul(e, missing);
-        let e = self.sub(e, correction);
+        let e = self.fma(e, missing, e);
         let q = self.div(one, x);
         let y = self.mul(q, q);
+        let half = self.float(0.5);
+        let shifted = self.sub(y, half);
         let middle = self.polynomial(
-            y,
+            shifted,
             &[
-                2.326_82e-2,
-                -1.387_039_4e-1,
-                3.687_424_6e-1,
-                -5.824_733e-1,
-                6.210_004_5e-1,
-                -4.944_515_3e-1,
-                3.404_88e-1,
-                -2.741_127e-1,
-                5.638_259_4e-1,
+                2.326_800_5e-2,
+                -4.563_093e-2,
+                4.615_603e-2,
+                -4.156_419_6e-2,
+                4.257_010_7e-2,
+                -4.947_321e-2,
+                6.707_12e-2,
+                -1.205_633_06e-1,
+                4.754_642_5e-1,
             ],
         );
         let outer = self.polynomial(
             y,
             &[
-                -1.047_766_4e1,
-                1.297_72e1,
-                -7.495_518_7,
-                2.921_019,
-                -1.015_265_2,
-                4.218_463_4e-1,
-                -2.820_767_4e-1,
-                5.641_895e-1,
+                -9.841_866_5,
+                1.237_244_7e1,
+                -7.264_164_4,
+                2.875_551_2,
+                -1.010_408_4,
+                4.215_725_7e-1,
+                -2.820_695_3e-1,
+                5.641_894_3e-1,
             ],
         );
         let is_middle = self.lt(x, two);
         let p = self.select(is_middle, middle, outer);
-        let far = self.mul(e, q);
-        let far = self.mul(far, p);
+        let far = self.mul(e, p);
+        let far = self.div(far, x);
         // The exponential is zero far out, where its product with an infinite factor is none.
         let end = self.float(10.5);
         let beyond = self.lt(end, x);

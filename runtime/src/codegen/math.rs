@@ -50,14 +50,11 @@ impl Strip {
         self.scale(y, n)
     }
 
-    /// y from ½ to 2 and n of eˣ = 2ⁿ y.
+    /// y from ½ to 2 and n of eˣ = 2ⁿ y. One is added last, so that it alone rounds visibly.
     fn exp_parts(&mut self, x: Reg) -> (Reg, Reg) {
-        let (n, r) = self.by_powers_of_two(x);
-        let p = self.exp_rest(r);
-        let square = self.mul(r, r);
+        let (q, n) = self.expm1_parts(x);
         let one = self.float(1.0);
-        let linear = self.add(r, one);
-        (self.fma(p, square, linear), n)
+        (self.add(q, one), n)
     }
 
     /// eʳ − 1 and n of eˣ = 2ⁿ eʳ.
