@@ -176,8 +176,17 @@ fn gpt_char_trains_like_pytorch() -> downhill::Result<()> {
         }
         for name in names.iter().filter(|_| [0, 4, 19].contains(&i)) {
             let after = golden.tensor(&format!("after{}/{name}", i + 1));
-            // Where a gradient is almost zero, Adam divides rounding by rounding.
-            assert_close(&format!("{name} after {}", i + 1), &model.get(name)?, &after, 2e-2);
+            let (what, found) = (format!("{name} after {}", i + 1), model.get(name)?);
+            // Where a gradient is almost zero, Adam divides rounding by rounding. The bias of the keys, the
+            // second third, has no other: it moves all scores of a row alike.
+            if name.ends_with("qkv.bias") {
+                for (part, tolerance) in [(0..32, 2e-2), (32..64, 1e-1), (64..96, 2e-2)] {
+                    let cut = |x: &Tensor| Tensor::new([32], x.data()[part.clone()].to_vec());
+                    assert_close(&format!("{what}, {part:?}"), &cut(&found)?, &cut(&after)?, tolerance);
+                }
+            } else {
+                assert_close(&what, &found, &after, 2e-2);
+            }
         }
     }
     Ok(())

@@ -209,19 +209,6 @@ fn array<X: Copy, const N: usize>(list: &[X]) -> [X; N] {
     std::array::from_fn(|i| list[i])
 }
 
-/// Any number of tensors one behind the other.
-fn join(t: &mut Tape, xs: &[T], axis: usize) -> T {
-    let mut all = xs[0];
-    for &x in &xs[1..] {
-        all = t.call(
-            &[all, x],
-            move |g, v| concat::stage(g, [v[0], v[1]], axis),
-            move |g, v, d| concat::grad(g, [v[0], v[1]], axis, d).0.to_vec(),
-        );
-    }
-    all
-}
-
 fn triangle(c: &mut Case<'_>, lower: bool) -> Vec<T> {
     let (x, diagonal) = (c.x(), c.int(0, "diagonal").unwrap_or(0));
     vec![if lower { op!(c.t, tril(x; diagonal)) } else { op!(c.t, triu(x; diagonal)) }]

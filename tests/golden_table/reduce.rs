@@ -136,9 +136,3 @@ pub fn finish(c: &mut Case<'_>, terms: T) -> Vec<T> {
         _ => op!(c.t, mean(terms)),
     }]
 }
-
-/// The sum over axes, removed.
-pub fn sum_over(t: &mut Tape, x: T, axes: &[usize]) -> T {
-    let axes = dims(axes);
-    op!(t, sum_axes(x; axes))
-}

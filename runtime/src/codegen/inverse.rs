@@ -2,23 +2,10 @@
 
 use std::f32::consts::{FRAC_PI_2, LN_2, PI};
 
-use super::math::LN_2_HIGH;
+use super::math::{ERF_BOUND, LN_2_HIGH};
 use super::strip::{Reg, Strip};
 
 impl Strip {
-    /// eˣ − 1: the polynomial of `exp` without its leading one near zero, a difference elsewhere.
-    pub(crate) fn expm1(&mut self, x: Reg) -> Reg {
-        let p = self.polynomial(x, &[1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.0e-1]);
-        let square = self.mul(x, x);
-        let near = self.fma(p, square, x);
-        let e = self.exp(x);
-        let one = self.float(1.0);
-        let far = self.sub(e, one);
-        let (z, bound) = (self.abs(x), self.float(0.5 * LN_2));
-        let is_near = self.lt(z, bound);
-        self.select(is_near, near, far)
-    }
-
     /// ln(1 + x): the logarithm of u = 1 + x, rounded, times x / (u − 1), which undoes the rounding
     /// (Kahan; Goldberg, What every computer scientist should know, theorem 4).
     pub(crate) fn log1p(&mut self, x: Reg) -> Reg {
@@ -34,55 +21,65 @@ impl Strip {
         self.select(large, x, y)
     }
 
-    /// erfc x: 1 − erf x below one, and Cephes' `erfcf` above: exp(−x²) / x P(1 / x²), in two ranges.
+    /// erfc x: 1 − erf x below one, put together so that little is rounded, and exp(−x²) / x P(1 / x²) above,
+    /// with a P of least maximal relative error up to two and another beyond.
     pub(crate) fn erfc(&mut self, x: Reg) -> Reg {
-        let one = self.float(1.0);
-        let erf = self.erf(x);
-        let near = self.sub(one, erf);
+        let (one, two) = (self.float(1.0), self.float(2.0));
+        let (p, e) = self.erf_parts(x);
+        let (p, rest) = (self.neg(p), self.sub(one, x));
+        let near = self.fma(p, x, rest);
+        let opposite = self.sub(two, e);
+        let (z, zero) = (self.abs(x), self.float(0.0));
+        let negative = self.lt(x, zero);
+        let outside = self.select(negative, opposite, e);
+        let bound = self.float(ERF_BOUND);
+        let is_outside = self.lt(bound, z);
+        let near = self.select(is_outside, outside, near);
 
         let square = self.mul(x, x);
         let negative = self.neg(square);
         // What x² was rounded by, which exp would make visible.
         let missing = self.fma(x, x, negative);
+        let missing = self.neg(missing);
         let e = self.exp(negative);
-        let correction = self.mul(e, missing);
-        let e = self.sub(e, correction);
+        let e = self.fma(e, missing, e);
         let q = self.div(one, x);
         let y = self.mul(q, q);
+        let half = self.float(0.5);
+        let shifted = self.sub(y, half);
         let middle = self.polynomial(
-            y,
+            shifted,
             &[
-                2.326_82e-2,
-                -1.387_039_4e-1,
-                3.687_424_6e-1,
-                -5.824_733e-1,
-                6.210_004_5e-1,
-                -4.944_515_3e-1,
-                3.404_88e-1,
-                -2.741_127e-1,
-                5.638_259_4e-1,
+                2.326_800_5e-2,
+                -4.563_093e-2,
+                4.615_603e-2,
+                -4.156_419_6e-2,
+                4.257_010_7e-2,
+                -4.947_321e-2,
+                6.707_12e-2,
+                -1.205_633_06e-1,
+                4.754_642_5e-1,
             ],
         );
         let outer = self.polynomial(
             y,
             &[
-                -1.047_766_4e1,
-                1.297_72e1,
-                -7.495_518_7,
-                2.921_019,
-                -1.015_265_2,
-                4.218_463_4e-1,
-                -2.820_767_4e-1,
-                5.641_895e-1,
+                -9.841_866_5,
+                1.237_244_7e1,
+                -7.264_164_4,
+                2.875_551_2,
+                -1.010_408_4,
+                4.215_725_7e-1,
+                -2.820_695_3e-1,
+                5.641_894_3e-1,
             ],
         );
-        let two = self.float(2.0);
         let is_middle = self.lt(x, two);
         let p = self.select(is_middle, middle, outer);
-        let far = self.mul(e, q);
-        let far = self.mul(far, p);
+        let far = self.mul(e, p);
+        let far = self.div(far, x);
         // The exponential is zero far out, where its product with an infinite factor is none.
-        let (end, zero) = (self.float(10.5), self.float(0.0));
+        let end = self.float(10.5);
         let beyond = self.lt(end, x);
         let far = self.select(beyond, zero, far);
         let is_far = self.lt(one, x);
@@ -193,7 +190,7 @@ impl Strip {
         self.with_sign_of(angle, y)
     }
 
-    /// sinh x = (t + t / (t + 1)) / 2 with t = e^|x| − 1.
+    /// sinh x = (t + t / (t + 1)) / 2 with t = e^|x| − 1 below one, h − 1 / 4h with h = ½ e^|x| above.
     pub(crate) fn sinh(&mut self, x: Reg) -> Reg {
         let z = self.abs(x);
         let t = self.expm1(z);
@@ -201,22 +198,26 @@ impl Strip {
         let more = self.add(t, one);
         let ratio = self.div(t, more);
         let sum = self.add(t, ratio);
-        let y = self.mul(sum, half);
-        // Where t is infinite its quotient is none.
-        let infinity = self.float(f32::INFINITY);
-        let is_large = self.eq(t, infinity);
-        let y = self.select(is_large, t, y);
+        let near = self.mul(sum, half);
+        let (h, rest) = self.halves_of_exp(z);
+        let far = self.sub(h, rest);
+        let is_far = self.lt(one, z);
+        let y = self.select(is_far, far, near);
         self.with_sign_of(y, x)
     }
 
-    /// cosh x = (e + 1 / e) / 2 with e = e^|x|.
+    /// cosh x = h + 1 / 4h with h = ½ e^|x|.
     pub(crate) fn cosh(&mut self, x: Reg) -> Reg {
         let z = self.abs(x);
-        let e = self.exp(z);
-        let (one, half) = (self.float(1.0), self.float(0.5));
-        let inverse = self.div(one, e);
-        let sum = self.add(e, inverse);
-        self.mul(sum, half)
+        let (h, rest) = self.halves_of_exp(z);
+        self.add(h, rest)
+    }
+
+    /// ½ eˣ and ½ e⁻ˣ for x that is not negative.
+    fn halves_of_exp(&mut self, x: Reg) -> (Reg, Reg) {
+        let h = self.half_exp(x);
+        let quarter = self.float(0.25);
+        (h, self.div(quarter, h))
     }
 
     /// asinh x = sign x · ln(1 + |x| + x² / (1 + √(1 + x²))); ln 2|x| where the square overflows.
@@ -279,7 +280,7 @@ impl Strip {
         let (zero, one, half) = (self.float(0.0), self.float(1.0), self.float(0.5));
         let z = self.abs(a);
         let [e, f, p] = self.log_parts(z);
-        let log = self.log_of_parts(z, [e, f, p]);
+        let log = self.log_of_parts([e, f, p]);
         let exponent = self.mul(b, log);
         let y = self.exp(exponent);
 

@@ -3,7 +3,10 @@
 use super::strip::{Reg, Strip};
 
 /// ln 2 to so few digits that its product with an exponent is exact.
-pub(super) const LN_2_HIGH: f32 = 0.693_359_4;
+pub(super) const LN_2_HIGH: f32 = 0.693_145_75;
+
+/// Where the two ways of computing erf meet.
+pub(super) const ERF_BOUND: f32 = 0.921_875;
 
 impl Strip {
     /// `c[0] xⁿ + … + c[n]`, by Horner's rule.
@@ -16,25 +19,66 @@ impl Strip {
         sum
     }
 
-    /// eˣ. With n = round(x / ln 2) and r = x − n ln 2 (in two parts, Cody and Waite), eˣ = 2ⁿ eʳ;
-    /// the polynomial for eʳ is that of Cephes' `expf`. 2ⁿ is applied in two factors, so that
-    /// results below the normal range are rounded once.
-    pub(crate) fn exp(&mut self, x: Reg) -> Reg {
-        let x = self.at_most(x, 89.0);
-        let x = self.at_least(x, -104.0);
+    /// n and r of x = n ln 2 + r with a whole number n and r within ±½ ln 2 (ln 2 in two parts, Cody and
+    /// Waite).
+    fn by_powers_of_two(&mut self, x: Reg) -> (Reg, Reg) {
         let log2e = self.float(std::f32::consts::LOG2_E);
         let scaled = self.mul(x, log2e);
         let n = self.nearest(scaled);
         let high = self.float(-0.693_359_4);
         let low = self.float(2.121_944_4e-4);
         let r = self.fma(n, high, x);
-        let r = self.fma(n, low, r);
-        let p = self.polynomial(r, &[1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.0e-1]);
-        let square = self.mul(r, r);
-        let one = self.float(1.0);
-        let linear = self.add(r, one);
-        let y = self.fma(p, square, linear);
+        (n, self.fma(n, low, r))
+    }
+
+    /// (eʳ − 1 − r) / r² within ±½ ln 2, the polynomial of Cephes' `expf`.
+    fn exp_rest(&mut self, r: Reg) -> Reg {
+        self.polynomial(r, &[1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.0e-1])
+    }
+
+    /// eˣ = 2ⁿ eʳ.
+    pub(crate) fn exp(&mut self, x: Reg) -> Reg {
+        let x = self.at_most(x, 89.0);
+        let x = self.at_least(x, -104.0);
+        let (y, n) = self.exp_parts(x);
         self.scale(y, n)
+    }
+
+    /// ½ eˣ for x that is not negative, which is finite where eˣ is just not.
+    pub(super) fn half_exp(&mut self, x: Reg) -> Reg {
+        let x = self.at_most(x, 90.0);
+        let (y, n) = self.exp_parts(x);
+        let one = self.float(1.0);
+        let n = self.sub(n, one);
+        self.scale(y, n)
+    }
+
+    /// y from ½ to 2 and n of eˣ = 2ⁿ y. One is added last, so that it alone rounds visibly.
+    fn exp_parts(&mut self, x: Reg) -> (Reg, Reg) {
+        let (q, n) = self.expm1_parts(x);
+        let one = self.float(1.0);
+        (self.add(q, one), n)
+    }
+
+    /// eʳ − 1 and n of eˣ = 2ⁿ eʳ.
+    fn expm1_parts(&mut self, x: Reg) -> (Reg, Reg) {
+        let (n, r) = self.by_powers_of_two(x);
+        let p = self.exp_rest(r);
+        let square = self.mul(r, r);
+        (self.fma(p, square, r), n)
+    }
+
+    /// eˣ − 1 = 2ⁿ (eʳ − 1) + (2ⁿ − 1), all halved on the way, since 2ⁿ may be too large.
+    pub(crate) fn expm1(&mut self, x: Reg) -> Reg {
+        let x = self.at_most(x, 89.0);
+        let x = self.at_least(x, -20.0);
+        let (q, n) = self.expm1_parts(x);
+        let (one, minus_half) = (self.float(1.0), self.float(-0.5));
+        let n = self.sub(n, one);
+        let power = self.scale(one, n);
+        let rest = self.add(power, minus_half);
+        let y = self.fma(q, power, rest);
+        self.add(y, y)
     }
 
     /// The smaller of both for a constant bound; NaN stays.
@@ -48,100 +92,60 @@ impl Strip {
         self.max(x, bound)
     }
 
-    /// ln x = e ln 2 + ln m with x = 2ᵉ m and m in [√½, √2); the polynomial for ln m is that of
-    /// Cephes' `logf`.
+    /// ln x = e ln 2 + ln m with x = 2ᵉ m and m from ¾ to 1½. ln m = f − f²/2 + f³ P(f) with f = m − 1 and
+    /// a P of least maximal error, relative to ln m. For zero and infinity e is infinite, for negative
+    /// numbers and NaN m is NaN, and both parts of ln 2 are positive; so nothing is special.
     pub(crate) fn log(&mut self, x: Reg) -> Reg {
         let parts = self.log_parts(x);
-        self.log_of_parts(x, parts)
+        self.log_of_parts(parts)
     }
 
     /// The parts e, m − 1 and ln m − (m − 1) of a logarithm; the second part of e ln 2 is with the last.
     pub(super) fn log_parts(&mut self, x: Reg) -> [Reg; 3] {
-        // Numbers below the normal range are brought into it first.
-        let tiny = self.float(f32::MIN_POSITIVE);
-        let small = self.lt(x, tiny);
-        let scale = self.float(8_388_608.0);
-        let scaled = self.mul(x, scale);
-        let normal = self.select(small, scaled, x);
-        let (shift, none) = (self.float(-23.0), self.float(0.0));
-        let extra = self.select(small, shift, none);
-
-        let bits = self.bits(normal);
-        let bias = self.int(0x3f35_04f3);
-        let above = self.isub(bits, bias);
-        let exponent = self.shr(above, 23);
-        let whole = self.shl(exponent, 23);
-        let mantissa = self.isub(bits, whole);
-        let m = self.from_bits(mantissa);
-        let e = self.to_float(exponent);
-        let e = self.add(e, extra);
-
+        let m = self.mantissa(x);
+        let e = self.exponent(x, m);
         let one = self.float(1.0);
         let f = self.sub(m, one);
-        let square = self.mul(f, f);
         let p = self.polynomial(
             f,
             &[
-                7.037_683_6e-2,
-                -1.151_461e-1,
-                1.167_699_9e-1,
-                -1.242_014_1e-1,
-                1.424_932_3e-1,
-                -1.666_805_7e-1,
-                2.000_071_5e-1,
-                -2.499_999_4e-1,
-                3.333_333e-1,
+                -4.507_486_5e-2,
+                1.046_302_4e-1,
+                -1.316_119e-1,
+                1.447_839_3e-1,
+                -1.664_731_2e-1,
+                1.999_086_1e-1,
+                -2.500_009_5e-1,
+                3.333_345e-1,
             ],
         );
-        let p = self.mul(p, f);
-        let p = self.mul(p, square);
-        let low = self.float(-2.121_944_4e-4);
-        let p = self.fma(e, low, p);
+        let square = self.mul(f, f);
         let minus_half = self.float(-0.5);
-        [e, f, self.fma(square, minus_half, p)]
+        let p = self.fma(p, f, minus_half);
+        let low = self.float(1.428_606_8e-6);
+        let rest = self.mul(e, low);
+        [e, f, self.fma(p, square, rest)]
     }
 
-    /// The sum of the parts of ln x, and what it is of numbers without one.
-    pub(super) fn log_of_parts(&mut self, x: Reg, [e, f, p]: [Reg; 3]) -> Reg {
-        let y = self.add(f, p);
+    /// The sum of the parts of a logarithm.
+    pub(super) fn log_of_parts(&mut self, [e, f, rest]: [Reg; 3]) -> Reg {
+        let y = self.add(f, rest);
         let high = self.float(LN_2_HIGH);
-        let y = self.fma(e, high, y);
-
-        // Zero, infinity, negative numbers and NaN.
-        let zero = self.float(0.0);
-        let minus_infinity = self.float(f32::NEG_INFINITY);
-        let is_zero = self.eq(x, zero);
-        let y = self.select(is_zero, minus_infinity, y);
-        let infinity = self.float(f32::INFINITY);
-        let is_finite = self.lt(x, infinity);
-        let y = self.select(is_finite, y, x);
-        let negative = self.lt(x, zero);
-        let nan = self.float(f32::NAN);
-        self.select(negative, nan, y)
+        self.fma(e, high, y)
     }
 
-    /// tanh x, by Cephes' polynomial near zero and 1 − 2 / (e²ˣ + 1) elsewhere.
+    /// tanh x = t / (t + 2) with t = e²ˣ − 1, which is as exact as t for either sign.
     pub(crate) fn tanh(&mut self, x: Reg) -> Reg {
-        let z = self.abs(x);
-        let square = self.mul(x, x);
-        let p =
-            self.polynomial(square, &[-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1]);
-        let p = self.mul(p, square);
-        let near = self.fma(p, x, x);
-
-        let doubled = self.add(z, z);
-        let doubled = self.at_most(doubled, 40.0);
-        let e = self.exp(doubled);
-        let one = self.float(1.0);
-        let denominator = self.add(e, one);
-        let minus_two = self.float(-2.0);
-        let rest = self.div(minus_two, denominator);
-        let far = self.add(one, rest);
-        let far = self.with_sign_of(far, x);
-
-        let bound = self.float(0.625);
-        let is_near = self.lt(z, bound);
-        self.select(is_near, near, far)
+        let x = self.at_most(x, 10.0);
+        let x = self.at_least(x, -10.0);
+        let doubled = self.add(x, x);
+        let (q, n) = self.expm1_parts(doubled);
+        let (one, minus_one, two) = (self.float(1.0), self.float(-1.0), self.float(2.0));
+        let power = self.scale(one, n);
+        let rest = self.add(power, minus_one);
+        let t = self.fma(q, power, rest);
+        let denominator = self.add(t, two);
+        self.div(t, denominator)
     }
 
     /// A number that is not negative with the sign of another.
@@ -154,26 +158,44 @@ impl Strip {
         self.from_bits(bits)
     }
 
-    /// 1 / (1 + e⁻ˣ).
+    /// 1 / (1 + e⁻ˣ) = 2ⁿ / (2ⁿ + e⁻ʳ) with x = n ln 2 + r, where nothing overflows.
     pub(crate) fn sigmoid(&mut self, x: Reg) -> Reg {
-        let negative = self.neg(x);
-        let e = self.exp(negative);
+        let x = self.at_most(x, 30.0);
+        let x = self.at_least(x, -105.0);
+        let (n, r) = self.by_powers_of_two(x);
+        // The polynomial of `exp_rest` for −r.
+        let p =
+            self.polynomial(r, &[-1.987_569_1e-4, 1.398_2e-3, -8.333_452e-3, 4.166_579_6e-2, -1.666_666_5e-1, 5.0e-1]);
+        let square = self.mul(r, r);
         let one = self.float(1.0);
-        let denominator = self.add(e, one);
-        self.div(one, denominator)
+        let linear = self.sub(one, r);
+        let inverse = self.fma(p, square, linear);
+        let power = self.scale(one, n);
+        let denominator = self.add(power, inverse);
+        self.div(power, denominator)
     }
 
     /// erf x: x + x P(x²) below 0.92 and 1 − exp(−(x + x Q(x))) above; both polynomials are fits of
     /// least maximal relative error, by linear programming.
     pub(crate) fn erf(&mut self, x: Reg) -> Reg {
+        let (p, e) = self.erf_parts(x);
+        let near = self.fma(p, x, x);
+        let one = self.float(1.0);
+        let far = self.sub(one, e);
+        let far = self.with_sign_of(far, x);
+        let (z, bound) = (self.abs(x), self.float(ERF_BOUND));
+        let is_far = self.lt(bound, z);
+        self.select(is_far, far, near)
+    }
+
+    /// P(x²), and exp(−(x + x Q(x))) of |x|.
+    pub(super) fn erf_parts(&mut self, x: Reg) -> (Reg, Reg) {
         let z = self.abs(x);
         let square = self.mul(x, x);
         let p = self.polynomial(
             square,
             &[-5.919_353e-4, 4.979_114_5e-3, -2.675_702_2e-2, 1.128_155_2e-1, -3.761_246_8e-1, 1.283_791_5e-1],
         );
-        let near = self.fma(p, x, x);
-
         let q = self.polynomial(
             z,
             &[
@@ -189,14 +211,7 @@ impl Strip {
         );
         let q = self.fma(q, z, z);
         let q = self.neg(q);
-        let e = self.exp(q);
-        let one = self.float(1.0);
-        let far = self.sub(one, e);
-        let far = self.with_sign_of(far, x);
-
-        let bound = self.float(0.921_875);
-        let is_far = self.lt(bound, z);
-        self.select(is_far, far, near)
+        (p, self.exp(q))
     }
 
     pub(crate) fn sin(&mut self, x: Reg) -> Reg {
@@ -207,18 +222,20 @@ impl Strip {
         self.circular(x, 1)
     }
 
-    /// sin(x + quarters π/2): x is reduced by multiples of π/2 in three parts (Cody and Waite) to
-    /// within ±π/4, where Cephes' `sinf` and `cosf` polynomials hold. Good for |x| up to about 10⁵;
-    /// beyond it the reduction loses digits.
+    /// sin(x + quarters π/2): x is reduced by multiples of π/2 in four parts (Cody and Waite) to
+    /// within ±π/4, where Cephes' `sinf` and `cosf` polynomials hold. Good for |x| up to 10⁶; beyond it the
+    /// reduction loses digits, and all that holds is that results are between −1 and 1.
     fn circular(&mut self, x: Reg, quarters: i32) -> Reg {
         let per_quarter = self.float(std::f32::consts::FRAC_2_PI);
         let scaled = self.mul(x, per_quarter);
         let n = self.nearest(scaled);
         let mut r = x;
-        for part in [-1.570_312_5, -4.837_513e-4, -7.549_79e-8] {
+        for part in [-1.570_312_5, -4.837_513e-4, -7.549_79e-8, 1.715_124_5e-15] {
             let part = self.float(part);
             r = self.fma(n, part, r);
         }
+        let r = self.at_most(r, 0.9);
+        let r = self.at_least(r, -0.9);
         let n = self.to_int(n);
         let offset = self.int(quarters);
         let quadrant = self.iadd(n, offset);

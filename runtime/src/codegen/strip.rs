@@ -63,7 +63,7 @@ pub(crate) enum Op1 {
     ShrUnsigned(u8),
     /// One where a mask holds, else zero, as a number.
     MaskToFloat,
-    /// The m from ¾ to 1½ of x = 2ᵉ m; one for zero and infinity, NaN for negative numbers and NaN.
+    /// The m from ¾ to 1½ of x = 2ᵉ m; one for infinity, one or its negative for zero, NaN for negative numbers and NaN.
     Mantissa,
 }
 
@@ -77,7 +77,8 @@ pub(crate) enum Op2 {
     /// The larger and the smaller; NaN if either is.
     Max,
     Min,
-    /// a 2ⁿ for a whole number n from -252 to 254, rounded once; NaN if a is, and any number if n is NaN.
+    /// a 2ⁿ for a from ½ to 2 and a whole number n from -252 to 254, rounded once; NaN if a is, and
+    /// anything if n is NaN.
     Scale,
     /// The e of a = 2ᵉ b for a positive a and its mantissa b; -∞ for zero, ∞ for infinity.
     Exponent,

@@ -384,7 +384,7 @@ impl Lowering<'_> {
             passes: self.passes,
         };
         Call {
-            work: Work::Loop(kernel),
+            work: Work::Loop(kernel.tiled()),
             operands: self.operands.into_iter().map(|(operand, _)| operand).collect(),
             nodes: self.group.members.iter().map(|(v, _)| *v).collect(),
             refused: None,
@@ -436,7 +436,7 @@ pub(super) fn copy(
         kernel.operands.push(vec![0; kernel.outer.len()]);
         operands.push(Operand { home: to, offset: 0 });
     }
-    Call { work: Work::Loop(kernel), operands, nodes: vec![v], refused: None }
+    Call { work: Work::Loop(kernel.tiled()), operands, nodes: vec![v], refused: None }
 }
 
 fn walk(stride: isize) -> Walk {

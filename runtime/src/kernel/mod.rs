@@ -1,9 +1,9 @@
 //! From a graph to kernels: which nodes are computed together, in which loops, and where in
 //! memory.
 //!
-//! `place` says how values lie in memory, `access` sees through views, `fuse` groups nodes, `lower` makes a loop nest of each group, `parts` cuts long
-//! sums, and
-//! `plan` gives every value that outlives its kernel a place in the arena.
+//! `place` says how values lie in memory, `access` sees through views, `fuse` groups nodes, `lower` makes a
+//! loop nest of each group, `tile` puts its loops in order, `parts` cuts long sums, and `plan` gives every value
+//! that outlives its kernel a place in the arena.
 
 mod access;
 mod contract;
@@ -15,6 +15,7 @@ mod parts;
 mod place;
 mod plan;
 mod refusal;
+mod tile;
 
 pub(crate) use describe::Description;
 pub(crate) use plan::{Plan, Spot, plan};

@@ -23,7 +23,7 @@ pub(super) fn count(graph: &Graph, v: Var) -> Option<usize> {
     let arg = &graph[graph[v].args[0]];
     let first = arg.shape.iter().position(|&size| size != 1)?;
     let long = arg.len() >= LONG && graph[v].len() > 1 && axes >> first & 1 == 1;
-    (2..=PARTS).rev().find(|parts| long && arg.shape[first] % parts == 0)
+    (2..=PARTS).rev().find(|&parts| long && arg.shape[first].is_multiple_of(parts))
 }
 
 /// A sum over rows: the operand, its length, and how it is combined.

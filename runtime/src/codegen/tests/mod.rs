@@ -1,5 +1,6 @@
 //! Loop kernels at every level that the machine has, against what they mean.
 
+mod accuracy;
 mod interpret;
 mod random;
 
@@ -110,5 +111,118 @@ fn check(kernel: &LoopKernel, memories: &[Memory]) {
                 }
             }
         }
+    }
+}
+
+/// A kernel of one pass.
+fn kernel(outer: Vec<usize>, row: usize, operands: Vec<Vec<isize>>, each: Strip) -> LoopKernel {
+    LoopKernel { outer, row, operands, passes: vec![Pass { once: Strip::default(), each }], ..LoopKernel::default() }
+}
+
+#[test]
+fn results_may_take_the_place_of_arguments() {
+    // An update in place: two operands are the same memory, and both are written after all is read.
+    let mut s = Strip::default();
+    let a = s.push(Inst::Load(0, Walk::Contiguous, Kind::Float), Kind::Float);
+    let b = s.push(Inst::Load(1, Walk::Contiguous, Kind::Float), Kind::Float);
+    let sum = s.add(a, b);
+    s.effect(Effect::Store(2, Walk::Contiguous, sum));
+    let c = s.push(Inst::Load(3, Walk::Contiguous, Kind::Float), Kind::Float);
+    let product = s.mul(sum, c);
+    s.effect(Effect::Store(4, Walk::Contiguous, product));
+    for len in [1, 7, 16, 50, 200] {
+        let kernel = kernel(vec![], len, vec![vec![]; 5], s.clone());
+        for level in levels() {
+            let mut x: Vec<f32> = (0..len).map(|i| i as f32).collect();
+            let mut y: Vec<f32> = (0..len).map(|i| i as f32 + 0.5).collect();
+            let (px, py): (*mut u8, *mut u8) = (x.as_mut_ptr().cast(), y.as_mut_ptr().cast());
+            let compiled = compile(&[&kernel], level).unwrap_or_else(|e| panic!("{level:?}: {e}")).remove(0);
+            // SAFETY: all operands are one of two rows of the kernel's length.
+            unsafe { compiled.run([px, py, py, py, px].as_ptr(), 0, kernel.turns()) };
+            for i in 0..len {
+                let (a, b) = (i as f32, i as f32 + 0.5);
+                assert_eq!((x[i], y[i]), ((a + b) * b, a + b), "{level:?}, element {i} of {len}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_can_be_split() {
+    let mut copy = Strip::default();
+    let x = copy.push(Inst::Load(0, Walk::Contiguous, Kind::Float), Kind::Float);
+    let mut sum = copy.clone();
+    copy.effect(Effect::Store(1, Walk::Contiguous, x));
+    sum.effect(Effect::Accumulate(1, Walk::Contiguous, Reduce::Sum, x));
+    let mut fold = copy.clone();
+    fold.effect(Effect::Fold(0, Reduce::Sum, x));
+    let around = |strides: isize, each: &Strip| kernel(vec![5], 8, vec![vec![8], vec![strides]], each.clone());
+    let none = |_: usize| false;
+    assert!(around(8, &copy).is_split(none) && around(8, &fold).is_split(none) && around(8, &sum).is_split(none));
+    // A row that all turns write must be a room of each thread's own; sums over rows cannot be split.
+    assert!(!around(0, &copy).is_split(none) && around(0, &copy).is_split(|operand| operand == 1));
+    assert!(!around(0, &sum).is_split(none));
+    let flat = |each: &Strip| kernel(vec![], 8, vec![vec![], vec![]], each.clone());
+    assert!(flat(&copy).is_split(none) && flat(&sum).is_split(none) && !flat(&fold).is_split(none));
+    let mut filled = around(8, &copy);
+    filled.fills.push((1, 40, 0));
+    assert!(filled.is_split(none), "what is filled is taken out of a kernel that is split");
+    assert_eq!((filled.turns(), flat(&copy).turns()), (5, 8));
+}
+
+#[test]
+fn the_order_of_a_sum_depends_on_its_length_alone() {
+    let mut s = Strip::default();
+    let x = s.push(Inst::Load(0, Walk::Contiguous, Kind::Float), Kind::Float);
+    s.effect(Effect::Fold(0, Reduce::Sum, x));
+    let mut once = Strip::default();
+    let total = once.push(Inst::Scalar(0), Kind::Float);
+    once.effect(Effect::Store(1, Walk::Fixed, total));
+    let mut kernel = kernel(vec![4], 333, vec![vec![0], vec![1]], s);
+    kernel.scalars = 1;
+    kernel.passes.push(Pass { once, each: Strip::default() });
+    let x: Vec<f32> = (0..333).map(|i| (i as f32 * 0.37).sin()).collect();
+    for level in levels() {
+        let compiled = compile(&[&kernel], level).unwrap_or_else(|e| panic!("{level:?}: {e}")).remove(0);
+        // At whatever address the row starts.
+        for shift in 0..4 {
+            let mut moved = vec![0.0; shift];
+            moved.extend(&x);
+            let mut sums = [0f32; 4];
+            let row: *mut f32 = moved[shift..].as_mut_ptr();
+            // SAFETY: a row of the kernel's length, and room for four sums.
+            unsafe { compiled.run([row.cast(), sums.as_mut_ptr().cast()].as_ptr(), 0, kernel.turns()) };
+            assert!(sums.iter().all(|s| s.to_bits() == sums[0].to_bits()), "{level:?}: {sums:?}");
+            let exact: f64 = x.iter().map(|&x| x as f64).sum();
+            assert!((sums[0] as f64 - exact).abs() < 1e-4, "{level:?}: {} is not {exact}", sums[0]);
+        }
+    }
+}
+
+#[test]
+fn tiles_compute_the_same() {
+    for (row, tile) in [(64, 16), (72, 24), (96, 16), (40, 40), (67, 67)] {
+        // A transposing copy of two matrices, with the number of each element added.
+        let mut s = Strip::default();
+        let x = s.push(Inst::Load(0, Walk::Strided(20), Kind::Int), Kind::Int);
+        let number = s.push(Inst::Number(2, Walk::Contiguous), Kind::Int);
+        let sum = s.iadd(x, number);
+        s.effect(Effect::Store(1, Walk::Contiguous, sum));
+        let len = 20 * row as isize;
+        let plain = kernel(vec![2, 20], row, vec![vec![len, 1], vec![len, row as isize], vec![len, row as isize]], s);
+        let tiled = plain.clone().tiled();
+        assert_eq!(tiled.row, tile);
+        let walks = [Walk::Strided(20), Walk::Contiguous, Walk::Contiguous];
+        let mut memories: Vec<Memory> =
+            (0..3).map(|i| Memory::new(&plain, i, &walks[i..=i], Kind::Int, |word| word as u32 * 7)).collect();
+        (memories[2].start, memories[2].nowhere) = (0, true);
+        let starts: Vec<usize> = memories.iter().map(|m| m.start).collect();
+        let [a, b] = [&plain, &tiled].map(|kernel| {
+            let mut words: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
+            interpret(kernel, &mut words, &starts);
+            words
+        });
+        assert!(a == b, "rows of {row}");
+        check(&tiled, &memories);
     }
 }

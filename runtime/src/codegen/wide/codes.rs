@@ -32,7 +32,6 @@ pub(super) const TO_FLOAT: Pair = Pair(EVEX_Vcvtdq2ps_zmm_k1z_zmmm512b32_er, VEX
 pub(super) const SCALE: Pair = Pair(EVEX_Vscalefps_zmm_k1z_zmm_zmmm512b32_er, INVALID);
 pub(super) const EXPONENT: Pair = Pair(EVEX_Vgetexpps_zmm_k1z_zmmm512b32_sae, INVALID);
 pub(super) const MANTISSA: Pair = Pair(EVEX_Vgetmantps_zmm_k1z_zmmm512b32_imm8_sae, INVALID);
-pub(super) const TERNARY: Pair = Pair(EVEX_Vpternlogd_zmm_k1z_zmm_zmmm512b32_imm8, INVALID);
 pub(super) const BLEND_BY_MASK: Pair = Pair(EVEX_Vblendmps_zmm_k1z_zmm_zmmm512b32, INVALID);
 
 pub(super) const IADD: Pair = Pair(EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32, VEX_Vpaddd_ymm_ymm_ymmm256);

@@ -72,7 +72,7 @@ impl Place<'_, '_> {
             return self.asm().two_imm(op, d, x, imm);
         }
         match op {
-            Op1::ToInt => self.to_int(v, x),
+            Op1::ToInt => self.whole_int(v, x),
             Op1::MaskToFloat => {
                 let m = self.need(x)?;
                 let d = self.result(v)?;
@@ -104,7 +104,7 @@ impl Place<'_, '_> {
     }
 
     /// The machine gives the smallest integer for all that is out of range.
-    fn to_int(&mut self, v: usize, x: Reg) -> Emit {
+    fn whole_int(&mut self, v: usize, x: Reg) -> Emit {
         let x = self.need(x)?;
         let d = self.result_apart(v)?;
         let scratch = self.asm().scratch();

@@ -24,7 +24,7 @@ impl Place<'_, '_> {
     }
 
     fn load_into(&mut self, d: u8, operand: usize, walk: Walk) -> Emit {
-        let (place, lanes) = (self.at, self.lanes);
+        let (place, lanes) = (self.at(), self.lanes);
         let frame = &mut *self.frame;
         let from = frame.address(operand, walk, place)?;
         match walk {
@@ -36,7 +36,7 @@ impl Place<'_, '_> {
 
     /// Stores a register's elements; a single one if the operand is fixed.
     pub(super) fn store(&mut self, operand: usize, walk: Walk, r: u8) -> Emit {
-        let (place, lanes) = (self.at, self.lanes);
+        let (place, lanes) = (self.at(), self.lanes);
         let frame = &mut *self.frame;
         let to = frame.address(operand, walk, place)?;
         match walk {
@@ -59,7 +59,7 @@ impl Place<'_, '_> {
     /// The numbers of elements: the operand starts at address zero.
     pub(super) fn number(&mut self, v: usize, operand: usize, walk: Walk) -> Emit {
         let d = self.result(v)?;
-        let place = self.at;
+        let place = self.at();
         let address = self.frame.address(operand, walk, place)?;
         let asm = &mut self.frame.asm;
         asm.code.lea(SCRATCH, address_of(address))?;
@@ -112,11 +112,10 @@ impl Frame {
         if lanes == Lanes::All {
             return self.asm.store(to, r);
         }
-        if self.asm.wide() {
-            return self.asm.store_tail(to, r);
-        }
         match lanes {
-            Lanes::First(count) => self.asm.store_pieces(to, r, count),
+            // Without a mask, which takes longer, where pieces can be had from the register.
+            Lanes::First(count) if !self.asm.wide() || count < 4 && r < 16 => self.asm.store_pieces(to, r, count),
+            _ if self.asm.wide() => self.asm.store_tail(to, r),
             _ => {
                 self.load_tail_lanes(lanes)?;
                 self.asm.store_lanes(to, self.asm.scratch(), r)

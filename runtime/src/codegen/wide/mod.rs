@@ -2,7 +2,8 @@
 //!
 //! `schedule` orders a strip and takes out of it what is the same for a whole row, `run` puts loops
 //! around it, `place` and `inst` write one vector's worth of it with the registers that `regs` assigns,
-//! `memory` reads and writes operands, `frame` knows what is on the stack, and `asm` encodes.
+//! `memory` reads and writes operands, `frame` knows what is on the stack, and `asm` and
+//! `lanes` encode.
 //!
 //! All lanes of a register are computed always. Where a row ends within a vector, what is loaded,
 //! stored and folded is masked; a strip of a single place has all lanes the same.
@@ -11,6 +12,7 @@ mod asm;
 mod codes;
 mod frame;
 mod inst;
+mod lanes;
 mod memory;
 mod place;
 mod regs;
@@ -101,7 +103,7 @@ fn emit(kernel: &LoopKernel, level: Level) -> Emit<Option<Vec<u8>>> {
         .passes
         .iter()
         .map(|pass| Pass {
-            once: some(&pass.once).map(|strip| Schedule::new(schedule::single(&strip))),
+            once: some(&pass.once).map(|strip| Schedule::new(schedule::single(&strip), 1)),
             each: some(&pass.each).map(|strip| Run::new(&strip, &mut scalars)),
         })
         .collect();

@@ -1,4 +1,4 @@
-//! One place of a run, as many elements as a vector has: its instructions in order, with registers.
+//! Places of a run, as many elements each as a vector has: their instructions in order, with registers.
 
 use iced_x86::{MemoryOperand, Register};
 
@@ -9,17 +9,18 @@ use super::schedule::{Item, Schedule};
 use crate::codegen::strip::{Effect, Inst, Kind, Reg};
 use crate::ops::reduce::Reduce;
 
-/// A place while its code is written.
+/// One place or several, while their code is written.
 pub(super) struct Place<'f, 's> {
     pub(super) frame: &'f mut Frame,
     pub(super) schedule: &'s Schedule,
-    pub(super) at: At,
+    at: At,
     pub(super) lanes: Lanes,
     regs: Regs,
-    /// The registers in which the run is combined, one for each fold.
+    /// The registers in which the run is combined: for each fold, those of the places.
     totals: Vec<u8>,
-    /// The item that is being written, and the values that it reads.
+    /// The step that is being written, for which of the places, and the values that it reads.
     now: usize,
+    copy: usize,
     args: Vec<usize>,
 }
 
@@ -31,21 +32,29 @@ impl<'f, 's> Place<'f, 's> {
         regs: Regs,
         totals: Vec<u8>,
     ) -> Place<'f, 's> {
-        Place { frame, schedule, at, lanes, regs, totals, now: 0, args: Vec::new() }
+        Place { frame, schedule, at, lanes, regs, totals, now: 0, copy: 0, args: Vec::new() }
     }
 
     /// Writes all items.
     pub(super) fn write(mut self) -> Emit {
-        for (now, &item) in self.schedule.items.iter().enumerate() {
-            self.now = now;
-            self.args = self.schedule.args(item);
-            match item {
-                Item::Inst(i) => self.compute(i, self.schedule.strip.insts()[i])?,
+        for (now, &step) in self.schedule.steps.iter().enumerate() {
+            (self.now, self.copy) = (now, step.copy);
+            self.args = self.schedule.args(step);
+            match step.item {
+                Item::Inst(i) => {
+                    let value = self.schedule.value(Reg(i as u32), step.copy);
+                    self.compute(value, self.schedule.strip.insts()[i])?;
+                }
                 Item::Effect(i) => self.effect(i)?,
             }
             self.release_args();
         }
         Ok(())
+    }
+
+    /// Where the place is that is being written.
+    pub(super) fn at(&self) -> At {
+        At { bytes: self.at.bytes + self.copy as i64 * self.frame.asm.bytes(), ..self.at }
     }
 
     fn effect(&mut self, i: usize) -> Emit {
@@ -62,7 +71,7 @@ impl<'f, 's> Place<'f, 's> {
             Effect::Fold(_, op, r) => {
                 let number = effects[..i].iter().filter(|e| matches!(e, Effect::Fold(..))).count();
                 let r = self.need(r)?;
-                self.fold(self.totals[number], op, r)
+                self.fold(self.totals[number * self.schedule.copies + self.copy], op, r)
             }
             Effect::Define(scalar, r) => self.define(scalar, r),
         }
@@ -127,11 +136,11 @@ impl<'f, 's> Place<'f, 's> {
 
     /// Whether a value is in a mask register.
     fn in_masks(&self, value: usize) -> bool {
-        self.has_masks() && value < self.schedule.uses.len() && self.is_mask(Reg(value as u32))
+        self.has_masks() && value < self.schedule.uses.len() && self.is_mask(self.schedule.reg(value))
     }
 
     pub(super) fn in_register(&self, r: Reg) -> bool {
-        self.regs.reg(self.schedule.root(r)).is_some()
+        self.regs.reg(self.schedule.value(r, self.copy)).is_some()
     }
 
     /// Where in memory a value is that is in no register.
@@ -145,7 +154,7 @@ impl<'f, 's> Place<'f, 's> {
 
     /// A value wherever it is.
     pub(super) fn src(&mut self, r: Reg) -> Src {
-        let value = self.schedule.root(r);
+        let value = self.schedule.value(r, self.copy);
         match self.regs.reg(value) {
             Some(r) => Src::Reg(r),
             None => Src::Mem(self.memory(value)),
@@ -154,7 +163,7 @@ impl<'f, 's> Place<'f, 's> {
 
     /// A value in a register.
     pub(super) fn need(&mut self, r: Reg) -> Emit<u8> {
-        let value = self.schedule.root(r);
+        let value = self.schedule.value(r, self.copy);
         if let Some(r) = self.regs.reg(value) {
             return Ok(r);
         }
@@ -198,7 +207,7 @@ impl<'f, 's> Place<'f, 's> {
 
     /// The register of an argument that is not read again.
     pub(super) fn dying(&self, r: Reg) -> Option<u8> {
-        let value = self.schedule.root(r);
+        let value = self.schedule.value(r, self.copy);
         (self.schedule.uses[value].last() == Some(&self.now) && !self.regs.is_pinned(value))
             .then(|| self.regs.reg(value))
             .flatten()
@@ -235,7 +244,7 @@ impl<'f, 's> Place<'f, 's> {
 impl Frame {
     /// Where in memory a constant or scalar is.
     pub(super) fn uniform(&mut self, schedule: &Schedule, value: usize) -> Option<MemoryOperand> {
-        match schedule.strip.insts()[value] {
+        match schedule.strip.insts()[schedule.reg(value).index()] {
             Inst::Const(bits, kind) if kind != Kind::Mask => Some(self.asm.constant(bits)),
             Inst::Scalar(number) => Some(self.asm.uniform(Register::RSP, self.scalar(number))),
             _ => None,

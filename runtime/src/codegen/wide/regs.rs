@@ -52,11 +52,6 @@ impl Regs {
         self.slot[value]
     }
 
-    /// How many places on the stack were needed.
-    pub(super) fn slots(&self) -> usize {
-        self.slots
-    }
-
     pub(super) fn is_pinned(&self, value: usize) -> bool {
         self.pinned[value].is_some()
     }

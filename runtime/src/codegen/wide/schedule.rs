@@ -77,7 +77,7 @@ pub(super) fn single(strip: &Strip) -> Strip {
     out
 }
 
-/// One step of a strip.
+/// What there is to do for one place.
 #[derive(Clone, Copy)]
 pub(super) enum Item {
     /// The instruction of this number.
@@ -86,18 +86,28 @@ pub(super) enum Item {
     Effect(usize),
 }
 
-/// A strip with its instructions in order.
+/// One step of the code: an item for one of the places that are computed together.
+#[derive(Clone, Copy)]
+pub(super) struct Step {
+    pub(super) item: Item,
+    pub(super) copy: usize,
+}
+
+/// A strip with its instructions in order. The values of all places are numbered, and those that are the
+/// same everywhere count once.
 pub(super) struct Schedule {
     pub(super) strip: Strip,
-    pub(super) items: Vec<Item>,
-    /// For each register the items that read it.
+    pub(super) copies: usize,
+    pub(super) steps: Vec<Step>,
+    /// For each value the steps that read it.
     pub(super) uses: Vec<Vec<usize>>,
     /// The register that has the same bits.
     root: Vec<usize>,
 }
 
 impl Schedule {
-    pub(super) fn new(strip: Strip) -> Schedule {
+    /// `copies` places are computed in turns, so that the instructions of one do not wait for each other.
+    pub(super) fn new(strip: Strip, copies: usize) -> Schedule {
         let count = strip.insts().len();
         let mut root: Vec<usize> = (0..count).collect();
         for (i, inst) in strip.insts().iter().enumerate() {
@@ -105,60 +115,71 @@ impl Schedule {
                 root[i] = root[x.index()];
             }
         }
-        let mut s = Schedule { items: Vec::new(), uses: vec![Vec::new(); count], root, strip };
-        s.order();
-        for at in 0..s.items.len() {
-            for r in s.args(s.items[at]) {
-                s.uses[r].push(at);
+        let mut s = Schedule { steps: Vec::new(), uses: vec![Vec::new(); count * copies], copies, root, strip };
+        s.steps = s.order().into_iter().flat_map(|item| (0..copies).map(move |copy| Step { item, copy })).collect();
+        for (at, &step) in s.steps.iter().enumerate() {
+            for value in s.args(step) {
+                s.uses[value].push(at);
             }
         }
         s
     }
 
-    /// The registers that an item reads.
-    pub(super) fn args(&self, item: Item) -> Vec<usize> {
-        match item {
-            Item::Inst(i) => self.strip.insts()[i].args().map(|r| self.root[r.index()]).collect(),
-            Item::Effect(i) => vec![self.root[self.strip.effects()[i].arg().index()]],
+    /// The values that a step reads.
+    pub(super) fn args(&self, step: Step) -> Vec<usize> {
+        match step.item {
+            Item::Inst(i) => self.strip.insts()[i].args().map(|r| self.value(r, step.copy)).collect(),
+            Item::Effect(i) => vec![self.value(self.strip.effects()[i].arg(), step.copy)],
         }
     }
 
-    pub(super) fn root(&self, r: Reg) -> usize {
-        self.root[r.index()]
+    /// The value of a register at one of the places.
+    pub(super) fn value(&self, r: Reg, copy: usize) -> usize {
+        let root = self.root[r.index()];
+        if self.is_uniform(root) { root } else { root + copy * self.strip.insts().len() }
     }
 
-    /// Whether a register is read from a place in memory that never changes, rather than computed.
-    pub(super) fn is_uniform(&self, r: usize) -> bool {
-        match self.strip.insts()[r] {
+    /// The register of a value.
+    pub(super) fn reg(&self, value: usize) -> Reg {
+        Reg((value % self.strip.insts().len()) as u32)
+    }
+
+    /// Whether a value is read from a place in memory that never changes, rather than computed.
+    pub(super) fn is_uniform(&self, value: usize) -> bool {
+        match self.strip.insts()[self.reg(value).index()] {
             Inst::Const(_, kind) => kind != Kind::Mask,
             Inst::Scalar(_) => true,
             _ => false,
         }
     }
 
-    fn order(&mut self) {
-        let count = self.strip.insts().len();
-        let mut live = vec![false; count];
+    /// The instructions whose results something needs.
+    fn live(&self) -> Vec<bool> {
+        let mut live = vec![false; self.strip.insts().len()];
         for effect in self.strip.effects() {
             live[self.root[effect.arg().index()]] = true;
         }
-        for i in (0..count).rev() {
+        for (i, inst) in self.strip.insts().iter().enumerate().rev() {
             if live[i] {
-                self.strip.insts()[i].args().for_each(|r| live[self.root[r.index()]] = true);
+                inst.args().for_each(|r| live[self.root[r.index()]] = true);
             }
         }
-        let late = |inst: &Inst| matches!(inst, Inst::Load(..) | Inst::Number(..));
-        let is_load = |i: usize| matches!(self.strip.insts()[i], Inst::Load(..));
-        let mut loads = (0..count).filter(|&i| live[i] && is_load(i)).count();
-        let mut done = vec![false; count];
+        live
+    }
+
+    fn order(&self) -> Vec<Item> {
+        let insts = self.strip.insts();
+        let live = self.live();
+        let late = |i: usize| matches!(insts[i], Inst::Load(..) | Inst::Number(..));
+        let is_load = |i: usize| matches!(insts[i], Inst::Load(..));
+        let computed: Vec<usize> =
+            (0..insts.len()).filter(|&i| live[i] && self.root[i] == i && !self.is_uniform(i)).collect();
+        let mut loads = computed.iter().filter(|&&i| is_load(i)).count();
+        let mut done = vec![false; insts.len()];
         let mut waiting: Vec<usize> = (0..self.strip.effects().len()).collect();
         let mut items = Vec::new();
-        for i in 0..count {
-            if !live[i] || self.root[i] != i || late(&self.strip.insts()[i]) || self.is_uniform(i) {
-                continue;
-            }
-            let args = self.args(Item::Inst(i));
-            for arg in args.into_iter().chain([i]) {
+        for &i in computed.iter().filter(|&&i| !late(i)) {
+            for arg in self.args(Step { item: Item::Inst(i), copy: 0 }).into_iter().chain([i]) {
                 if !done[arg] && !self.is_uniform(arg) {
                     done[arg] = true;
                     loads -= is_load(arg) as usize;
@@ -168,39 +189,30 @@ impl Schedule {
             // An operand that is written may be in the place of one that is still to be read.
             waiting.retain(|&e| {
                 let effect = self.strip.effects()[e];
-                let arg = self.root[effect.arg().index()];
-                let ready = done[arg] && (loads == 0 || matches!(effect, Effect::Fold(..)));
+                let ready = done[self.root[effect.arg().index()]] && (loads == 0 || matches!(effect, Effect::Fold(..)));
                 if ready {
                     items.push(Item::Effect(e));
                 }
                 !ready
             });
         }
-        for i in (0..count).filter(|&i| live[i] && late(&self.strip.insts()[i]) && !done[i]) {
-            items.push(Item::Inst(i));
-        }
+        items.extend(computed.iter().filter(|&&i| late(i) && !done[i]).map(|&i| Item::Inst(i)));
         items.extend(waiting.into_iter().map(Item::Effect));
-        self.items = items;
+        items
     }
 
     /// The most registers that hold computed vectors at once.
     pub(super) fn pressure(&self, masks_apart: bool) -> usize {
-        let vector = |r: usize| !(masks_apart && self.strip.kind(Reg(r as u32)) == Kind::Mask);
+        let vector = |value: usize| !(masks_apart && self.strip.kind(self.reg(value)) == Kind::Mask);
         let (mut held, mut most) = (0usize, 0);
-        for (at, &item) in self.items.iter().enumerate() {
-            if let Item::Inst(i) = item
-                && vector(i)
-            {
-                held += 1;
-            }
+        for (at, &step) in self.steps.iter().enumerate() {
+            held += matches!(step.item, Item::Inst(i) if vector(i)) as usize;
             most = most.max(held);
-            let mut args = self.args(item);
+            let mut args = self.args(step);
             args.sort_unstable();
             args.dedup();
-            held -= args
-                .into_iter()
-                .filter(|&r| !self.is_uniform(r) && vector(r) && self.uses[r].last() == Some(&at))
-                .count();
+            let last = |value: &usize| self.uses[*value].last() == Some(&at);
+            held -= args.iter().filter(|&v| !self.is_uniform(*v) && vector(*v) && last(v)).count();
         }
         most
     }
