@@ -1,7 +1,7 @@
 //! Reductions, norms, scans and what is built on them.
 
 use super::Builder;
-use super::case::{Case, NO_PLACE, dims, ints, number};
+use super::case::{Case, NO_PLACE, ints, number};
 use super::layout::reshaped;
 use super::tape::{Grads, T, Tape};
 use downhill::prelude::*;
