@@ -188,8 +188,8 @@ impl Program {
         let program = &*self;
         // SAFETY: the plan gave every operand a place that covers what the kernels reach, the caller
         // answers for those outside, and threads compute parts of a kernel that do not overlap.
-        let together =
-            threads > 1 && Team::of(threads).run(&|number, barrier| unsafe { program.work(number, Some(barrier)) });
+        let share = |number: usize, barrier: &Barrier| unsafe { program.work(number, Some(barrier)) };
+        let together = threads > 1 && Team::of(threads).is_some_and(|team| team.run(&share));
         if !together {
             // SAFETY: as above.
             unsafe { program.work(0, None) };

@@ -147,21 +147,24 @@ unsafe impl Sync for AtomicWork {}
 unsafe impl Send for AtomicWork {}
 
 impl Team {
-    /// The team of so many threads, started at the first call.
-    pub(crate) fn of(threads: usize) -> &'static Team {
-        static TEAMS: Mutex<Option<HashMap<usize, &'static Team>>> = Mutex::new(None);
+    /// The team of so many threads, started at the first call; `None` if the system does not give them.
+    pub(crate) fn of(threads: usize) -> Option<&'static Team> {
+        static TEAMS: Mutex<Option<HashMap<usize, Option<&'static Team>>>> = Mutex::new(None);
         let mut teams = TEAMS.lock().unwrap_or_else(PoisonError::into_inner);
-        teams.get_or_insert_default().entry(threads).or_insert_with(|| {
-            let shared: &'static Shared = Box::leak(Box::new(Shared {
-                start: Gate::default(),
-                barrier: Barrier { threads, arrived: AtomicUsize::new(0), gate: Gate::default() },
-                work: AtomicWork(std::cell::UnsafeCell::new(None)),
-            }));
-            for number in 1..threads {
-                std::thread::spawn(move || shared.serve(number));
-            }
-            Box::leak(Box::new(Team { work: Mutex::new(()), shared }))
-        })
+        *teams.get_or_insert_default().entry(threads).or_insert_with(|| Team::start(threads))
+    }
+
+    fn start(threads: usize) -> Option<&'static Team> {
+        let shared: &'static Shared = Box::leak(Box::new(Shared {
+            start: Gate::default(),
+            barrier: Barrier { threads, arrived: AtomicUsize::new(0), gate: Gate::default() },
+            work: AtomicWork(std::cell::UnsafeCell::new(None)),
+        }));
+        for number in 1..threads {
+            let name = format!("downhill {number}");
+            std::thread::Builder::new().name(name).spawn(move || shared.serve(number)).ok()?;
+        }
+        Some(Box::leak(Box::new(Team { work: Mutex::new(()), shared })))
     }
 
     /// Does `work` on all threads, and returns when all are done. While the team is busy with another
@@ -209,7 +212,7 @@ mod tests {
             let early = AtomicUsize::new(0);
             for _ in 0..20 {
                 counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
-                let done = Team::of(threads).run(&|_, barrier| {
+                let done = Team::of(threads).expect("threads").run(&|_, barrier| {
                     for count in &counts {
                         count.fetch_add(1, Ordering::Relaxed);
                         barrier.wait();
@@ -226,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_busy_team_says_so() {
-        let team = Team::of(5);
+        let team = Team::of(5).expect("threads");
         let refused = AtomicUsize::new(0);
         assert!(team.run(&|number, _| {
             if number == 0 && !team.run(&|_, _| ()) {
