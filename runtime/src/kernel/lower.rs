@@ -384,7 +384,7 @@ impl Lowering<'_> {
             passes: self.passes,
         };
         Call {
-            work: Work::Loop(kernel.tiled()),
+            work: Work::Loop(kernel.tiled().in_turns()),
             operands: self.operands.into_iter().map(|(operand, _)| operand).collect(),
             nodes: self.group.members.iter().map(|(v, _)| *v).collect(),
             refused: None,

@@ -10,7 +10,50 @@ const TILES: [usize; 4] = [16, 32, 24, 8];
 /// Rows below this length stay in the cache as they are.
 const SHORT: usize = 64;
 
+/// Turns of the outermost loop that are left for threads to share.
+const THREADS: usize = 8;
+
+/// The most and the fewest rows that sums take turns with.
+const TURNS: std::ops::RangeInclusive<usize> = 4..=16;
+
 impl LoopKernel {
+    /// The kernel with some rows of the loop around a sum's own loops inside of these, if rows are short: else
+    /// each addition to a sum in memory would wait for the one before. Each sum's additions keep their order.
+    pub(crate) fn in_turns(mut self) -> LoopKernel {
+        let Some(depth) = self.sum_depth().filter(|_| self.row < SHORT) else { return self };
+        let size = self.outer[depth];
+        // What is left of the outermost loop is for threads.
+        let fits = |turns: &usize| size.is_multiple_of(*turns) && (depth > 0 || size / turns >= THREADS);
+        let Some(turns) = TURNS.rev().find(fits) else { return self };
+        for strides in &mut self.operands {
+            strides.push(strides[depth]);
+            strides[depth] *= turns as isize;
+        }
+        self.outer.push(turns);
+        self.outer[depth] /= turns;
+        if self.outer[depth] == 1 {
+            self.outer.remove(depth);
+            self.operands.iter_mut().for_each(|strides| {
+                strides.remove(depth);
+            });
+        }
+        self
+    }
+
+    /// The loop around those innermost loops that add to the same sums, if each element is computed for itself.
+    fn sum_depth(&self) -> Option<usize> {
+        let [pass] = self.passes.as_slice() else { return None };
+        let sums = pass.each.effects().iter().filter_map(|effect| match *effect {
+            Effect::Accumulate(operand, ..) => Some(&self.operands[operand]),
+            _ => None,
+        });
+        let folds = pass.each.effects().iter().any(|effect| matches!(effect, Effect::Fold(..)));
+        let depths: Vec<_> = sums.map(|strides| strides.iter().rposition(|&stride| stride != 0)).collect();
+        let depth = (*depths.first()?)?;
+        let same = depths.iter().all(|other| *other == Some(depth));
+        (same && !folds && pass.once.is_empty() && depth + 1 < self.outer.len()).then_some(depth)
+    }
+
     /// The kernel with its rows cut into tiles, and the loop over the tiles around all others but one. So a
     /// transposing copy, which goes down a column for each row, uses a cache line for its neighbours while
     /// it is there.

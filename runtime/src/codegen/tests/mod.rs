@@ -72,7 +72,9 @@ fn check(kernel: &LoopKernel, memories: &[Memory]) {
         #[cfg(target_arch = "x86_64")]
         if level > Level::Portable {
             let emitted = super::wide::machine_code(kernel, level).unwrap_or_else(|e| panic!("{level:?}: {e}"));
-            assert!(emitted.is_some(), "{level:?} leaves it to Cranelift: {kernel:?}");
+            // Only strips with hundreds of values that live at once need a larger frame than there is.
+            let moderate = kernel.passes.iter().all(|pass| pass.each.insts().len() <= 200);
+            assert!(emitted.is_some() || !moderate, "{level:?} leaves it to Cranelift: {kernel:?}");
         }
         let compiled = compile(&[kernel], level).unwrap_or_else(|e| panic!("{level:?}: {e}\n{kernel:?}")).remove(0);
         let turns = kernel.turns();
@@ -224,5 +226,33 @@ fn tiles_compute_the_same() {
         });
         assert!(a == b, "rows of {row}");
         check(&tiled, &memories);
+    }
+}
+
+#[test]
+fn rows_in_turns_compute_the_same() {
+    // Sums over two loops, of short rows, within planes; the order of additions is that of these loops.
+    for (planes, rows, turns) in [(3, 12, Some(12)), (2, 10, Some(10)), (2, 34, None), (1, 40, Some(10))] {
+        let mut s = Strip::default();
+        let x = s.push(Inst::Load(0, Walk::Strided(2), Kind::Float), Kind::Float);
+        s.effect(Effect::Accumulate(1, Walk::Contiguous, Reduce::Sum, x));
+        let (row, line) = (7, 14);
+        let x_strides = vec![2 * rows * line, 2 * line, line, 1];
+        let y_strides = vec![rows * row as isize, row as isize, 0, 0];
+        let plain = kernel(vec![planes, rows as usize, 2, 2], row, vec![x_strides, y_strides], s);
+        let moved = plain.clone().in_turns();
+        assert_eq!(moved.outer.last().copied().filter(|_| moved != plain), turns);
+        let walks = [Walk::Strided(2), Walk::Contiguous];
+        let number = |word: usize| ((word % 101) as f32 * 0.37).to_bits();
+        let memories: Vec<Memory> =
+            (0..2).map(|i| Memory::new(&plain, i, &walks[i..=i], Kind::Float, number)).collect();
+        let starts: Vec<usize> = memories.iter().map(|m| m.start).collect();
+        let [a, b] = [&plain, &moved].map(|kernel| {
+            let mut words: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
+            interpret(kernel, &mut words, &starts);
+            words
+        });
+        assert!(a == b, "{planes} planes of {rows} rows");
+        check(&moved, &memories);
     }
 }

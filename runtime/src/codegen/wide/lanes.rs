@@ -99,6 +99,13 @@ impl Asm {
         self.put(Instruction::with4(code, self.v(d), self.v(d), Register::XMM0 + x as u32, quarter))
     }
 
+    /// Lanes of `d` and of a vector in memory, by the numbers in `index`: those from 16 on are in memory. Only
+    /// with vectors of 512 bits.
+    pub(super) fn choose(&mut self, d: u8, index: u8, from: MemoryOperand) -> Emit {
+        let code = Code::EVEX_Vpermt2ps_zmm_k1z_zmm_zmmm512b32;
+        self.put(Instruction::with3(code, self.v(d), self.v(index), from))
+    }
+
     /// All lanes from the first.
     pub(super) fn spread(&mut self, d: u8, x: u8) -> Emit {
         let code = if self.wide() { codes::BROADCAST.0 } else { Code::VEX_Vbroadcastss_ymm_xmm };
@@ -114,7 +121,7 @@ impl Asm {
         self.spread(d, d)
     }
 
-    /// Stores the first lanes of a register below 16 without a mask; at most three with vectors of 512 bits.
+    /// Stores the first lanes of a register of 256 bits without a mask.
     pub(super) fn store_pieces(&mut self, to: MemoryOperand, r: u8, count: usize) -> Emit {
         let part = |bytes: i64| MemoryOperand { displacement: to.displacement + bytes, displ_size: 1, ..to };
         let mut from = Register::XMM0 + r as u32;
@@ -136,6 +143,34 @@ impl Asm {
                 Ok(())
             }
         }
+    }
+
+    /// Stores the first lanes of a register of 512 bits without a mask: eight, four, two and one of them.
+    pub(super) fn store_wide_pieces(&mut self, to: MemoryOperand, r: u8, count: usize) -> Emit {
+        let part = |lane: usize| MemoryOperand { displacement: to.displacement + 4 * lane as i64, displ_size: 1, ..to };
+        let mut done = 0;
+        if count & 8 != 0 {
+            self.put(Instruction::with3(Code::EVEX_Vextractf64x4_ymmm256_k1z_zmm_imm8, to, self.v(r), 0u32))?;
+            done = 8;
+        }
+        let four = Code::EVEX_Vextractf32x4_xmmm128_k1z_zmm_imm8;
+        if count & 4 != 0 {
+            self.put(Instruction::with3(four, part(done), self.v(r), done as u32 / 4))?;
+            done += 4;
+        }
+        if done == count {
+            return Ok(());
+        }
+        let rest = Register::XMM0 + self.scratch() as u32;
+        self.put(Instruction::with3(four, rest, self.v(r), done as u32 / 4))?;
+        if count % 4 == 1 {
+            return self.put(Instruction::with2(Code::EVEX_Vmovss_m32_k1_xmm, part(done), rest));
+        }
+        self.put(Instruction::with2(Code::EVEX_Vmovlps_m64_xmm, part(done), rest))?;
+        if count % 4 == 3 {
+            self.put(Instruction::with3(Code::EVEX_Vextractps_rm32_xmm_imm8, part(done + 2), rest, 2u32))?;
+        }
+        Ok(())
     }
 
     /// Combines all lanes of register `r` into the first of register 0, in a fixed order: halves, quarters

@@ -113,8 +113,9 @@ impl Frame {
             return self.asm.store(to, r);
         }
         match lanes {
-            // Without a mask, which takes longer, where pieces can be had from the register.
-            Lanes::First(count) if !self.asm.wide() || count < 4 && r < 16 => self.asm.store_pieces(to, r, count),
+            // Without a mask, which takes several times longer.
+            Lanes::First(count) if self.asm.wide() => self.asm.store_wide_pieces(to, r, count),
+            Lanes::First(count) => self.asm.store_pieces(to, r, count),
             _ if self.asm.wide() => self.asm.store_tail(to, r),
             _ => {
                 self.load_tail_lanes(lanes)?;
@@ -146,6 +147,9 @@ impl Frame {
             return self.asm.copy(d, Src::Mem(at(Register::RSP, BUFFER)));
         }
         let count = if let Lanes::First(count) = lanes { count } else { self.asm.lanes() };
+        if stride == 2 && self.asm.wide() && count > 8 {
+            return self.load_every_second(d, from, count);
+        }
         for start in (0..count).step_by(4) {
             // Four elements are put together where there is nothing else yet.
             let four = if start == 0 { d } else { self.asm.scratch() };
@@ -158,6 +162,22 @@ impl Frame {
             }
         }
         Ok(())
+    }
+
+    /// Every second element from two vectors; the second one ends with the last element that is wanted, so
+    /// that nothing behind it is read. More than eight elements with vectors of 512 bits.
+    fn load_every_second(&mut self, d: u8, from: MemoryOperand, count: usize) -> Emit {
+        let second = 2 * (count - 1) - 15;
+        let place = |lane: usize| match 2 * lane {
+            _ if lane >= count => 0,
+            at if at < 16 => at,
+            at => 16 + at - second,
+        };
+        let places = self.asm.lane_constants((0..16).map(|lane| place(lane) as u32).collect());
+        let index = self.asm.scratch();
+        self.asm.copy(index, Src::Mem(places))?;
+        self.asm.copy(d, Src::Mem(from))?;
+        self.asm.choose(d, index, behind(from, 4 * second as i64))
     }
 
     fn store_strided(&mut self, to: MemoryOperand, r: u8, stride: i64, lanes: Lanes) -> Emit {
