@@ -213,6 +213,10 @@ impl Strip {
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {
+        if let Effect::Define(_, r) = effect {
+            // A scalar is read as a number.
+            debug_assert_ne!(self.kind(r), Kind::Mask, "a mask as a scalar");
+        }
         self.effects.push(effect);
     }
 

@@ -177,7 +177,8 @@ impl Lowering<'_> {
                 Placement::Row if self.level[&v] == level => {
                     let reg = self.compute(v, &mut strip, false);
                     self.regs.insert(v, reg);
-                    strip.effect(Effect::Define(self.scalar[&v], reg));
+                    let number = storable(&mut strip, reg);
+                    strip.effect(Effect::Define(self.scalar[&v], number));
                     self.store_row(v, reg, &mut strip);
                 }
                 Placement::Fold if self.level[&v] == level => {
