@@ -70,16 +70,15 @@ impl Layout {
 
     /// Places the products behind the arguments of a concatenation within it.
     fn place_parts(&mut self, graph: &Graph, whole: Var, axis: usize, readers: &[usize]) {
-        let strides = dense(&graph[whole].shape);
-        let mut start = 0;
+        let whole_strides = dense(&graph[whole].shape);
+        let mut offset = 0;
         for &arg in &graph[whole].args {
-            let once = readers[arg.index()] == 1;
-            let found = once.then(|| product_behind(graph, arg, strides.clone(), readers)).flatten();
-            if let Some((product, strides)) = found {
-                let offset = start * dense(&graph[whole].shape)[axis] as usize;
+            if readers[arg.index()] == 1
+                && let Some((product, strides)) = product_behind(graph, arg, whole_strides.clone(), readers)
+            {
                 self.placed.insert(product, Place { within: Some((whole, offset)), strides });
             }
-            start += graph[arg].shape[axis];
+            offset += graph[arg].shape[axis] * whole_strides[axis] as usize;
         }
     }
 

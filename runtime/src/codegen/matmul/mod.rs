@@ -109,8 +109,10 @@ fn pieces(p: &MatMul, level: Level) -> Vec<Piece> {
     let across = p.n.div_ceil(wanted.max(1)).next_multiple_of(whole.panel());
     let down = if p.n > across || wanted < 2 { p.m } else { p.m.div_ceil(wanted).max(FEW) };
     let rows = if level == Level::Portable { down } else { down.min(ROWS) };
+    // Parts as equal as can be.
+    let rows = p.m.div_ceil(p.m.div_ceil(rows.max(1)).max(1));
     let mut pieces = Vec::new();
-    for (row, m) in ranges(p.m, p.m.div_ceil(p.m.div_ceil(rows.max(1)).max(1))) {
+    for (row, m) in ranges(p.m, rows) {
         for (column, n) in ranges(p.n, across) {
             pieces.push(Piece { row, column, spec: Spec { m, n, ..whole.clone() } });
         }
