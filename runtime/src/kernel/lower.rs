@@ -65,7 +65,7 @@ pub(super) fn lower(fusion: &Fusion<'_>, index: usize, group: &Group, scratch: &
     while l.passes.last().is_some_and(|p| p.once.is_empty() && p.each.is_empty()) {
         l.passes.pop();
     }
-    l.finish()
+    l.finish(scratch)
 }
 
 impl Lowering<'_> {
@@ -372,7 +372,7 @@ impl Lowering<'_> {
     }
 
     /// Puts the loop nest and its operands together.
-    fn finish(self) -> Call {
+    fn finish(self, scratch: &mut [usize]) -> Call {
         let space = &self.group.space;
         let strides: Vec<&[isize]> = self.operands.iter().map(|(_, s)| s.as_slice()).collect();
         let loops = Loops::new(space, self.group.split, self.row, &strides);
@@ -383,9 +383,18 @@ impl Lowering<'_> {
             fills: self.fills,
             scalars: self.scalars,
             passes: self.passes,
+            ..LoopKernel::default()
         };
+        let mut kernel = kernel.tiled().in_turns();
+        let room = |operand: usize| match self.operands[operand].0.home {
+            Home::Scratch(room) => Some(room),
+            _ => None,
+        };
+        let rows = kernel.put_side_by_side(self.group.parts.unwrap_or(1), |operand| room(operand).is_some());
+        let rooms: BTreeSet<usize> = (0..self.operands.len()).filter_map(room).collect();
+        rooms.into_iter().for_each(|room| scratch[room] *= rows);
         Call {
-            work: Work::Loop(kernel.tiled().in_turns()),
+            work: Work::Loop(kernel),
             operands: self.operands.into_iter().map(|(operand, _)| operand).collect(),
             nodes: self.group.members.iter().map(|(v, _)| *v).collect(),
             refused: None,

@@ -31,6 +31,8 @@ pub(crate) struct LoopKernel {
     pub(crate) outer: Vec<usize>,
     /// The number of elements in the row.
     pub(crate) row: usize,
+    /// Whether each pass may go over all rows of the innermost loop around the row before the next pass does.
+    pub(crate) side_by_side: bool,
     /// For each operand, how many elements it moves with each loop around the row.
     pub(crate) operands: Vec<Vec<isize>>,
     /// Operands that are set before the loops: which, how many elements, and the bits of each.

@@ -256,3 +256,58 @@ fn rows_in_turns_compute_the_same() {
         check(&moved, &memories);
     }
 }
+
+#[test]
+fn rows_side_by_side_compute_the_same() {
+    // Rows less their largest element, which are kept in a room, their sums, and the sum of all rows.
+    let (mut less, mut sum) = (Strip::default(), Strip::default());
+    let mut largest = Strip::default();
+    let x = largest.push(Inst::Load(0, Walk::Contiguous, Kind::Float), Kind::Float);
+    largest.effect(Effect::Store(1, Walk::Contiguous, x));
+    largest.effect(Effect::Fold(0, Reduce::Max, x));
+    let [x, most] = [Inst::Load(1, Walk::Contiguous, Kind::Float), Inst::Scalar(0)].map(|i| less.push(i, Kind::Float));
+    let rest = less.sub(x, most);
+    less.effect(Effect::Store(1, Walk::Contiguous, rest));
+    less.effect(Effect::Fold(1, Reduce::Sum, rest));
+    let mut once = Strip::default();
+    let total = once.push(Inst::Scalar(1), Kind::Float);
+    once.effect(Effect::Store(2, Walk::Fixed, total));
+    let x = sum.push(Inst::Load(1, Walk::Contiguous, Kind::Float), Kind::Float);
+    sum.effect(Effect::Accumulate(3, Walk::Contiguous, Reduce::Sum, x));
+    let passes = [(Strip::default(), largest), (Strip::default(), less), (once, sum)];
+    let row = 9;
+    for (outer, parts, rows) in
+        [(vec![32], 1, 4), (vec![32], 8, 4), (vec![32], 5, 1), (vec![3, 6], 3, 3), (vec![5], 1, 1)]
+    {
+        let mut plain = LoopKernel { outer: outer.clone(), row, scalars: 2, ..LoopKernel::default() };
+        plain.passes = passes.iter().cloned().map(|(once, each)| Pass { once, each }).collect();
+        let count = outer.iter().product::<usize>();
+        let dense = |inner: isize| match outer[..] {
+            [_, rows] => vec![rows as isize * inner, inner],
+            _ => vec![inner],
+        };
+        plain.operands = vec![dense(row as isize), dense(0), dense(1), dense(0)];
+        let mut moved = plain.clone();
+        assert_eq!(moved.put_side_by_side(parts, |operand| operand == 1), rows, "{outer:?} in {parts} parts");
+        assert_eq!((moved.side_by_side, moved.outer.iter().product::<usize>()), (rows > 1, count));
+        let number = |word: usize| ((word % 101) as f32 * 0.37).to_bits();
+        let memories: Vec<Memory> = (0..4)
+            .map(|i| {
+                let walk = if i == 2 { Walk::Fixed } else { Walk::Contiguous };
+                let mut memory = Memory::new(&moved, i, &[walk], Kind::Float, number);
+                memory.tolerance = 1e-4;
+                memory
+            })
+            .collect();
+        let starts: Vec<usize> = memories.iter().map(|m| m.start).collect();
+        let [a, b] = [&plain, &moved].map(|kernel| {
+            let mut words: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
+            interpret(kernel, &mut words, &starts);
+            // All but the room.
+            words.remove(1);
+            words
+        });
+        assert!(a == b, "{outer:?} in {parts} parts");
+        check(&moved, &memories);
+    }
+}

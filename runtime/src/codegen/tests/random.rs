@@ -59,7 +59,8 @@ impl Maker {
         let mut dice = Dice(ChaCha8Rng::seed_from_u64(seed));
         let outer = (0..dice.below(3)).map(|_| 1 + dice.below(4)).collect();
         let row = if dice.below(4) == 0 { 1 + dice.below(300) } else { 1 + dice.below(70) };
-        let kernel = LoopKernel { outer, row, ..LoopKernel::default() };
+        let side_by_side = dice.below(2) == 0;
+        let kernel = LoopKernel { outer, row, side_by_side, ..LoopKernel::default() };
         Maker { dice, kernel, operands: Vec::new(), nowhere: Vec::new(), exact: Vec::new(), kept: Vec::new() }
     }
 
