@@ -1,6 +1,7 @@
 //! Attention.
 
 use super::activation::softmax;
+use super::math::rsqrt;
 use crate::network;
 use crate::ops::*;
 
@@ -24,7 +25,7 @@ pub fn scaled_dot_product_attention(
     value: Tensor<[N], S, E>,
     causal: bool,
 ) -> Tensor<[N], T, E> {
-    let scores = matmul(query, transpose(key, -2, -1)) / sqrt(D);
+    let scores = matmul(query, transpose(key, -2, -1)) * rsqrt(D);
     matmul(attention_weights(scores, causal, 0.0), value)
 }
 

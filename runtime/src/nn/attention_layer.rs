@@ -2,6 +2,7 @@
 
 use super::attention::{attention_weights, causal_mask, grouped_query_attention, masked_softmax, merge_heads};
 use super::layer::Linear;
+use super::math::rsqrt;
 use super::position::rotary;
 use crate::network;
 use crate::ops::*;
@@ -123,7 +124,7 @@ impl MultiHeadAttention {
 /// Q Kᵀ / √D.
 #[network(track_caller)]
 fn dot_products(query: Tensor<B, H, T, D>, key: Tensor<B, H, S, D>) -> Tensor<B, H, T, S> {
-    matmul(query, transpose(key, -2, -1)) / sqrt(D)
+    matmul(query, transpose(key, -2, -1)) * rsqrt(D)
 }
 
 /// Self-attention of `H` heads over `D` features, where `G` heads of keys and values serve H / G heads of

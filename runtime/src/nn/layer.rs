@@ -1,5 +1,6 @@
 //! Layers with parameters.
 
+use super::math::rsqrt;
 use super::statistic::mean_keepdim;
 use crate::init::Init;
 use crate::network;
@@ -130,7 +131,7 @@ impl<const D: usize> LayerNorm<D> {
     pub fn forward(&self, x: Tensor<[N], D>) -> Tensor<[N], D> {
         let centred = x - mean_keepdim(x, -1);
         let variance = mean_keepdim(centred * centred, -1);
-        let y = centred / sqrt(variance + self.eps) * self.weight;
+        let y = centred * rsqrt(variance + self.eps) * self.weight;
         if self.bias.is_some() { y + self.bias } else { y }
     }
 }

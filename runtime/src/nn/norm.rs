@@ -4,6 +4,7 @@ use super::per_axis::{known, part, part_type, per_axis};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
+use crate::nn::math::{reciprocal, rsqrt};
 use crate::nn::statistic::mean_keepdim;
 use crate::ops::*;
 
@@ -21,7 +22,7 @@ use crate::ops::*;
 #[network(track_caller)]
 pub fn standardize(x: Tensor, axis: isize, eps: f32) -> Tensor {
     let centred = x - mean_keepdim(x, axis);
-    centred / sqrt(mean_keepdim(centred * centred, axis) + eps)
+    centred * rsqrt(mean_keepdim(centred * centred, axis) + eps)
 }
 
 /// Each row along an axis over the root of its mean square plus `eps` (Zhang and Sennrich,
@@ -37,7 +38,7 @@ pub fn standardize(x: Tensor, axis: isize, eps: f32) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn rms_norm(x: Tensor, axis: isize, eps: f32) -> Tensor {
-    x / sqrt(mean_keepdim(x * x, axis) + eps)
+    x * rsqrt(mean_keepdim(x * x, axis) + eps)
 }
 
 /// Each row along an axis over its Euclidean length, which counts as at least `eps` (PyTorch: 1e-12).
@@ -53,7 +54,7 @@ pub fn rms_norm(x: Tensor, axis: isize, eps: f32) -> Tensor {
 #[network(track_caller)]
 pub fn normalize(x: Tensor, axis: isize, eps: f32) -> Tensor {
     let length = sqrt(sum_keepdim(x * x, [axis]));
-    x / select(length < eps, eps, length)
+    x * reciprocal(select(length < eps, eps, length))
 }
 
 per_axis! {

@@ -7,6 +7,7 @@ mod smooth;
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
+use super::math::reciprocal;
 use crate::network;
 use crate::ops::*;
 
@@ -76,7 +77,7 @@ pub fn gelu_tanh(x: Tensor) -> Tensor {
 #[network(track_caller)]
 pub fn softmax(x: Tensor, axis: isize) -> Tensor {
     let e = exp(x - stop_gradient(max_keepdim(x, [axis])));
-    e / sum_keepdim(e, [axis])
+    e * reciprocal(sum_keepdim(e, [axis]))
 }
 
 /// The logarithm of the softmax along an axis, without taking the logarithm of small numbers.
