@@ -14,6 +14,7 @@ use super::{Call, Home, LoopKernel, Operand, Pass, Work};
 use crate::codegen::strip::{Effect, Inst, Kind, Op2, Reg, Strip, Walk};
 use crate::graph::{Node, Op, Var};
 use crate::ops::elementwise::Compare;
+use crate::ops::reduce::Reduce;
 use crate::shape::DType;
 
 /// What is known of a loop nest while it is built.
@@ -44,7 +45,12 @@ pub(super) fn lower(fusion: &Fusion<'_>, index: usize, group: &Group, scratch: &
         fusion,
         group,
         index,
-        row: row_axis(&group.space, group.split, group.parts, &group.strides),
+        row: row_axis(&group.space, group.split, group.parts, &group.strides, |axis| {
+            group.members.iter().all(|(v, placement)| match (placement, &fusion.graph[*v].op) {
+                (Placement::Sink(strides, false), Op::Reduce(Reduce::Sum | Reduce::Prod, _)) => strides[axis] != 0,
+                _ => true,
+            })
+        }),
         level: HashMap::new(),
         scalar: HashMap::new(),
         kept: BTreeSet::new(),
@@ -385,17 +391,18 @@ impl Lowering<'_> {
             passes: self.passes,
             ..LoopKernel::default()
         };
-        let mut kernel = kernel.tiled().in_turns();
-        let room = |operand: usize| match self.operands[operand].0.home {
+        let operands: Vec<Operand> = self.operands.into_iter().map(|(operand, _)| operand).collect();
+        let mut kernel = kernel.interleaved().tiled().in_turns();
+        let room = |operand: usize| match operands[operand].home {
             Home::Scratch(room) => Some(room),
             _ => None,
         };
         let rows = kernel.put_side_by_side(self.group.parts.unwrap_or(1), |operand| room(operand).is_some());
-        let rooms: BTreeSet<usize> = (0..self.operands.len()).filter_map(room).collect();
+        let rooms: BTreeSet<usize> = (0..operands.len()).filter_map(room).collect();
         rooms.into_iter().for_each(|room| scratch[room] *= rows);
         Call {
             work: Work::Loop(kernel),
-            operands: self.operands.into_iter().map(|(operand, _)| operand).collect(),
+            operands,
             nodes: self.group.members.iter().map(|(v, _)| *v).collect(),
             refused: None,
         }
@@ -419,7 +426,7 @@ pub(super) fn copy(
     if space.is_empty() {
         (space, from, into) = (vec![1], vec![0], vec![0]);
     }
-    let row = row_axis(&space, None, None, &[from.clone(), into.clone()]);
+    let row = row_axis(&space, None, None, &[from.clone(), into.clone()], |_| true);
     let mut strip = Strip::default();
     let mut operands = vec![Operand { home: to, offset }];
     let mut strides = vec![into.as_slice()];
@@ -446,7 +453,7 @@ pub(super) fn copy(
         kernel.operands.push(vec![0; kernel.outer.len()]);
         operands.push(Operand { home: to, offset: 0 });
     }
-    Call { work: Work::Loop(kernel.tiled()), operands, nodes: vec![v], refused: None }
+    Call { work: Work::Loop(kernel.interleaved().tiled()), operands, nodes: vec![v], refused: None }
 }
 
 fn walk(stride: isize) -> Walk {

@@ -240,7 +240,11 @@ impl LoopKernel {
     fn extent(&self, operand: usize) -> usize {
         let around: usize =
             self.outer.iter().zip(&self.operands[operand]).map(|(&size, &s)| if s == 0 { 1 } else { size }).product();
-        let walks = |strip: &Strip| strip.walk(operand).is_some_and(|walk| walk != Walk::Fixed);
-        around * if self.passes.iter().any(|p| walks(&p.each)) { self.row } else { 1 }
+        let along = |strip: &Strip| match strip.walk(operand) {
+            None | Some(Walk::Fixed) => 1,
+            Some(Walk::Repeated(times)) => self.row.div_ceil(times),
+            Some(Walk::Contiguous | Walk::Strided(_)) => self.row,
+        };
+        around * self.passes.iter().map(|p| along(&p.each)).max().unwrap_or(1)
     }
 }

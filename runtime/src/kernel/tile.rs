@@ -52,6 +52,34 @@ impl LoopKernel {
         rows
     }
 
+    /// The kernel with the loop around the row as part of the row, if all elements of an operand are then one
+    /// behind the other. Those that are the same along that loop are repeated.
+    pub(crate) fn interleaved(mut self) -> LoopKernel {
+        let ([pass], [_, .., size]) = (self.passes.as_slice(), self.outer.as_slice()) else { return self };
+        let (size, operands) = (*size, &self.operands);
+        let along = |operand: usize, walk: Walk| match (walk, operands[operand].last()) {
+            (Walk::Strided(stride), Some(1)) if stride == size as isize => Some(Walk::Contiguous),
+            (Walk::Contiguous, Some(0)) if matches!(size, 2 | 4) => Some(Walk::Repeated(size)),
+            (Walk::Fixed, Some(0)) => Some(Walk::Fixed),
+            _ => None,
+        };
+        let written = |effect: &Effect| match *effect {
+            Effect::Store(operand, walk, _) | Effect::Accumulate(operand, walk, ..) => {
+                along(operand, walk) == Some(Walk::Contiguous)
+            }
+            Effect::Fold(..) | Effect::Define(..) => false,
+        };
+        if !pass.once.is_empty() || !pass.each.effects().iter().all(written) {
+            return self;
+        }
+        let Some(each) = pass.each.clone().walking(along) else { return self };
+        self.passes[0].each = each;
+        self.row *= size;
+        self.outer.pop();
+        self.operands.iter_mut().for_each(|strides| strides.truncate(self.outer.len()));
+        self
+    }
+
     /// The kernel with some rows of the loop around a sum's own loops inside of these, if rows are short: else
     /// each addition to a sum in memory would wait for the one before. Each sum's additions keep their order.
     pub(crate) fn in_turns(mut self) -> LoopKernel {
@@ -101,11 +129,12 @@ impl LoopKernel {
         for (i, strides) in self.operands.iter_mut().enumerate() {
             let walk = self.passes.iter().find_map(|pass| pass.each.walk(i));
             let step = match walk {
-                Some(Walk::Contiguous) => 1,
-                Some(Walk::Strided(stride)) => stride,
+                Some(Walk::Contiguous) => size as isize,
+                Some(Walk::Strided(stride)) => size as isize * stride,
+                Some(Walk::Repeated(times)) => (size / times) as isize,
                 Some(Walk::Fixed) | None => 0,
             };
-            strides.insert(depth, size as isize * step);
+            strides.insert(depth, step);
         }
         self.outer.insert(depth, self.row / size);
         self.row = size;

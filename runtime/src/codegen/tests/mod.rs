@@ -24,7 +24,7 @@ struct Memory {
     kind: Kind,
     /// How far results may be off, relative to their size.
     tolerance: f32,
-    /// The operand starts at address zero, and has no memory.
+    /// The operand has no memory: the numbers of its elements count from address zero.
     nowhere: bool,
 }
 
@@ -38,6 +38,8 @@ impl Memory {
             Walk::Fixed => 0,
             Walk::Contiguous => 1,
             Walk::Strided(stride) => stride,
+            // More than there are.
+            Walk::Repeated(_) => 1,
         };
         let mut ends = vec![(0isize, 0isize)];
         let along = |ends: &mut Vec<(isize, isize)>, by: isize| {
@@ -65,7 +67,7 @@ impl Memory {
 
 /// Runs a kernel at every level, whole and in parts, and compares with what it means.
 fn check(kernel: &LoopKernel, memories: &[Memory]) {
-    let starts: Vec<usize> = memories.iter().map(|m| if m.nowhere { 0 } else { m.start }).collect();
+    let starts: Vec<usize> = memories.iter().map(|m| m.start).collect();
     let mut expected: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
     interpret(kernel, &mut expected, &starts);
     for level in levels() {
@@ -89,11 +91,12 @@ fn check(kernel: &LoopKernel, memories: &[Memory]) {
             let pointers: Vec<*mut u8> = found
                 .iter_mut()
                 .zip(memories)
-                .map(
-                    |(words, m)| {
-                        if m.nowhere { std::ptr::null_mut() } else { words.as_mut_ptr().wrapping_add(m.start).cast() }
-                    },
-                )
+                .map(|(words, m)| {
+                    if m.nowhere {
+                        return std::ptr::without_provenance_mut(4 * m.start);
+                    }
+                    words.as_mut_ptr().wrapping_add(m.start).cast()
+                })
                 .collect();
             let mut from = 0;
             for &to in &ends {
@@ -310,4 +313,47 @@ fn rows_side_by_side_compute_the_same() {
         assert!(a == b, "{outer:?} in {parts} parts");
         check(&moved, &memories);
     }
+}
+
+#[test]
+fn interleaved_rows_compute_the_same() {
+    // The gradient of a pool: each number goes to the places of a window, if it is the largest.
+    for (columns, window, merged) in [(7, 2, true), (40, 4, true), (16, 2, true), (5, 3, false)] {
+        let mut s = Strip::default();
+        let x = s.push(Inst::Load(0, Walk::Strided(window), Kind::Float), Kind::Float);
+        let y = s.push(Inst::Load(1, Walk::Contiguous, Kind::Float), Kind::Float);
+        let by = s.push(Inst::Load(2, Walk::Fixed, Kind::Float), Kind::Float);
+        let number = s.push(Inst::Number(4, Walk::Strided(window)), Kind::Int);
+        let number = s.to_float(number);
+        let product = s.fma(x, by, number);
+        let least = s.lt(x, y);
+        let result = s.select(least, product, y);
+        s.effect(Effect::Store(3, Walk::Strided(window), result));
+        let wide = columns * window;
+        let every = vec![wide * window, wide, 1];
+        let operands = vec![every.clone(), vec![columns, 0, 0], vec![1, 0, 0], every.clone(), every];
+        let plain = kernel(vec![3, window as usize, window as usize], columns as usize, operands, s);
+        let moved = plain.clone().interleaved();
+        let row = if merged { wide } else { columns };
+        assert_eq!((moved.row, moved.outer.len()), (row as usize, 3 - merged as usize), "windows of {window}");
+        let walks =
+            [Walk::Strided(window), Walk::Contiguous, Walk::Fixed, Walk::Strided(window), Walk::Strided(window)];
+        let number = |word: usize| ((word % 101) as f32 * 0.37).to_bits();
+        let mut memories: Vec<Memory> =
+            (0..5).map(|i| Memory::new(&plain, i, &walks[i..=i], Kind::Float, number)).collect();
+        (memories[4].start, memories[4].nowhere) = (0, true);
+        same_results(&plain, &moved, &memories);
+        check(&moved, &memories);
+    }
+}
+
+/// Two kernels leave the same bits behind.
+fn same_results(a: &LoopKernel, b: &LoopKernel, memories: &[Memory]) {
+    let starts: Vec<usize> = memories.iter().map(|m| m.start).collect();
+    let [x, y] = [a, b].map(|kernel| {
+        let mut words: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
+        interpret(kernel, &mut words, &starts);
+        words
+    });
+    assert!(x == y, "{a:#?}\n{b:#?}");
 }

@@ -185,6 +185,16 @@ impl Frame {
                 let plain = at(base.into(), start + place.bytes);
                 return Ok(if place.indexed { MemoryOperand { index: INDEX.into(), ..plain } } else { plain });
             }
+            Walk::Repeated(times) => {
+                let bytes = start + place.bytes / times as i64;
+                if !place.indexed {
+                    return Ok(at(base.into(), bytes));
+                }
+                self.asm.code.mov(STRIDED, INDEX)?;
+                self.asm.code.shr(STRIDED, times.ilog2())?;
+                self.asm.code.add(STRIDED, base)?;
+                return Ok(at(STRIDED.into(), bytes));
+            }
             Walk::Strided(stride) => stride as i64,
         };
         let bytes = start + place.bytes * stride;
