@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::access::{Access, dense, reshaped};
 use super::fuse::{Fusion, Group, Placement};
 use super::loops::{Loops, row_axis};
-use super::{Call, Home, LoopKernel, Operand, Pass, Work};
+use super::{Call, Home, LoopKernel, Operand, Pass, Work, windows};
 use crate::codegen::strip::{Effect, Inst, Kind, Op2, Reg, Strip, Walk};
 use crate::graph::{Node, Op, Var};
 use crate::ops::elementwise::Compare;
@@ -391,8 +391,14 @@ impl Lowering<'_> {
             passes: self.passes,
             ..LoopKernel::default()
         };
-        let operands: Vec<Operand> = self.operands.into_iter().map(|(operand, _)| operand).collect();
-        let mut kernel = kernel.interleaved().tiled().in_turns();
+        let mut operands: Vec<Operand> = self.operands.into_iter().map(|(operand, _)| operand).collect();
+        let mut kernel = kernel.interleaved();
+        if self.group.parts.is_none()
+            && let Some(unrolled) = windows::unrolled(&kernel, &operands)
+        {
+            (kernel, operands) = unrolled;
+        }
+        let mut kernel = kernel.tiled().in_turns();
         let room = |operand: usize| match operands[operand].home {
             Home::Scratch(room) => Some(room),
             _ => None,

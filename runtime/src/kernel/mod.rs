@@ -2,8 +2,8 @@
 //! memory.
 //!
 //! `place` says how values lie in memory, `access` sees through views, `fuse` groups nodes, `lower` makes a
-//! loop nest of each group, `tile` puts its loops in order, `parts` cuts long sums, and `plan` gives every value
-//! that outlives its kernel a place in the arena.
+//! loop nest of each group, `tile` puts its loops in order, `windows` makes straight lines of short sums, `parts`
+//! cuts long ones, and `plan` gives every value that outlives its kernel a place in the arena.
 
 mod access;
 mod contract;
@@ -16,10 +16,13 @@ mod place;
 mod plan;
 mod refusal;
 mod tile;
+mod windows;
 
 pub(crate) use describe::Description;
 pub(crate) use plan::{Plan, Spot, plan};
 pub(crate) use refusal::Refusal;
+#[cfg(test)]
+pub(crate) use windows::unrolled;
 
 use crate::codegen::strip::{Effect, Inst, Strip, Walk};
 use crate::graph::Var;

@@ -9,7 +9,7 @@ use interpret::{interpret, same};
 use super::Level;
 use super::loops::compile;
 use super::strip::{Effect, Inst, Kind, Op1, Op2, Reg, Strip, Walk};
-use crate::kernel::{LoopKernel, Pass};
+use crate::kernel::{Home, LoopKernel, Operand, Pass, unrolled};
 use crate::ops::reduce::Reduce;
 
 fn levels() -> impl Iterator<Item = Level> {
@@ -344,6 +344,53 @@ fn interleaved_rows_compute_the_same() {
         (memories[4].start, memories[4].nowhere) = (0, true);
         same_results(&plain, &moved, &memories);
         check(&moved, &memories);
+    }
+}
+
+#[test]
+fn sums_over_windows_are_straight_lines() {
+    for (op, window, line) in
+        [(Reduce::Max, 2, true), (Reduce::Sum, 3, true), (Reduce::Prod, 2, true), (Reduce::Sum, 5, false)]
+    {
+        let mut s = Strip::default();
+        let x = s.push(Inst::Load(0, Walk::Strided(2), Kind::Float), Kind::Float);
+        let y = s.push(Inst::Load(1, Walk::Contiguous, Kind::Float), Kind::Float);
+        let number = s.push(Inst::Number(2, Walk::Strided(2)), Kind::Int);
+        let number = s.to_float(number);
+        let half = s.float(1.0 / 64.0);
+        let shifted = s.fma(number, half, x);
+        let less = s.sub(shifted, y);
+        s.effect(Effect::Accumulate(3, Walk::Contiguous, op, less));
+        // Planes of 6 rows of 7, each of a window that overlaps the next.
+        let every = vec![400, 1, 40, 20];
+        let operands = vec![every.clone(), vec![42, 0, 7, 0], every, vec![42, 0, 7, 0]];
+        let (planes, rows, row) = (3, 6, 7);
+        let mut plain = kernel(vec![planes, window, rows, window], row, operands, s);
+        let whole = planes * rows * row;
+        plain.fills.push((3, whole, op.identity().to_bits()));
+        let homes: Vec<Operand> = (0..4).map(|i| Operand { home: Home::Scratch(i), offset: 0 }).collect();
+        let Some((moved, places)) = unrolled(&plain, &homes) else {
+            assert!(!line, "{op:?} over {window} by {window}");
+            continue;
+        };
+        assert!(line && moved.fills.is_empty() && moved.outer == [planes, rows], "{op:?}: {moved:?}");
+        let walks = [Walk::Strided(2), Walk::Contiguous, Walk::Strided(2), Walk::Contiguous];
+        let number = |word: usize| ((word % 101) as f32 * 0.013 + 0.5).to_bits();
+        let mut memories: Vec<Memory> =
+            (0..4).map(|i| Memory::new(&plain, i, &walks[i..=i], Kind::Float, number)).collect();
+        (memories[2].start, memories[2].nowhere) = (0, true);
+        let place = |place: &Operand| match place.home {
+            Home::Scratch(i) => Memory { start: memories[i].start + place.offset, ..memories[i].clone() },
+            _ => unreachable!("homes of the test"),
+        };
+        let places: Vec<Memory> = places.iter().map(place).collect();
+        let [a, b] = [(&plain, &memories), (&moved, &places)].map(|(kernel, memories)| {
+            let mut words: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
+            interpret(kernel, &mut words, &memories.iter().map(|m| m.start).collect::<Vec<_>>());
+            words.swap_remove(3)
+        });
+        assert!(a == b, "{op:?} over {window} by {window}");
+        check(&moved, &places);
     }
 }
 
