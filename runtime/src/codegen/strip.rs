@@ -36,6 +36,8 @@ pub(crate) enum Walk {
     Fixed,
     /// Element `i` of the run is element `i * stride` of the operand.
     Strided(isize),
+    /// Element `i` of the run is element `i / 2` or `i / 4` of the operand, which is only read so, within a loop.
+    Repeated(usize),
 }
 
 /// Instructions of one argument.
@@ -206,6 +208,21 @@ impl Strip {
             _ => None,
         });
         loads.chain(stores).next()
+    }
+
+    /// The same with operands read and written in other ways; none if `walk` has none for one.
+    pub(crate) fn walking(mut self, walk: impl Fn(usize, Walk) -> Option<Walk>) -> Option<Strip> {
+        for inst in &mut self.insts {
+            if let Inst::Load(operand, way, _) | Inst::Number(operand, way) = inst {
+                *way = walk(*operand, *way)?;
+            }
+        }
+        for effect in &mut self.effects {
+            if let Effect::Store(operand, way, _) | Effect::Accumulate(operand, way, ..) = effect {
+                *way = walk(*operand, *way)?;
+            }
+        }
+        Some(self)
     }
 
     pub(crate) fn kind(&self, r: Reg) -> Kind {

@@ -4,19 +4,34 @@
 /// A row shorter than this leaves most of a vector empty.
 pub(super) const SHORT: usize = 8;
 
-/// The axis that vectors go along: the innermost, unless it is short and another is not. Of these it is the
-/// one along which the fewest values are scattered. `split` axes around the row were fixed by a reduction;
-/// the outermost axis stays outermost where it is cut into `parts`.
-pub(super) fn row_axis(space: &[usize], split: Option<usize>, parts: Option<usize>, strides: &[Vec<isize>]) -> usize {
+/// The elements of a large vector.
+const VECTOR: usize = 16;
+
+/// The axis that vectors go along: the innermost, unless it is short. Then it is the one along which the least
+/// is loaded and stored for each element: a vector of neighbours at once, elements that are scattered each for
+/// itself. `split` axes around the row were fixed by a reduction; the outermost axis stays outermost where
+/// it is cut into `parts`. Axes that are not `open` are those of sums, whose order of additions must not
+/// depend on what else is computed.
+pub(super) fn row_axis(
+    space: &[usize],
+    split: Option<usize>,
+    parts: Option<usize>,
+    strides: &[Vec<isize>],
+    open: impl Fn(usize) -> bool,
+) -> usize {
     let innermost = space.len() - 1;
     let together = |i: usize| strides.iter().all(|s| s[i] == s[i + 1] * space[i + 1] as isize);
     let run = (0..innermost).rev().take_while(|&i| together(i)).map(|i| space[i]).product::<usize>();
     if split.is_some() || run * space[innermost] >= SHORT {
         return innermost;
     }
-    let scattered = |i: usize| strides.iter().filter(|s| !matches!(s[i], 0 | 1)).count();
+    let cost = |&i: &usize| {
+        let vector = VECTOR.div_ceil(space[i]);
+        let operands = strides.iter().map(|s| if matches!(s[i], 0..=2) { vector } else { VECTOR });
+        vector + operands.sum::<usize>()
+    };
     let first = parts.is_some() as usize;
-    (first..space.len()).rev().filter(|&i| space[i] >= SHORT).min_by_key(|&i| scattered(i)).unwrap_or(innermost)
+    (first..space.len()).rev().filter(|&i| open(i)).min_by_key(cost).unwrap_or(innermost)
 }
 
 /// The loops of a space, where those that all operands run through in equal steps are one.
@@ -52,5 +67,25 @@ impl Loops {
 
     pub(super) fn strides(&self, over_space: &[isize]) -> Vec<isize> {
         self.merged[1..].iter().rev().map(|(_, axis)| over_space[*axis]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_rows_go_along_another_axis() {
+        // Windows of 2 by 2 of planes with 6 by 5 of them, and a value for each.
+        let space = [40, 6, 2, 5, 2];
+        let strides = [vec![120, 20, 10, 2, 1], vec![30, 5, 0, 1, 0]];
+        let axis = |open: &[usize]| row_axis(&space, None, None, &strides, |i| open.contains(&i));
+        assert_eq!(axis(&[0, 1, 2, 3, 4]), 3);
+        // Forty elements that are scattered take longer than short rows of neighbours, but order comes first.
+        assert_eq!(axis(&[0, 1, 3]), 3);
+        assert_eq!(axis(&[0]), 0);
+        assert_eq!(row_axis(&[3, 40, 4], None, None, &[vec![160, 4, 1]], |_| true), 2, "as they lie");
+        assert_eq!(row_axis(&[3, 40, 4], Some(1), None, &[vec![1, 3, 120]], |_| true), 2, "as was fixed");
+        assert_eq!(row_axis(&[3, 40, 4], None, None, &[vec![1, 3, 120]], |_| true), 0);
     }
 }

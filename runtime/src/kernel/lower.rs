@@ -10,10 +10,11 @@ use std::collections::{BTreeSet, HashMap};
 use super::access::{Access, dense, reshaped};
 use super::fuse::{Fusion, Group, Placement};
 use super::loops::{Loops, row_axis};
-use super::{Call, Home, LoopKernel, Operand, Pass, Turns, Work};
+use super::{Call, Home, LoopKernel, Operand, Pass, Turns, Work, windows};
 use crate::codegen::strip::{Effect, Inst, Kind, Op2, Reg, Strip, Walk};
 use crate::graph::{Node, Op, Var};
 use crate::ops::elementwise::Compare;
+use crate::ops::reduce::Reduce;
 use crate::shape::DType;
 
 /// What is known of a loop nest while it is built.
@@ -44,7 +45,12 @@ pub(super) fn lower(fusion: &Fusion<'_>, index: usize, group: &Group, scratch: &
         fusion,
         group,
         index,
-        row: row_axis(&group.space, group.split, group.parts, &group.strides),
+        row: row_axis(&group.space, group.split, group.parts, &group.strides, |axis| {
+            group.members.iter().all(|(v, placement)| match (placement, &fusion.graph[*v].op) {
+                (Placement::Sink(strides, false), Op::Reduce(Reduce::Sum | Reduce::Prod, _)) => strides[axis] != 0,
+                _ => true,
+            })
+        }),
         level: HashMap::new(),
         scalar: HashMap::new(),
         kept: BTreeSet::new(),
@@ -65,7 +71,7 @@ pub(super) fn lower(fusion: &Fusion<'_>, index: usize, group: &Group, scratch: &
     while l.passes.last().is_some_and(|p| p.once.is_empty() && p.each.is_empty()) {
         l.passes.pop();
     }
-    l.finish()
+    l.finish(scratch)
 }
 
 impl Lowering<'_> {
@@ -372,7 +378,7 @@ impl Lowering<'_> {
     }
 
     /// Puts the loop nest and its operands together.
-    fn finish(self) -> Call {
+    fn finish(self, scratch: &mut [usize]) -> Call {
         let space = &self.group.space;
         let strides: Vec<&[isize]> = self.operands.iter().map(|(_, s)| s.as_slice()).collect();
         let loops = Loops::new(space, self.group.split, self.row, &strides);
@@ -383,10 +389,26 @@ impl Lowering<'_> {
             fills: self.fills,
             scalars: self.scalars,
             passes: self.passes,
+            ..LoopKernel::default()
         };
+        let mut operands: Vec<Operand> = self.operands.into_iter().map(|(operand, _)| operand).collect();
+        let mut kernel = kernel.interleaved();
+        if self.group.parts.is_none()
+            && let Some(unrolled) = windows::unrolled(&kernel, &operands)
+        {
+            (kernel, operands) = unrolled;
+        }
+        let mut kernel = kernel.tiled().in_turns();
+        let room = |operand: usize| match operands[operand].home {
+            Home::Scratch(room) => Some(room),
+            _ => None,
+        };
+        let rows = kernel.put_side_by_side(self.group.parts.unwrap_or(1), |operand| room(operand).is_some());
+        let rooms: BTreeSet<usize> = (0..operands.len()).filter_map(room).collect();
+        rooms.into_iter().for_each(|room| scratch[room] *= rows);
         Call {
-            work: Work::Loop(kernel.tiled().in_turns()),
-            operands: self.operands.into_iter().map(|(operand, _)| operand).collect(),
+            work: Work::Loop(kernel),
+            operands,
             nodes: self.group.members.iter().map(|(v, _)| *v).collect(),
             refused: None,
             turns: Turns::default(),
@@ -411,7 +433,7 @@ pub(super) fn copy(
     if space.is_empty() {
         (space, from, into) = (vec![1], vec![0], vec![0]);
     }
-    let row = row_axis(&space, None, None, &[from.clone(), into.clone()]);
+    let row = row_axis(&space, None, None, &[from.clone(), into.clone()], |_| true);
     let mut strip = Strip::default();
     let mut operands = vec![Operand { home: to, offset }];
     let mut strides = vec![into.as_slice()];
@@ -438,7 +460,13 @@ pub(super) fn copy(
         kernel.operands.push(vec![0; kernel.outer.len()]);
         operands.push(Operand { home: to, offset: 0 });
     }
-    Call { work: Work::Loop(kernel.tiled()), operands, nodes: vec![v], refused: None, turns: Turns::default() }
+    Call {
+        work: Work::Loop(kernel.interleaved().tiled()),
+        operands,
+        nodes: vec![v],
+        refused: None,
+        turns: Turns::default(),
+    }
 }
 
 fn walk(stride: isize) -> Walk {

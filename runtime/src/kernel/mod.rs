@@ -2,8 +2,9 @@
 //! memory.
 //!
 //! `place` says how values lie in memory, `access` sees through views, `fuse` groups nodes, `lower` makes a
-//! loop nest of each group, `tile` puts its loops in order, `parts` cuts long sums, `chain` lets kernels take
-//! turns, and `plan` gives every value that outlives its kernel a place in the arena.
+//! loop nest of each group, `tile` puts its loops in order, `windows` makes straight lines of short sums, `parts`
+//! cuts long ones, `chain` lets kernels take turns, and `plan` gives every value that outlives its kernel a place
+//! in the arena.
 
 mod access;
 mod chain;
@@ -18,11 +19,14 @@ mod place;
 mod plan;
 mod refusal;
 mod tile;
+mod windows;
 
 pub(crate) use chain::OPERANDS;
 pub(crate) use describe::Description;
 pub(crate) use plan::{Plan, Spot, plan};
 pub(crate) use refusal::Refusal;
+#[cfg(test)]
+pub(crate) use windows::unrolled;
 
 use crate::codegen::strip::{Effect, Inst, Strip, Walk};
 use crate::graph::Var;
@@ -34,6 +38,8 @@ pub(crate) struct LoopKernel {
     pub(crate) outer: Vec<usize>,
     /// The number of elements in the row.
     pub(crate) row: usize,
+    /// Whether each pass may go over all rows of the innermost loop around the row before the next pass does.
+    pub(crate) side_by_side: bool,
     /// For each operand, how many elements it moves with each loop around the row.
     pub(crate) operands: Vec<Vec<isize>>,
     /// Operands that are set before the loops: which, how many elements, and the bits of each.
@@ -283,7 +289,11 @@ impl LoopKernel {
     fn extent(&self, operand: usize) -> usize {
         let around: usize =
             self.outer.iter().zip(&self.operands[operand]).map(|(&size, &s)| if s == 0 { 1 } else { size }).product();
-        let walks = |strip: &Strip| strip.walk(operand).is_some_and(|walk| walk != Walk::Fixed);
-        around * if self.passes.iter().any(|p| walks(&p.each)) { self.row } else { 1 }
+        let along = |strip: &Strip| match strip.walk(operand) {
+            None | Some(Walk::Fixed) => 1,
+            Some(Walk::Repeated(times)) => self.row.div_ceil(times),
+            Some(Walk::Contiguous | Walk::Strided(_)) => self.row,
+        };
+        around * self.passes.iter().map(|p| along(&p.each)).max().unwrap_or(1)
     }
 }

@@ -25,7 +25,8 @@ pub(super) struct Axis {
 pub(super) enum Role {
     /// A loop around a row, or over pairs of matrices.
     Around,
-    /// The row of a loop nest.
+    /// Rows side by side, and the row of a loop nest.
+    Side,
     Row,
     /// The rows and the columns of a product.
     Rows,
@@ -80,7 +81,7 @@ impl Nest {
                 let scalar = |inst: &Inst| matches!(inst, Inst::Scalar(_));
                 pass.once.is_empty() && !pass.each.effects().iter().any(whole) && !pass.each.insts().iter().any(scalar)
             }),
-            (role, _) => !matches!(role, Role::Inner | Role::Sum),
+            (role, _) => !matches!(role, Role::Side | Role::Inner | Role::Sum),
         }
     }
 
@@ -205,7 +206,7 @@ impl Nest {
     }
 }
 
-/// None if an operand is not read in the same way in all passes.
+/// None if an operand is not read in the same way in all passes, or not in equal steps.
 fn of_loop(kernel: &LoopKernel) -> Option<Vec<Axis>> {
     let mut axes: Vec<Axis> = Vec::new();
     for (i, &size) in kernel.outer.iter().enumerate() {
@@ -215,13 +216,18 @@ fn of_loop(kernel: &LoopKernel) -> Option<Vec<Axis>> {
     let along = |operand: usize| {
         let mut walks = kernel.passes.iter().filter_map(|pass| pass.each.walk(operand));
         let walk = walks.next().unwrap_or(Walk::Fixed);
-        walks.all(|other| other == walk).then_some(match walk {
-            Walk::Contiguous => 1,
-            Walk::Strided(stride) => stride,
-            Walk::Fixed => 0,
-        })
+        let stride = match walk {
+            Walk::Contiguous => Some(1),
+            Walk::Strided(stride) => Some(stride),
+            Walk::Fixed => Some(0),
+            Walk::Repeated(_) => None,
+        };
+        stride.filter(|_| walks.all(|other| other == walk))
     };
     let strides = (0..kernel.operands.len()).map(along).collect::<Option<_>>()?;
+    if let Some(axis) = axes.last_mut().filter(|_| kernel.side_by_side) {
+        axis.role = Role::Side;
+    }
     axes.push(Axis { role: Role::Row, size: kernel.row, strides });
     Some(axes)
 }
@@ -248,7 +254,7 @@ fn product_of(axes: &[Axis]) -> MatMul {
     for Axis { role, size, strides } in axes {
         let &[a, b, c, ..] = &strides[..] else { unreachable!("a product has three operands") };
         match role {
-            Role::Around | Role::Row => p.batch.push((*size, [a, b, c])),
+            Role::Around | Role::Side | Role::Row => p.batch.push((*size, [a, b, c])),
             Role::Sum => p.sums.push((*size, [a, b])),
             Role::Rows => (p.m, p.strides[0][0], p.strides[2][0]) = (*size, a, c),
             Role::Columns => (p.n, p.strides[1][1], p.strides[2][1]) = (*size, b, c),

@@ -1,6 +1,7 @@
 //! Attention.
 
 use super::activation::softmax;
+use super::math::rsqrt;
 use crate::check::{Check, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
@@ -81,7 +82,7 @@ pub fn scaled_dot_product_attention(
     value: Tensor<[N], S, E>,
     causal: bool,
 ) -> Tensor<[N], T, E> {
-    dot_product_attention(query, key, value, 1.0 / sqrt(D), causal, 0.0)
+    dot_product_attention(query, key, value, rsqrt(D), causal, 0.0)
 }
 
 again! {

@@ -2,6 +2,7 @@
 
 use super::attention::{causal_mask, dot_product_attention, grouped_query_attention, masked_attention, merge_heads};
 use super::layer::Linear;
+use super::math::rsqrt;
 use super::position::rotary;
 use crate::network;
 use crate::ops::*;
@@ -55,7 +56,7 @@ impl<const D: usize, const H: usize> MultiHeadAttention<D, H> {
     /// Self-attention: sequences of `D` features.
     pub fn forward(&self, x: Tensor<B, T, D>) -> Tensor<B, T, D> {
         let (query, key, value) = self.heads(x);
-        self.mix(dot_product_attention(query, key, value, 1.0 / sqrt(D / H), self.causal, self.dropout))
+        self.mix(dot_product_attention(query, key, value, rsqrt(D / H), self.causal, self.dropout))
     }
 
     /// Self-attention to the places that `mask` allows: true where a place is seen, and it broadcasts to
@@ -63,20 +64,20 @@ impl<const D: usize, const H: usize> MultiHeadAttention<D, H> {
     pub fn masked(&self, x: Tensor<B, T, D>, mask: Mask) -> Tensor<B, T, D> {
         let (query, key, value) = self.heads(x);
         let mask = if self.causal { mask & causal_mask(T, T) } else { mask };
-        self.mix(masked_attention(query, key, value, mask, 1.0 / sqrt(D / H), self.dropout))
+        self.mix(masked_attention(query, key, value, mask, rsqrt(D / H), self.dropout))
     }
 
     /// Cross-attention: queries from `x`, keys and values from `context`, a sequence of its own. It is
     /// neither causal nor turned.
     pub fn cross(&self, x: Tensor<B, T, D>, context: Tensor<B, S, D>) -> Tensor<B, T, D> {
         let (query, key, value) = self.cross_heads(x, context);
-        self.mix(dot_product_attention(query, key, value, 1.0 / sqrt(D / H), false, self.dropout))
+        self.mix(dot_product_attention(query, key, value, rsqrt(D / H), false, self.dropout))
     }
 
     /// Cross-attention to the places of `context` that `mask` allows, which broadcasts to `[B, H, T, S]`.
     pub fn cross_masked(&self, x: Tensor<B, T, D>, context: Tensor<B, S, D>, mask: Mask) -> Tensor<B, T, D> {
         let (query, key, value) = self.cross_heads(x, context);
-        self.mix(masked_attention(query, key, value, mask, 1.0 / sqrt(D / H), self.dropout))
+        self.mix(masked_attention(query, key, value, mask, rsqrt(D / H), self.dropout))
     }
 
     /// The queries, keys and values of a sequence.

@@ -1,5 +1,6 @@
 //! Batch normalisation, with running statistics for evaluation.
 
+use super::math::rsqrt;
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
@@ -112,7 +113,7 @@ macro_rules! batch_norm {
                 } else {
                     (self.running_mean, self.running_var)
                 };
-                let y = (x - unsqueeze(mean, -1)) * unsqueeze(1.0 / sqrt(variance + self.eps), -1);
+                let y = (x - unsqueeze(mean, -1)) * unsqueeze(rsqrt(variance + self.eps), -1);
                 let y = if self.weight.is_some() { y * unsqueeze(self.weight, -1) } else { y };
                 if self.bias.is_some() { y + unsqueeze(self.bias, -1) } else { y }
             }

@@ -5,6 +5,7 @@ use super::per_axis::{known, part, part_type, per_axis};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
+use crate::nn::math::{reciprocal, rsqrt};
 use crate::nn::statistic::mean_keepdim;
 use crate::ops::*;
 
@@ -56,7 +57,7 @@ mod forward {
 /// One over the root of the mean square plus `eps`.
 #[network(track_caller)]
 fn inverse_root(x: Tensor, axis: isize, eps: f32) -> Tensor {
-    1.0 / sqrt(mean_keepdim(x * x, axis) + eps)
+    rsqrt(mean_keepdim(x * x, axis) + eps)
 }
 
 /// With r one over the deviation: r (dy - mean dy - y mean(y dy)).
@@ -85,7 +86,7 @@ fn rms_norm_gradient(x: Tensor, y: Tensor, dout: Tensor, axis: isize, eps: f32) 
 #[network(track_caller)]
 pub fn normalize(x: Tensor, axis: isize, eps: f32) -> Tensor {
     let length = sqrt(sum_keepdim(x * x, [axis]));
-    x * (1.0 / select(length < eps, eps, length))
+    x * reciprocal(select(length < eps, eps, length))
 }
 
 per_axis! {

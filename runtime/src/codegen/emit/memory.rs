@@ -13,6 +13,11 @@ impl Emitter<'_, '_> {
             Walk::Fixed => return (p.pointers[operand], 0),
             Walk::Contiguous => 4,
             Walk::Strided(stride) => 4 * stride,
+            Walk::Repeated(times) => {
+                let at = self.b.ins().udiv_imm_u(p.at, times as i64);
+                let by = self.b.ins().ishl_imm_s(at, 2);
+                return (self.b.ins().iadd(p.pointers[operand], by), 0);
+            }
         };
         let by =
             if stride == 4 { self.b.ins().ishl_imm_s(p.at, 2) } else { self.b.ins().imul_imm_s(p.at, stride as i64) };
@@ -27,11 +32,13 @@ impl Emitter<'_, '_> {
         }
         let first = self.b.ins().load(lane_type(kind, 1), flags, address, 0);
         let mut vector = self.b.ins().splat(lane_type(kind, LANES), first);
-        if walk != Walk::Fixed {
-            for lane in 1..LANES as u8 {
-                let element = self.lane_load(address, lane, stride, kind);
-                vector = self.b.ins().insertlane(vector, element, lane);
-            }
+        let element = |lane: i32| match walk {
+            Walk::Repeated(times) => 4 * (lane / times as i32),
+            _ => lane * stride,
+        };
+        for lane in (1..LANES as u8).filter(|&lane| element(lane as i32) != 0) {
+            let element = self.b.ins().load(lane_type(kind, 1), flags, address, element(lane as i32));
+            vector = self.b.ins().insertlane(vector, element, lane);
         }
         vector
     }
@@ -51,11 +58,6 @@ impl Emitter<'_, '_> {
             numbers = self.b.ins().insertlane(numbers, number, lane);
         }
         numbers
-    }
-
-    fn lane_load(&mut self, address: Value, lane: u8, stride: i32, kind: Kind) -> Value {
-        let by = self.b.ins().iadd_imm_s(address, lane as i64 * stride as i64);
-        self.b.ins().load(lane_type(kind, 1), MemFlagsData::trusted(), by, 0)
     }
 
     pub(super) fn store(&mut self, p: &Place<'_>, operand: usize, walk: Walk, x: Value) {

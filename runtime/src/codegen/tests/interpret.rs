@@ -63,6 +63,7 @@ impl Machine<'_> {
             Walk::Fixed => 0,
             Walk::Contiguous => i as isize,
             Walk::Strided(stride) => i as isize * stride,
+            Walk::Repeated(times) => (i / times) as isize,
         };
         &mut self.memory[operand][(self.at[operand] + by) as usize]
     }
@@ -80,6 +81,7 @@ impl Machine<'_> {
                         Walk::Fixed => 0,
                         Walk::Contiguous => 1,
                         Walk::Strided(stride) => stride,
+                        Walk::Repeated(_) => unreachable!("every element has a number of its own"),
                     };
                     (self.at[operand] + by * i as isize) as u32
                 }

@@ -9,7 +9,7 @@ use interpret::{interpret, same};
 use super::Level;
 use super::loops::compile;
 use super::strip::{Effect, Inst, Kind, Op1, Op2, Reg, Strip, Walk};
-use crate::kernel::{LoopKernel, Pass};
+use crate::kernel::{Home, LoopKernel, Operand, Pass, unrolled};
 use crate::ops::reduce::Reduce;
 
 fn levels() -> impl Iterator<Item = Level> {
@@ -24,7 +24,7 @@ struct Memory {
     kind: Kind,
     /// How far results may be off, relative to their size.
     tolerance: f32,
-    /// The operand starts at address zero, and has no memory.
+    /// The operand has no memory: the numbers of its elements count from address zero.
     nowhere: bool,
 }
 
@@ -38,6 +38,8 @@ impl Memory {
             Walk::Fixed => 0,
             Walk::Contiguous => 1,
             Walk::Strided(stride) => stride,
+            // More than there are.
+            Walk::Repeated(_) => 1,
         };
         let mut ends = vec![(0isize, 0isize)];
         let along = |ends: &mut Vec<(isize, isize)>, by: isize| {
@@ -65,7 +67,7 @@ impl Memory {
 
 /// Runs a kernel at every level, whole and in parts, and compares with what it means.
 fn check(kernel: &LoopKernel, memories: &[Memory]) {
-    let starts: Vec<usize> = memories.iter().map(|m| if m.nowhere { 0 } else { m.start }).collect();
+    let starts: Vec<usize> = memories.iter().map(|m| m.start).collect();
     let mut expected: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
     interpret(kernel, &mut expected, &starts);
     for level in levels() {
@@ -89,11 +91,12 @@ fn check(kernel: &LoopKernel, memories: &[Memory]) {
             let pointers: Vec<*mut u8> = found
                 .iter_mut()
                 .zip(memories)
-                .map(
-                    |(words, m)| {
-                        if m.nowhere { std::ptr::null_mut() } else { words.as_mut_ptr().wrapping_add(m.start).cast() }
-                    },
-                )
+                .map(|(words, m)| {
+                    if m.nowhere {
+                        return std::ptr::without_provenance_mut(4 * m.start);
+                    }
+                    words.as_mut_ptr().wrapping_add(m.start).cast()
+                })
                 .collect();
             let mut from = 0;
             for &to in &ends {
@@ -255,4 +258,149 @@ fn rows_in_turns_compute_the_same() {
         assert!(a == b, "{planes} planes of {rows} rows");
         check(&moved, &memories);
     }
+}
+
+#[test]
+fn rows_side_by_side_compute_the_same() {
+    // Rows less their largest element, which are kept in a room, their sums, and the sum of all rows.
+    let (mut less, mut sum) = (Strip::default(), Strip::default());
+    let mut largest = Strip::default();
+    let x = largest.push(Inst::Load(0, Walk::Contiguous, Kind::Float), Kind::Float);
+    largest.effect(Effect::Store(1, Walk::Contiguous, x));
+    largest.effect(Effect::Fold(0, Reduce::Max, x));
+    let [x, most] = [Inst::Load(1, Walk::Contiguous, Kind::Float), Inst::Scalar(0)].map(|i| less.push(i, Kind::Float));
+    let rest = less.sub(x, most);
+    less.effect(Effect::Store(1, Walk::Contiguous, rest));
+    less.effect(Effect::Fold(1, Reduce::Sum, rest));
+    let mut once = Strip::default();
+    let total = once.push(Inst::Scalar(1), Kind::Float);
+    once.effect(Effect::Store(2, Walk::Fixed, total));
+    let x = sum.push(Inst::Load(1, Walk::Contiguous, Kind::Float), Kind::Float);
+    sum.effect(Effect::Accumulate(3, Walk::Contiguous, Reduce::Sum, x));
+    let passes = [(Strip::default(), largest), (Strip::default(), less), (once, sum)];
+    let row = 9;
+    for (outer, parts, rows) in
+        [(vec![32], 1, 4), (vec![32], 8, 4), (vec![32], 5, 1), (vec![3, 6], 3, 3), (vec![5], 1, 1)]
+    {
+        let mut plain = LoopKernel { outer: outer.clone(), row, scalars: 2, ..LoopKernel::default() };
+        plain.passes = passes.iter().cloned().map(|(once, each)| Pass { once, each }).collect();
+        let count = outer.iter().product::<usize>();
+        let dense = |inner: isize| match outer[..] {
+            [_, rows] => vec![rows as isize * inner, inner],
+            _ => vec![inner],
+        };
+        plain.operands = vec![dense(row as isize), dense(0), dense(1), dense(0)];
+        let mut moved = plain.clone();
+        assert_eq!(moved.put_side_by_side(parts, |operand| operand == 1), rows, "{outer:?} in {parts} parts");
+        assert_eq!((moved.side_by_side, moved.outer.iter().product::<usize>()), (rows > 1, count));
+        let number = |word: usize| ((word % 101) as f32 * 0.37).to_bits();
+        let memories: Vec<Memory> = (0..4)
+            .map(|i| {
+                let walk = if i == 2 { Walk::Fixed } else { Walk::Contiguous };
+                let mut memory = Memory::new(&moved, i, &[walk], Kind::Float, number);
+                memory.tolerance = 1e-4;
+                memory
+            })
+            .collect();
+        let starts: Vec<usize> = memories.iter().map(|m| m.start).collect();
+        let [a, b] = [&plain, &moved].map(|kernel| {
+            let mut words: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
+            interpret(kernel, &mut words, &starts);
+            // All but the room.
+            words.remove(1);
+            words
+        });
+        assert!(a == b, "{outer:?} in {parts} parts");
+        check(&moved, &memories);
+    }
+}
+
+#[test]
+fn interleaved_rows_compute_the_same() {
+    // The gradient of a pool: each number goes to the places of a window, if it is the largest.
+    for (columns, window, merged) in [(7, 2, true), (40, 4, true), (16, 2, true), (5, 3, false)] {
+        let mut s = Strip::default();
+        let x = s.push(Inst::Load(0, Walk::Strided(window), Kind::Float), Kind::Float);
+        let y = s.push(Inst::Load(1, Walk::Contiguous, Kind::Float), Kind::Float);
+        let by = s.push(Inst::Load(2, Walk::Fixed, Kind::Float), Kind::Float);
+        let number = s.push(Inst::Number(4, Walk::Strided(window)), Kind::Int);
+        let number = s.to_float(number);
+        let product = s.fma(x, by, number);
+        let least = s.lt(x, y);
+        let result = s.select(least, product, y);
+        s.effect(Effect::Store(3, Walk::Strided(window), result));
+        let wide = columns * window;
+        let every = vec![wide * window, wide, 1];
+        let operands = vec![every.clone(), vec![columns, 0, 0], vec![1, 0, 0], every.clone(), every];
+        let plain = kernel(vec![3, window as usize, window as usize], columns as usize, operands, s);
+        let moved = plain.clone().interleaved();
+        let row = if merged { wide } else { columns };
+        assert_eq!((moved.row, moved.outer.len()), (row as usize, 3 - merged as usize), "windows of {window}");
+        let walks =
+            [Walk::Strided(window), Walk::Contiguous, Walk::Fixed, Walk::Strided(window), Walk::Strided(window)];
+        let number = |word: usize| ((word % 101) as f32 * 0.37).to_bits();
+        let mut memories: Vec<Memory> =
+            (0..5).map(|i| Memory::new(&plain, i, &walks[i..=i], Kind::Float, number)).collect();
+        (memories[4].start, memories[4].nowhere) = (0, true);
+        same_results(&plain, &moved, &memories);
+        check(&moved, &memories);
+    }
+}
+
+#[test]
+fn sums_over_windows_are_straight_lines() {
+    for (op, window, line) in
+        [(Reduce::Max, 2, true), (Reduce::Sum, 3, true), (Reduce::Prod, 2, true), (Reduce::Sum, 5, false)]
+    {
+        let mut s = Strip::default();
+        let x = s.push(Inst::Load(0, Walk::Strided(2), Kind::Float), Kind::Float);
+        let y = s.push(Inst::Load(1, Walk::Contiguous, Kind::Float), Kind::Float);
+        let number = s.push(Inst::Number(2, Walk::Strided(2)), Kind::Int);
+        let number = s.to_float(number);
+        let half = s.float(1.0 / 64.0);
+        let shifted = s.fma(number, half, x);
+        let less = s.sub(shifted, y);
+        s.effect(Effect::Accumulate(3, Walk::Contiguous, op, less));
+        // Planes of 6 rows of 7, each of a window that overlaps the next.
+        let every = vec![400, 1, 40, 20];
+        let operands = vec![every.clone(), vec![42, 0, 7, 0], every, vec![42, 0, 7, 0]];
+        let (planes, rows, row) = (3, 6, 7);
+        let mut plain = kernel(vec![planes, window, rows, window], row, operands, s);
+        let whole = planes * rows * row;
+        plain.fills.push((3, whole, op.identity().to_bits()));
+        let homes: Vec<Operand> = (0..4).map(|i| Operand { home: Home::Scratch(i), offset: 0 }).collect();
+        let Some((moved, places)) = unrolled(&plain, &homes) else {
+            assert!(!line, "{op:?} over {window} by {window}");
+            continue;
+        };
+        assert!(line && moved.fills.is_empty() && moved.outer == [planes, rows], "{op:?}: {moved:?}");
+        let walks = [Walk::Strided(2), Walk::Contiguous, Walk::Strided(2), Walk::Contiguous];
+        let number = |word: usize| ((word % 101) as f32 * 0.013 + 0.5).to_bits();
+        let mut memories: Vec<Memory> =
+            (0..4).map(|i| Memory::new(&plain, i, &walks[i..=i], Kind::Float, number)).collect();
+        (memories[2].start, memories[2].nowhere) = (0, true);
+        let place = |place: &Operand| match place.home {
+            Home::Scratch(i) => Memory { start: memories[i].start + place.offset, ..memories[i].clone() },
+            _ => unreachable!("homes of the test"),
+        };
+        let places: Vec<Memory> = places.iter().map(place).collect();
+        let [a, b] = [(&plain, &memories), (&moved, &places)].map(|(kernel, memories)| {
+            let mut words: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
+            interpret(kernel, &mut words, &memories.iter().map(|m| m.start).collect::<Vec<_>>());
+            words.swap_remove(3)
+        });
+        assert!(a == b, "{op:?} over {window} by {window}");
+        check(&moved, &places);
+    }
+}
+
+/// Two kernels leave the same bits behind.
+fn same_results(a: &LoopKernel, b: &LoopKernel, memories: &[Memory]) {
+    let starts: Vec<usize> = memories.iter().map(|m| m.start).collect();
+    let [x, y] = [a, b].map(|kernel| {
+        let mut words: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
+        interpret(kernel, &mut words, &starts);
+        words
+    });
+    assert!(x == y, "{a:#?}\n{b:#?}");
 }

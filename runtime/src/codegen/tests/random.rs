@@ -59,7 +59,8 @@ impl Maker {
         let mut dice = Dice(ChaCha8Rng::seed_from_u64(seed));
         let outer = (0..dice.below(3)).map(|_| 1 + dice.below(4)).collect();
         let row = if dice.below(4) == 0 { 1 + dice.below(300) } else { 1 + dice.below(70) };
-        let kernel = LoopKernel { outer, row, ..LoopKernel::default() };
+        let side_by_side = dice.below(2) == 0;
+        let kernel = LoopKernel { outer, row, side_by_side, ..LoopKernel::default() };
         Maker { dice, kernel, operands: Vec::new(), nowhere: Vec::new(), exact: Vec::new(), kept: Vec::new() }
     }
 
@@ -83,6 +84,7 @@ impl Maker {
             Walk::Fixed => 1,
             Walk::Contiguous => self.kernel.row as isize,
             Walk::Strided(stride) => self.kernel.row as isize * stride.abs(),
+            Walk::Repeated(_) => unreachable!("repeated elements are only read"),
         };
         let mut strides = vec![0; self.kernel.outer.len()];
         for (depth, &size) in self.kernel.outer.iter().enumerate().rev() {
@@ -96,10 +98,11 @@ impl Maker {
 
     fn load(&mut self, strip: &mut Strip, values: &mut Values) {
         let kind = self.dice.one(&[Kind::Float, Kind::Float, Kind::Int]);
-        let walk = self.walk(true);
+        let repeated = self.dice.below(4) == 0 && !self.kernel.outer.is_empty();
+        let walk = if repeated { Walk::Repeated(self.dice.one(&[2, 4])) } else { self.walk(true) };
         let strides = (0..self.kernel.outer.len()).map(|_| self.dice.below(80) as isize - 30).collect();
         let operand = self.operand(walk, kind, 0.0, strides);
-        if self.dice.below(6) == 0 {
+        if self.dice.below(6) == 0 && !repeated {
             self.operands[operand].1 = Kind::Int;
             self.nowhere.push(operand);
             values.ints.push(strip.push(Inst::Number(operand, walk), Kind::Int));
@@ -321,7 +324,9 @@ impl Maker {
                 *word = if tolerance > 0.0 { 1.5f32.to_bits() } else { self.dice.word(kind) };
             }
             memory.tolerance = tolerance;
-            memory.nowhere = self.nowhere.contains(&i);
+            if self.nowhere.contains(&i) {
+                (memory.start, memory.nowhere) = (0, true);
+            }
             memories.push(memory);
         }
         (self.kernel, memories)

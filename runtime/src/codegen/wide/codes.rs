@@ -12,6 +12,8 @@ pub(super) const BROADCAST: Pair = Pair(EVEX_Vbroadcastss_zmm_k1z_xmmm32, VEX_Vb
 pub(super) const INSERT_FOUR: Pair =
     Pair(EVEX_Vinsertf32x4_zmm_k1z_zmm_xmmm128_imm8, VEX_Vinsertf128_ymm_ymm_xmmm128_imm8);
 
+pub(super) const PERMUTE: Pair = Pair(EVEX_Vpermps_zmm_k1z_zmm_zmmm512b32, VEX_Vpermps_ymm_ymm_ymmm256);
+
 pub(super) const ADD: Pair = Pair(EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vaddps_ymm_ymm_ymmm256);
 pub(super) const SUB: Pair = Pair(EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vsubps_ymm_ymm_ymmm256);
 pub(super) const MUL: Pair = Pair(EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vmulps_ymm_ymm_ymmm256);

@@ -49,10 +49,20 @@ pub(super) enum Lanes {
 /// The stack frame and the assembler.
 pub(super) struct Frame {
     pub(super) asm: Asm,
-    operands: usize,
+    /// Which of the rows side by side is being written.
+    pub(super) row: usize,
+    rows: Rows,
     loops: usize,
-    scalars: usize,
     slots: usize,
+}
+
+/// The rows side by side.
+pub(super) struct Rows {
+    pub(super) count: usize,
+    /// The scalars of each.
+    pub(super) scalars: usize,
+    /// How far each operand's elements of a row are from those of the row before, in bytes.
+    pub(super) steps: Vec<i64>,
 }
 
 /// Where the pointer of an operand is.
@@ -63,8 +73,12 @@ enum Pointer {
 }
 
 impl Frame {
-    pub(super) fn new(asm: Asm, operands: usize, loops: usize, scalars: usize) -> Frame {
-        Frame { asm, operands, loops, scalars, slots: 0 }
+    pub(super) fn new(asm: Asm, loops: usize, rows: Rows) -> Frame {
+        Frame { asm, row: 0, rows, loops, slots: 0 }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows.count
     }
 
     pub(super) fn counter(&self, depth: usize) -> i64 {
@@ -79,18 +93,18 @@ impl Frame {
     }
 
     fn scalar_base(&self) -> i64 {
-        let pointers = self.operands.saturating_sub(POINTERS.len());
+        let pointers = self.rows.steps.len().saturating_sub(POINTERS.len());
         (self.counter(self.loops + pointers) as u64).next_multiple_of(64) as i64
     }
 
     fn slot_base(&self) -> i64 {
-        let end = self.scalar_base() + self.asm.uniform_bytes() * self.scalars as i64;
+        let end = self.scalar_base() + self.asm.uniform_bytes() * (self.rows.count * self.rows.scalars) as i64;
         (end as u64).next_multiple_of(64) as i64
     }
 
     /// The place of a scalar of the row.
     pub(super) fn scalar(&self, number: usize) -> i64 {
-        self.scalar_base() + self.asm.uniform_bytes() * number as i64
+        self.scalar_base() + self.asm.uniform_bytes() * (self.row * self.rows.scalars + number) as i64
     }
 
     /// The place of a value that has no register.
@@ -106,7 +120,7 @@ impl Frame {
 
     /// Loads all pointers from the table that `SCRATCH` points to.
     pub(super) fn load_pointers(&mut self) -> Emit {
-        for i in 0..self.operands {
+        for i in 0..self.rows.steps.len() {
             let from = qword_ptr(SCRATCH + 8 * i as i64);
             match self.pointer(i) {
                 Pointer::Register(r) => self.asm.code.mov(r, from)?,
@@ -164,15 +178,26 @@ impl Frame {
     /// The address of the first element of a place; good until the next address.
     pub(super) fn address(&mut self, operand: usize, walk: Walk, place: At) -> Emit<MemoryOperand> {
         let base = self.base(operand)?;
+        let start = self.row as i64 * self.rows.steps[operand];
         let stride = match walk {
-            Walk::Fixed => return Ok(at(base.into(), 0)),
+            Walk::Fixed => return Ok(at(base.into(), start)),
             Walk::Contiguous => {
-                let plain = at(base.into(), place.bytes);
+                let plain = at(base.into(), start + place.bytes);
                 return Ok(if place.indexed { MemoryOperand { index: INDEX.into(), ..plain } } else { plain });
+            }
+            Walk::Repeated(times) => {
+                let bytes = start + place.bytes / times as i64;
+                if !place.indexed {
+                    return Ok(at(base.into(), bytes));
+                }
+                self.asm.code.mov(STRIDED, INDEX)?;
+                self.asm.code.shr(STRIDED, times.ilog2())?;
+                self.asm.code.add(STRIDED, base)?;
+                return Ok(at(STRIDED.into(), bytes));
             }
             Walk::Strided(stride) => stride as i64,
         };
-        let bytes = place.bytes * stride;
+        let bytes = start + place.bytes * stride;
         let near = bytes.abs() < 1 << 29;
         if place.indexed {
             self.asm.code.imul_3(STRIDED, INDEX, stride as i32)?;

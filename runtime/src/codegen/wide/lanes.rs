@@ -49,10 +49,35 @@ impl Asm {
         self.put(instruction)
     }
 
-    /// Loads the lanes of the tail's mask, the others zero; with vectors of 512 bits.
-    pub(super) fn load_tail(&mut self, d: u8, from: MemoryOperand) -> Emit {
+    /// Loads the lanes of a mask, the others zero; with vectors of 512 bits.
+    pub(super) fn load_masked(&mut self, d: u8, mask: u8, from: MemoryOperand) -> Emit {
         let instruction = Instruction::with2(codes::LOAD.0, self.v(d), from);
-        self.put_masked(instruction, TAIL, true)
+        self.put_masked(instruction, mask, true)
+    }
+
+    /// Loads the first four or eight lanes.
+    pub(super) fn load_part(&mut self, d: u8, from: MemoryOperand, lanes: usize) -> Emit {
+        let (code, d) = match (self.wide(), lanes) {
+            (true, 8) => (Code::EVEX_Vmovups_ymm_k1z_ymmm256, Register::YMM0 + d as u32),
+            (true, _) => (Code::EVEX_Vmovups_xmm_k1z_xmmm128, Register::XMM0 + d as u32),
+            (false, 8) => (codes::LOAD.1, Register::YMM0 + d as u32),
+            (false, _) => (Code::VEX_Vmovups_xmm_xmmm128, Register::XMM0 + d as u32),
+        };
+        self.put(Instruction::with2(code, d, from))
+    }
+
+    /// Loads as many lanes behind the first four or eight; with vectors of 512 bits.
+    pub(super) fn insert_part(&mut self, d: u8, from: MemoryOperand, lanes: usize) -> Emit {
+        let code = match lanes {
+            8 => Code::EVEX_Vinsertf64x4_zmm_k1z_zmm_ymmm256_imm8,
+            _ => codes::INSERT_FOUR.0,
+        };
+        self.put(Instruction::with4(code, self.v(d), self.v(d), from, 1u32))
+    }
+
+    /// Lanes of `x` by the numbers in `index`.
+    pub(super) fn permute(&mut self, d: u8, index: u8, x: u8) -> Emit {
+        self.three(codes::PERMUTE, d, index, Src::Reg(x))
     }
 
     /// Stores the lanes of the tail's mask; with vectors of 512 bits.

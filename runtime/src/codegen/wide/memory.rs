@@ -4,7 +4,7 @@ use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 use iced_x86::{MemoryOperand, Register};
 
-use super::asm::{Emit, Src, at};
+use super::asm::{Emit, SCRATCH_MASK, Src, TAIL, at};
 use super::codes;
 use super::frame::{BUFFER, Frame, LEFT, Lanes, SCRATCH, STRIDED, TAIL_LANES};
 use super::place::Place;
@@ -31,6 +31,7 @@ impl Place<'_, '_> {
             Walk::Fixed => frame.asm.broadcast(d, from),
             Walk::Contiguous => frame.load_run(d, from, lanes),
             Walk::Strided(stride) => frame.load_strided(d, from, stride as i64, lanes),
+            Walk::Repeated(times) => frame.load_repeated(d, from, times, lanes),
         }
     }
 
@@ -43,6 +44,7 @@ impl Place<'_, '_> {
             Walk::Fixed => frame.asm.store_first(to, r),
             Walk::Contiguous => frame.store_run(to, r, lanes),
             Walk::Strided(stride) => frame.store_strided(to, r, stride as i64, lanes),
+            Walk::Repeated(_) => unreachable!("repeated elements are only read"),
         }
     }
 
@@ -69,6 +71,7 @@ impl Place<'_, '_> {
             Walk::Fixed => return Ok(()),
             Walk::Contiguous => 1,
             Walk::Strided(stride) => stride as i32,
+            Walk::Repeated(_) => unreachable!("every element has a number of its own"),
         };
         let steps = (0..asm.lanes() as i32).map(|lane| lane.wrapping_mul(stride) as u32).collect();
         let steps = asm.lane_constants(steps);
@@ -91,7 +94,7 @@ impl Frame {
             return self.asm.copy(d, Src::Mem(from));
         }
         if self.asm.wide() {
-            return self.asm.load_tail(d, from);
+            return self.asm.load_masked(d, TAIL, from);
         }
         self.load_tail_lanes(lanes)?;
         self.asm.load_lanes(d, self.asm.scratch(), from)
@@ -147,7 +150,7 @@ impl Frame {
             return self.asm.copy(d, Src::Mem(at(Register::RSP, BUFFER)));
         }
         let count = if let Lanes::First(count) = lanes { count } else { self.asm.lanes() };
-        if stride == 2 && self.asm.wide() && count > 8 {
+        if stride == 2 && self.asm.wide() && count > 2 {
             return self.load_every_second(d, from, count);
         }
         for start in (0..count).step_by(4) {
@@ -164,20 +167,54 @@ impl Frame {
         Ok(())
     }
 
-    /// Every second element from two vectors; the second one ends with the last element that is wanted, so
-    /// that nothing behind it is read. More than eight elements with vectors of 512 bits.
+    /// Every second element, of two vectors, or halves or quarters of one; the second of them ends with the
+    /// last element that is wanted, so that nothing behind it is read. More than two elements with vectors of
+    /// 512 bits.
     fn load_every_second(&mut self, d: u8, from: MemoryOperand, count: usize) -> Emit {
-        let second = 2 * (count - 1) - 15;
+        let last = 2 * (count - 1);
+        let size = if count > 8 {
+            16
+        } else if count > 4 {
+            8
+        } else {
+            4
+        };
+        let second = last + 1 - size;
         let place = |lane: usize| match 2 * lane {
-            _ if lane >= count => 0,
-            at if at < 16 => at,
-            at => 16 + at - second,
+            at if at > last => 0,
+            at if at < size => at,
+            at => size + at - second,
         };
         let places = self.asm.lane_constants((0..16).map(|lane| place(lane) as u32).collect());
         let index = self.asm.scratch();
         self.asm.copy(index, Src::Mem(places))?;
-        self.asm.copy(d, Src::Mem(from))?;
-        self.asm.choose(d, index, behind(from, 4 * second as i64))
+        let rest = behind(from, 4 * second as i64);
+        if size == 16 {
+            self.asm.copy(d, Src::Mem(from))?;
+            return self.asm.choose(d, index, rest);
+        }
+        self.asm.load_part(d, from, size)?;
+        self.asm.insert_part(d, rest, size)?;
+        self.asm.permute(d, index, d)
+    }
+
+    /// Each element so many times. The first element of the place is a new one.
+    fn load_repeated(&mut self, d: u8, from: MemoryOperand, times: usize, lanes: Lanes) -> Emit {
+        let all = self.asm.lanes();
+        let count = if let Lanes::First(count) = lanes { count } else { all }.div_ceil(times);
+        if count == 4 || count == 8 {
+            self.asm.load_part(d, from, count)?;
+        } else if self.asm.wide() {
+            let mask = self.asm.lane_constants(vec![(1 << count) - 1]);
+            self.asm.load_mask(SCRATCH_MASK, mask)?;
+            self.asm.load_masked(d, SCRATCH_MASK, from)?;
+        } else {
+            self.load_strided(d, from, 1, Lanes::First(count))?;
+        }
+        let places = self.asm.lane_constants((0..all).map(|lane| (lane / times) as u32).collect());
+        let index = self.asm.scratch();
+        self.asm.copy(index, Src::Mem(places))?;
+        self.asm.permute(d, index, d)
     }
 
     fn store_strided(&mut self, to: MemoryOperand, r: u8, stride: i64, lanes: Lanes) -> Emit {

@@ -24,7 +24,7 @@ use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
 use self::asm::{Asm, Emit};
-use self::frame::{FROM, Frame, SCRATCH, TO};
+use self::frame::{FROM, Frame, Rows, SCRATCH, TO};
 use self::run::{Length, Run};
 use self::schedule::Schedule;
 use super::Level;
@@ -57,7 +57,12 @@ pub(super) fn machine_code(kernel: &LoopKernel, level: Level) -> Result<Option<V
         return Ok(None);
     }
     let refused = |error: IcedError| Error::Compile { what: "a kernel".into(), message: error.to_string() };
-    emit(kernel, level).map_err(refused)
+    let code = emit(kernel, level, kernel.side_by_side).map_err(refused)?;
+    if code.is_none() && kernel.side_by_side {
+        // Row after row needs less room on the stack.
+        return emit(kernel, level, false).map_err(refused);
+    }
+    Ok(code)
 }
 
 fn is_supported(kernel: &LoopKernel, level: Level) -> bool {
@@ -85,7 +90,7 @@ fn is_supported(kernel: &LoopKernel, level: Level) -> bool {
             .any(|p| insts(&p.each) || effects(&p.each) || folds(&p.each) > run::totals(level == Level::Avx512))
 }
 
-fn emit(kernel: &LoopKernel, level: Level) -> Emit<Option<Vec<u8>>> {
+fn emit(kernel: &LoopKernel, level: Level, side_by_side: bool) -> Emit<Option<Vec<u8>>> {
     let plain = |strip: &Strip| if level == Level::Avx512 { strip.clone() } else { strip.plain(true) };
     let mut scalars = kernel.scalars;
     let some = |strip: &Strip| (!strip.is_empty()).then(|| plain(strip));
@@ -107,11 +112,12 @@ fn emit(kernel: &LoopKernel, level: Level) -> Emit<Option<Vec<u8>>> {
             each: some(&pass.each).map(|strip| Run::new(&strip, &mut scalars)),
         })
         .collect();
-    let mut writer = Writer {
-        kernel,
-        passes,
-        frame: Frame::new(Asm::new(level)?, kernel.operands.len(), kernel.outer.len(), scalars),
-    };
+    // The outermost loop is a range.
+    let rows = kernel.outer.get(1..).and_then(<[usize]>::last).copied().filter(|_| side_by_side).unwrap_or(1);
+    let steps = kernel.operands.iter().map(|strides| strides.last().map_or(0, |&stride| 4 * stride as i64)).collect();
+    let outer = kernel.outer.len() - (rows > 1) as usize;
+    let frame = Frame::new(Asm::new(level)?, outer, Rows { count: rows, scalars, steps });
+    let mut writer = Writer { kernel, outer: &kernel.outer[..outer], passes, frame };
     writer.body(&fills)?;
     let size = writer.frame.size();
     if size > MOST_STACK {
@@ -140,6 +146,8 @@ fn prologue(size: i64) -> Emit<Vec<u8>> {
 /// Writes the loops of a kernel.
 struct Writer<'k> {
     kernel: &'k LoopKernel,
+    /// The loops around the rows that are side by side.
+    outer: &'k [usize],
     passes: Vec<Pass>,
     frame: Frame,
 }
@@ -160,7 +168,7 @@ impl Writer<'_> {
             self.frame.run(fill, Length::Elements(*len))?;
         }
         if self.kernel.outer.is_empty() {
-            self.row(Length::Range)?;
+            self.rows(Length::Range)?;
         } else {
             self.outermost()?;
         }
@@ -193,7 +201,7 @@ impl Writer<'_> {
     fn turns(&mut self, depth: usize) -> Emit {
         let kernel = self.kernel;
         let top = self.frame.asm.here()?;
-        match kernel.outer.get(depth + 1) {
+        match self.outer.get(depth + 1) {
             Some(0) => {}
             Some(&size) => {
                 let counter = self.frame.counter(depth + 1);
@@ -201,11 +209,11 @@ impl Writer<'_> {
                 self.frame.asm.code.mov(qword_ptr(rsp + counter), SCRATCH)?;
                 self.turns(depth + 1)?;
             }
-            None => self.row(Length::Elements(kernel.row))?,
+            None => self.rows(Length::Elements(kernel.row))?,
         }
         // The loop inside has moved the pointers too.
         for (operand, strides) in kernel.operands.iter().enumerate() {
-            let inside = kernel.outer.get(depth + 1).map_or(0, |&size| size as i64 * strides[depth + 1] as i64);
+            let inside = self.outer.get(depth + 1).map_or(0, |&size| size as i64 * strides[depth + 1] as i64);
             self.frame.advance(operand, 4 * (strides[depth] as i64 - inside))?;
         }
         let counter = self.frame.counter(depth);
@@ -213,15 +221,20 @@ impl Writer<'_> {
         self.frame.asm.code.jne(top)
     }
 
-    fn row(&mut self, length: Length) -> Emit {
+    /// All passes, each over all rows that are side by side.
+    fn rows(&mut self, length: Length) -> Emit {
         for pass in &self.passes {
-            if let Some(once) = &pass.once {
-                self.frame.once(once)?;
-            }
-            if let Some(each) = &pass.each {
-                self.frame.run(each, length)?;
+            for row in 0..self.frame.rows() {
+                self.frame.row = row;
+                if let Some(once) = &pass.once {
+                    self.frame.once(once)?;
+                }
+                if let Some(each) = &pass.each {
+                    self.frame.run(each, length)?;
+                }
             }
         }
+        self.frame.row = 0;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use crate::check::{Check, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::nn::closed::closed;
+use crate::nn::math::reciprocal;
 use crate::ops::*;
 
 closed! {
@@ -27,7 +28,7 @@ mod forward {
     #[network(track_caller)]
     pub fn softmax(x: Tensor, axis: isize) -> Tensor {
         let e = exp(x - max_keepdim(x, [axis]));
-        e * (1.0 / sum_keepdim(e, [axis]))
+        e * reciprocal(sum_keepdim(e, [axis]))
     }
 }
 
