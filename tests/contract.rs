@@ -60,7 +60,7 @@ proptest! {
 
     #[test]
     fn convolutions(
-        (groups, inner, outer) in (1..3usize, 1..4usize, 1..5usize),
+        (groups, inner, outer) in (1..3usize, 1..4usize, prop_oneof![1..5usize, 8..34usize]),
         (height, width) in (1..9usize, 1..40usize),
         (size_h, size_w) in (1..4usize, 1..5usize),
         (stride, dilation) in ((1..3usize, 1..4usize), (1..3usize, 1..3usize)),

@@ -5,9 +5,11 @@
 //! summed over. A kernel has one axis of rows and one of columns, all other axes are loops around it.
 
 use super::MatMul;
-use super::access::{access, is_view};
+use super::access::{access, dense, is_view};
 use super::fuse::Fusion;
 use super::place::Layout;
+use crate::codegen::Level;
+use crate::codegen::matmul::cost;
 use crate::graph::{Contraction, Graph, Var};
 
 /// A letter: its size and its strides in the left argument, the right one and the result.
@@ -26,17 +28,80 @@ struct Axes {
     sums: Vec<Axis>,
 }
 
-/// The product that computes contraction `v`, and whether its left matrix is the right argument.
-pub(super) fn product(fusion: &Fusion<'_>, v: Var, letters: &Contraction) -> (MatMul, bool) {
-    let mut axes = Axes::of(fusion, v, letters);
-    // The kernel's vectors go along columns of the result.
-    let swapped = axes.rows.iter().any(|axis| axis.strides[2] == 1);
-    if swapped {
-        std::mem::swap(&mut axes.rows, &mut axes.columns);
-        let all = [&mut axes.pairs, &mut axes.rows, &mut axes.columns, &mut axes.sums];
-        all.into_iter().flatten().for_each(|axis| axis.strides.swap(0, 1));
+/// How a contraction is computed.
+pub(super) struct Form {
+    pub(super) product: MatMul,
+    /// Whether its left matrix is the right argument.
+    pub(super) swapped: bool,
+    /// The argument that is copied before, and the strides along its axes in the copy.
+    pub(super) copy: Option<(usize, Vec<isize>)>,
+}
+
+/// Vector instructions for which an element could be copied.
+const COPY: usize = 2;
+
+impl Form {
+    /// The form in which contraction `v` takes the fewest instructions.
+    pub(super) fn new(fusion: &Fusion<'_>, v: Var, letters: &Contraction, level: Level) -> Form {
+        let args = [(0, &letters.left, &letters.right), (1, &letters.right, &letters.left)];
+        let own = args.into_iter().flat_map(|(arg, own, other)| {
+            let own = own.iter().enumerate().filter(|(_, l)| letters.result.contains(l) && !other.contains(l));
+            own.map(move |(axis, _)| (arg, axis))
+        });
+        let mut best = Form::as_it_is(fusion, v, letters);
+        let mut least = best.cost(fusion, v, level);
+        for (arg, axis) in own {
+            let form = Form::along(fusion, v, letters, (arg, axis));
+            let cost = form.cost(fusion, v, level);
+            if cost < least {
+                (best, least) = (form, cost);
+            }
+        }
+        best
     }
-    (axes.product(), swapped)
+
+    /// Vectors go along columns of the result.
+    fn as_it_is(fusion: &Fusion<'_>, v: Var, letters: &Contraction) -> Form {
+        let mut axes = Axes::of(fusion, v, letters, strides(fusion, v));
+        let swapped = axes.rows.iter().any(|axis| axis.strides[2] == 1);
+        if swapped {
+            axes.swap();
+        }
+        Form { product: axes.product(|axis| axis.strides[2] == 1), swapped, copy: None }
+    }
+
+    /// Vectors go along an axis of an argument, whose elements are copied if they do not lie one behind the other.
+    fn along(fusion: &Fusion<'_>, v: Var, letters: &Contraction, (arg, axis): (usize, usize)) -> Form {
+        let mut strides = strides(fusion, v);
+        let mut copy = None;
+        if strides[arg][axis] != 1 {
+            // The axis becomes the last.
+            let mut shape = fusion.graph[fusion.graph[v].args[arg]].shape.clone();
+            let size = shape.remove(axis);
+            shape.push(size);
+            let mut moved = dense(&shape);
+            let last = moved.pop().unwrap_or(1);
+            moved.insert(axis, last);
+            strides[arg] = moved.clone();
+            copy = Some((arg, moved));
+        }
+        let mut axes = Axes::of(fusion, v, letters, strides);
+        if arg == 0 {
+            axes.swap();
+        }
+        Form { product: axes.product(|axis| axis.strides[1] == 1), swapped: arg == 0, copy }
+    }
+
+    fn cost(&self, fusion: &Fusion<'_>, v: Var, level: Level) -> usize {
+        let copied = self.copy.as_ref().map_or(0, |(arg, _)| fusion.graph[fusion.graph[v].args[*arg]].len());
+        cost(&self.product, level) + COPY * copied
+    }
+}
+
+/// The strides of the arguments and the result of a contraction.
+fn strides(fusion: &Fusion<'_>, v: Var) -> [Vec<isize>; 3] {
+    let args = &fusion.graph[v].args;
+    [args[0], args[1], v].map(|v| fusion.access(v).strides)
 }
 
 /// The view that must be a value of its own for vectors to have something to go along: contiguous columns,
@@ -60,9 +125,9 @@ pub(super) fn scattered(graph: &Graph, v: Var, letters: &Contraction, layout: &L
 }
 
 impl Axes {
-    fn of(fusion: &Fusion<'_>, v: Var, letters: &Contraction) -> Axes {
+    fn of(fusion: &Fusion<'_>, v: Var, letters: &Contraction, strides: [Vec<isize>; 3]) -> Axes {
         let node = &fusion.graph[v];
-        let operands = [node.args[0], node.args[1], v].map(|v| (fusion.access(v).strides, &fusion.graph[v].shape));
+        let shapes = [node.args[0], node.args[1], v].map(|v| &fusion.graph[v].shape);
         let names = [&letters.left, &letters.right, &letters.result];
         let mut axes = Axes::default();
         // In the order of the result, then that of the left argument.
@@ -74,8 +139,8 @@ impl Axes {
             let mut axis = Axis { size: 1, strides: [0; 3] };
             for (i, place) in places.into_iter().enumerate() {
                 if let Some(place) = place {
-                    axis.size = axis.size.max(operands[i].1[place]);
-                    axis.strides[i] = operands[i].0[place];
+                    axis.size = axis.size.max(shapes[i][place]);
+                    axis.strides[i] = strides[i][place];
                 }
             }
             if axis.size == 1 {
@@ -97,15 +162,25 @@ impl Axes {
         axes
     }
 
-    fn product(mut self) -> MatMul {
+    /// Exchanges the left and the right matrix.
+    fn swap(&mut self) {
+        std::mem::swap(&mut self.rows, &mut self.columns);
+        let all = [&mut self.pairs, &mut self.rows, &mut self.columns, &mut self.sums];
+        all.into_iter().flatten().for_each(|axis| axis.strides.swap(0, 1));
+    }
+
+    /// The product with columns along the longest axis that will do.
+    fn product(mut self, will_do: impl Fn(&Axis) -> bool) -> MatMul {
         // A kernel sums over one axis and a few around it; vectors may go along it if it is contiguous.
         let along = self.sums.iter().position(|axis| axis.strides[..2] == [1, 1]);
         let inner = match along {
             Some(place) => self.sums.remove(place),
             None => self.sums.pop().unwrap_or(Axis { size: 1, strides: [1, 1, 0] }),
         };
-        let columns = take(&mut self.columns, |axis| axis.strides[2] == 1);
-        let rows = take(&mut self.rows, |_| true);
+        let columns = take(&mut self.columns, will_do);
+        // Where columns of the result are apart, its rows should not be.
+        let close = columns.strides[2] != 1 && self.rows.iter().any(|axis| axis.strides[2] == 1);
+        let rows = take(&mut self.rows, |axis| !close || axis.strides[2] == 1);
         MatMul {
             m: rows.size,
             n: columns.size,

@@ -108,7 +108,7 @@ pub(crate) enum Home {
     Copy(usize),
     /// Room for a row or a panel while a kernel runs, by number.
     Scratch(usize),
-    /// Room for sums of some rows each, by number.
+    /// Room for sums of some rows each, or for an argument in another order, by number.
     Parts(usize),
     /// No memory: an operand that starts at address zero, whose addresses are numbers of elements.
     Nowhere,

@@ -13,6 +13,8 @@ mod peak;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod simd;
+#[cfg(target_arch = "x86_64")]
+mod store;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -36,6 +38,8 @@ struct Spec {
     k: usize,
     strides: [[isize; 2]; 3],
     sums: Vec<(usize, [isize; 2])>,
+    /// Rows are in blocks of so many, which are so far apart in the left matrix and the result.
+    block: Option<(usize, [isize; 2])>,
 }
 
 /// Rows of a product that one kernel computes. More are split, so that the rows of the left matrix
@@ -49,6 +53,40 @@ const FAR: usize = 1 << 21;
 fn split(len: usize, most: usize) -> [(usize, usize); 2] {
     let parts = len.div_ceil(most).max(1);
     [(len % parts, len / parts + 1), (parts - len % parts, len / parts)]
+}
+
+/// A product in the form in which it is compiled.
+struct Form {
+    matmul: MatMul,
+    /// Whether `matmul` is the transposed product, with left and right exchanged.
+    turned: bool,
+    block: Option<(usize, [isize; 2])>,
+}
+
+impl Form {
+    fn new(p: &MatMul, level: Level) -> Form {
+        let (mut matmul, turned) = turned(p).map_or_else(|| (p.clone(), false), |p| (p, true));
+        let block = take_block(&mut matmul, level);
+        Form { matmul, turned, block }
+    }
+
+    /// What computes all of a pair.
+    fn whole(&self, level: Level) -> Spec {
+        Spec { block: self.block, ..Spec::new(&self.matmul, level) }
+    }
+}
+
+/// Makes rows of pairs whose right matrix is the same, as many as fit a tile.
+fn take_block(p: &mut MatMul, level: Level) -> Option<(usize, [isize; 2])> {
+    let near = |stride: isize| stride.unsigned_abs() <= FAR;
+    let shared = p.batch.iter().rposition(|&(_, [a, b, c])| b == 0 && near(a) && near(c))?;
+    let one = Spec::new(p, level);
+    let count = (2..=one.blocks()).rev().find(|&count| p.batch[shared].0.is_multiple_of(count))?;
+    let (size, [a, _, c]) = p.batch[shared];
+    let blocks = count as isize;
+    p.batch[shared] = (size / count, [blocks * a, 0, blocks * c]);
+    (p.m, p.strides) = (count * one.m, one.strides);
+    Some((one.m, [a, c]))
 }
 
 /// A product of one column as the transposed product of one row, if its result is the same in
@@ -87,28 +125,14 @@ struct Piece {
 
 /// The parts of a product of one pair. They follow from the sizes and strides alone, never from the
 /// number of threads that compute them, so that the order of additions does too.
-fn pieces(p: &MatMul, level: Level) -> Vec<Piece> {
-    let [[a_row, a_column], [b_row, b_column], [c_row, c_column]] = p.strides;
-    // Nothing goes along an axis of size one: its strides are no reason for another kernel.
-    let unless_one = |size: usize, strides: [isize; 2], other: isize| if size == 1 { [other; 2] } else { strides };
-    let [a_row, c_row] = unless_one(p.m, [a_row, c_row], 0);
-    let [b_column, c_column] = unless_one(p.n, [b_column, c_column], 1);
-    let [a_column, b_row] = unless_one(p.k, [a_column, b_row], 1);
-    let strides = [[a_row, a_column], [b_row, b_column], [c_row, c_column]];
-    let far = strides.iter().flatten().any(|s| s.unsigned_abs() > FAR);
-    // The loops around the inner dimension go over matrices as they are, without packing.
-    let dots = a_column == 1 && b_row == 1;
-    let packed = !p.sums.is_empty() && b_column != 1 && !dots || p.sums.len() > SUMS;
-    let reach = |(size, strides): &(usize, [isize; 2])| strides.map(|s| 4 * *size as isize * s);
-    let far = far || p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
-    let level = if far || packed || c_column != 1 { Level::Portable } else { level };
+fn pieces(form: &Form, level: Level) -> Vec<Piece> {
+    let (p, whole) = (&form.matmul, form.whole(level));
     let work = p.work().div_ceil(WORK);
     let wanted = work.min(PARTS.div_ceil(p.pairs().max(1)));
     // Whole panels of columns; where there is only one, rows.
-    let whole = Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone() };
     let across = p.n.div_ceil(wanted.max(1)).next_multiple_of(whole.panel());
-    let down = if p.n > across || wanted < 2 { p.m } else { p.m.div_ceil(wanted).max(FEW) };
-    let rows = if level == Level::Portable { down } else { down.min(ROWS) };
+    let down = if p.n > across || wanted < 2 || whole.block.is_some() { p.m } else { p.m.div_ceil(wanted).max(FEW) };
+    let rows = if whole.level == Level::Portable { down } else { down.min(ROWS) };
     // Parts as equal as can be.
     let rows = p.m.div_ceil(p.m.div_ceil(rows.max(1)).max(1));
     let mut pieces = Vec::new();
@@ -127,14 +151,19 @@ fn ranges(len: usize, step: usize) -> impl Iterator<Item = (usize, usize)> {
 
 /// The elements of scratch memory that a product needs.
 pub(crate) fn scratch(p: &MatMul, level: Level) -> usize {
-    pieces(&turned(p).unwrap_or_else(|| p.clone()), level).iter().map(|piece| piece.spec.scratch()).max().unwrap_or(0)
+    pieces(&Form::new(p, level), level).iter().map(|piece| piece.spec.scratch()).max().unwrap_or(0)
+}
+
+/// Roughly how many vector instructions compute a product.
+pub(crate) fn cost(p: &MatMul, level: Level) -> usize {
+    let form = Form::new(p, level);
+    let pair = form.whole(level).cost();
+    form.matmul.pairs() * pair
 }
 
 /// A compiled product.
 pub(crate) struct Product {
-    matmul: MatMul,
-    /// Whether `matmul` is the transposed product, with left and right exchanged.
-    turned: bool,
+    form: Form,
     parts: Vec<Part>,
 }
 
@@ -164,23 +193,22 @@ static KNOWN: Cache<Spec> = Cache::new();
 
 /// Compiles products, those that are known already not again.
 pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>> {
-    let products: Vec<(MatMul, bool)> =
-        products.iter().map(|&p| turned(p).map_or_else(|| (p.clone(), false), |p| (p, true))).collect();
-    let pieces: Vec<Vec<Piece>> = products.iter().map(|(p, _)| pieces(p, level)).collect();
+    let forms: Vec<Form> = products.iter().map(|p| Form::new(p, level)).collect();
+    let pieces: Vec<Vec<Piece>> = forms.iter().map(|form| pieces(form, level)).collect();
     let specs: Vec<&Spec> = pieces.iter().flatten().map(|piece| &piece.spec).collect();
     let mut compiled = KNOWN.compile(&specs, Spec::machine_code)?.into_iter();
-    let product = |((matmul, turned), pieces): ((MatMul, bool), Vec<Piece>)| {
+    let product = |(form, pieces): (Form, Vec<Piece>)| {
         let part =
             |(piece, code): (Piece, Compiled)| Part { row: piece.row as isize, column: piece.column as isize, code };
-        Product { matmul, turned, parts: pieces.into_iter().zip(&mut compiled).map(part).collect() }
+        Product { form, parts: pieces.into_iter().zip(&mut compiled).map(part).collect() }
     };
-    Ok(products.into_iter().zip(pieces).map(product).collect())
+    Ok(forms.into_iter().zip(pieces).map(product).collect())
 }
 
 impl Product {
     /// The number of parts that can be computed independently: those of all pairs.
     pub(crate) fn units(&self) -> usize {
-        self.matmul.pairs() * self.parts.len()
+        self.form.matmul.pairs() * self.parts.len()
     }
 
     /// Computes some of the parts.
@@ -191,11 +219,11 @@ impl Product {
     /// results, these parts of which nothing else uses, and `scratch` to as many elements as
     /// [`scratch`] says.
     pub(crate) unsafe fn run(&self, units: Range<usize>, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) {
-        let (a, b) = if self.turned { (b, a) } else { (a, b) };
-        let [[a_row, _], [_, b_column], [c_row, c_column]] = self.matmul.strides;
+        let (a, b) = if self.form.turned { (b, a) } else { (a, b) };
+        let [[a_row, _], [_, b_column], [c_row, c_column]] = self.form.matmul.strides;
         for unit in units {
             let part = &self.parts[unit % self.parts.len()];
-            let [to_a, to_b, to_c] = self.matmul.offsets(unit / self.parts.len());
+            let [to_a, to_b, to_c] = self.form.matmul.offsets(unit / self.parts.len());
             // SAFETY: promised by the caller; the part is within the matrices.
             unsafe {
                 part.run(
@@ -239,6 +267,51 @@ impl Part {
 }
 
 impl Spec {
+    /// All of a product of one pair.
+    fn new(p: &MatMul, level: Level) -> Spec {
+        let [[a_row, a_column], [b_row, b_column], [c_row, c_column]] = p.strides;
+        // Nothing goes along an axis of size one: its strides are no reason for another kernel.
+        let unless_one = |size: usize, strides: [isize; 2], other: isize| if size == 1 { [other; 2] } else { strides };
+        let [a_row, c_row] = unless_one(p.m, [a_row, c_row], 0);
+        let [b_column, c_column] = unless_one(p.n, [b_column, c_column], 1);
+        let [a_column, b_row] = unless_one(p.k, [a_column, b_row], 1);
+        let strides = [[a_row, a_column], [b_row, b_column], [c_row, c_column]];
+        let far = strides.iter().flatten().any(|s| s.unsigned_abs() > FAR);
+        // The loops around the inner dimension go over matrices as they are, without packing.
+        let dots = a_column == 1 && b_row == 1;
+        let packed = !p.sums.is_empty() && b_column != 1 && !dots || p.sums.len() > SUMS;
+        let reach = |(size, strides): &(usize, [isize; 2])| strides.map(|s| 4 * *size as isize * s);
+        let far = far || p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
+        let level = if far || packed { Level::Portable } else { level };
+        Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone(), block: None }
+    }
+
+    /// Where row `i` starts in the left matrix and in the result.
+    fn row(&self, i: usize) -> [isize; 2] {
+        let [[a_row, _], _, [c_row, _]] = self.strides;
+        let (rows, [a_block, c_block]) = self.block.unwrap_or((usize::MAX, [0; 2]));
+        let (block, i) = ((i / rows) as isize, (i % rows) as isize);
+        [block * a_block + i * a_row, block * c_block + i * c_row]
+    }
+
+    /// How many times its rows one tile may have.
+    fn blocks(&self) -> usize {
+        match self.kernel() {
+            Kernel::Cranelift => 1,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Emitted => blocking::blocks(self),
+        }
+    }
+
+    /// Roughly how many vector instructions there are.
+    fn cost(&self) -> usize {
+        match self.kernel() {
+            Kernel::Cranelift => portable::cost(self),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Emitted => blocking::Blocking::new(self).cost(self),
+        }
+    }
+
     fn kernel(&self) -> Kernel {
         match self.level {
             #[cfg(target_arch = "x86_64")]

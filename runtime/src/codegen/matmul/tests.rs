@@ -142,6 +142,51 @@ fn sums_over_several_axes() {
 }
 
 #[test]
+fn columns_of_the_result_that_are_apart() {
+    for (m, n, k) in [(25, 16, 7), (10, 16, 5), (5, 6, 30), (31, 40, 9), (9, 33, 64), (1, 20, 3), (28, 3, 600)] {
+        // Rows one behind the other, or with gaps; the whole inner dimension, loops around it, no panel as it is.
+        for c in [[1, m as isize + 2], [2, 2 * m as isize], [3 * n as isize, 3]] {
+            for sums in [vec![], vec![(3, [40, 90])], vec![(2, [9, 300]), (3, [7, 31])]] {
+                for (a, b) in [([3, 1], [n as isize, 1]), ([1, 40], [1, 70]), ([50, 1], [1, 70])] {
+                    check(&MatMul {
+                        m,
+                        n,
+                        k,
+                        strides: [a, b, c],
+                        sums: sums.clone(),
+                        batch: vec![(2, [11, 13, 5000])],
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn pairs_that_share_the_right_matrix() {
+    // Few rows of each pair are the rows of a tile together, those of many are not.
+    for (m, n, k) in [(1, 16, 9), (5, 16, 10), (3, 40, 7), (2, 100, 33), (40, 10, 6), (4, 7, 1)] {
+        let (rows, columns) = (m as isize, n as isize);
+        for sums in [vec![], vec![(3, [40, 90])]] {
+            for c in [[columns, 1], [1, 600]] {
+                for (first, second) in [(7, 1), (2, 5), (3, 10), (1, 13)] {
+                    let strides = [[2, 3], [columns, 1], c];
+                    let next = if c[1] == 1 { rows * columns } else { rows };
+                    let batch = vec![(first, [1, 5, 20_000]), (second, [30, 0, next])];
+                    check(&MatMul { m, n, k, strides, sums: sums.clone(), batch });
+                }
+            }
+        }
+    }
+    // One row, whose strides say nothing.
+    let mut p = dense(1, 16, 9, false, false);
+    (p.strides[0][0], p.strides[2][0], p.batch) = (1 << 40, 1 << 40, vec![(12, [9, 0, 16])]);
+    check(&p);
+    p.batch = vec![(12, [3 << 20, 0, 16])];
+    check(&p);
+}
+
+#[test]
 fn batches() {
     for (m, n, k) in [(5, 6, 7), (32, 32, 16), (16, 48, 20)] {
         let mut p = dense(m, n, k, false, true);
