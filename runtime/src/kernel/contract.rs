@@ -4,10 +4,13 @@
 //! one operand only are rows or columns, those of both are pairs of matrices, and what the result lacks is
 //! summed over. A kernel has one axis of rows and one of columns, all other axes are loops around it.
 
-use super::MatMul;
+use std::ops::Range;
+
 use super::access::{access, dense, is_view};
+use super::border::{Inside, inside};
 use super::fuse::Fusion;
 use super::place::Layout;
+use super::{Border, MatMul};
 use crate::codegen::Level;
 use crate::codegen::matmul::cost;
 use crate::graph::{Contraction, Graph, Var};
@@ -15,8 +18,17 @@ use crate::graph::{Contraction, Graph, Var};
 /// A letter: its size and its strides in the left argument, the right one and the result.
 #[derive(Clone, Copy, Debug)]
 struct Axis {
+    /// `None` for several in one.
+    letter: Option<u8>,
     size: usize,
     strides: [isize; 3],
+}
+
+impl Axis {
+    /// An axis along which nothing goes.
+    fn one(strides: [isize; 3]) -> Axis {
+        Axis { letter: None, size: 1, strides }
+    }
 }
 
 /// The axes of each kind, outermost first; those that lie one behind the other in all operands are one.
@@ -26,6 +38,28 @@ struct Axes {
     rows: Vec<Axis>,
     columns: Vec<Axis>,
     sums: Vec<Axis>,
+    borders: Vec<Outline>,
+}
+
+/// Which products may be other than zero: letters of an axis of the result and one that is summed over, the
+/// steps along them, and the range of what these add up to.
+type Outline = ([u8; 2], [isize; 2], Range<isize>);
+
+/// The zeros around the arguments of a contraction.
+fn borders(graph: &Graph, v: Var, letters: &Contraction) -> Vec<Outline> {
+    let args = graph[v].args.iter().zip([&letters.left, &letters.right]);
+    let insides = args.flat_map(|(&arg, names)| inside(graph, arg).into_iter().map(move |inside| (inside, names)));
+    insides
+        .filter_map(|(Inside { axes, range }, names)| {
+            let [x, y] = axes.as_slice().try_into().ok()?;
+            let pair = |x: (usize, isize), y: (usize, isize)| {
+                let kept = |axis: usize| letters.result.contains(&names[axis]);
+                (kept(x.0) && !kept(y.0)).then_some(([names[x.0], names[y.0]], [x.1, y.1]))
+            };
+            let (letters, steps) = pair(x, y).or_else(|| pair(y, x))?;
+            Some((letters, steps, range))
+        })
+        .collect()
 }
 
 /// How a contraction is computed.
@@ -129,14 +163,14 @@ impl Axes {
         let node = &fusion.graph[v];
         let shapes = [node.args[0], node.args[1], v].map(|v| &fusion.graph[v].shape);
         let names = [&letters.left, &letters.right, &letters.result];
-        let mut axes = Axes::default();
+        let mut axes = Axes { borders: borders(fusion.graph, v, letters), ..Axes::default() };
         // In the order of the result, then that of the left argument.
         for (i, letter) in letters.result.iter().chain(&letters.left).enumerate() {
             if i >= letters.result.len() && letters.result.contains(letter) {
                 continue;
             }
             let places = names.map(|names| names.iter().position(|name| name == letter));
-            let mut axis = Axis { size: 1, strides: [0; 3] };
+            let mut axis = Axis { letter: Some(*letter), ..Axis::one([0; 3]) };
             for (i, place) in places.into_iter().enumerate() {
                 if let Some(place) = place {
                     axis.size = axis.size.max(shapes[i][place]);
@@ -154,7 +188,7 @@ impl Axes {
             };
             match group.last_mut() {
                 Some(outer) if (0..3).all(|i| outer.strides[i] == axis.strides[i] * axis.size as isize) => {
-                    *outer = Axis { size: outer.size * axis.size, ..axis };
+                    *outer = Axis { letter: None, size: outer.size * axis.size, ..axis };
                 }
                 _ => group.push(axis),
             }
@@ -175,12 +209,20 @@ impl Axes {
         let along = self.sums.iter().position(|axis| axis.strides[..2] == [1, 1]);
         let inner = match along {
             Some(place) => self.sums.remove(place),
-            None => self.sums.pop().unwrap_or(Axis { size: 1, strides: [1, 1, 0] }),
+            None => self.sums.pop().unwrap_or(Axis::one([1, 1, 0])),
         };
         let columns = take(&mut self.columns, will_do);
         // Where columns of the result are apart, its rows should not be.
         let close = columns.strides[2] != 1 && self.rows.iter().any(|axis| axis.strides[2] == 1);
         let rows = take(&mut self.rows, |axis| !close || axis.strides[2] == 1);
+        let batch: Vec<Axis> = [self.pairs, self.rows, self.columns].concat();
+        let border = self.borders.into_iter().find_map(|(letters, steps, range)| {
+            let place = |axes: &[Axis], i: usize| {
+                let axis = axes.iter().position(|axis| axis.letter == Some(letters[i]))?;
+                Some((axis, steps[i]))
+            };
+            Some(Border { pairs: place(&batch, 0)?, sum: place(&self.sums, 1)?, range })
+        });
         MatMul {
             m: rows.size,
             n: columns.size,
@@ -191,7 +233,8 @@ impl Axes {
                 [rows.strides[2], columns.strides[2].max(1)],
             ],
             sums: self.sums.iter().map(|axis| (axis.size, [axis.strides[0], axis.strides[1]])).collect(),
-            batch: self.pairs.iter().chain(&self.rows).chain(&self.columns).map(|a| (a.size, a.strides)).collect(),
+            batch: batch.iter().map(|axis| (axis.size, axis.strides)).collect(),
+            border,
         }
     }
 }
@@ -199,5 +242,5 @@ impl Axes {
 /// The longest of the axes that will do; one of size one if there is none.
 fn take(axes: &mut Vec<Axis>, will_do: impl Fn(&Axis) -> bool) -> Axis {
     let best = (0..axes.len()).filter(|&i| will_do(&axes[i])).max_by_key(|&i| axes[i].size);
-    best.map_or(Axis { size: 1, strides: [0; 3] }, |i| axes.remove(i))
+    best.map_or(Axis::one([0; 3]), |i| axes.remove(i))
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::access::dense;
+use super::access::{dense, steps};
 use super::fuse::{Fusion, Item, is_source};
 use super::{Call, Home, MatMul, Operand, Work, contract, lower, parts};
 use crate::codegen::Level;
@@ -192,15 +192,6 @@ fn alone(
     Ok(())
 }
 
-/// The strides of a dense shape, also along axes of size one.
-fn steps(shape: &[usize]) -> Vec<isize> {
-    let mut strides = vec![1; shape.len()];
-    for i in (1..shape.len()).rev() {
-        strides[i - 1] = strides[i] * shape[i] as isize;
-    }
-    strides
-}
-
 fn product(fusion: &Fusion<'_>, v: Var, ta: bool, tb: bool) -> MatMul {
     let node = &fusion.graph[v];
     let rank = node.shape.len();
@@ -228,6 +219,7 @@ fn product(fusion: &Fusion<'_>, v: Var, ta: bool, tb: bool) -> MatMul {
         strides: [matrix(&a, ta), matrix(&b, tb), matrix(&c, false)],
         sums: vec![],
         batch: (0..rank - 2).filter(|&i| node.shape[i] != 1).map(|i| (node.shape[i], [a[i], b[i], c[i]])).collect(),
+        border: None,
     }
 }
 

@@ -7,6 +7,7 @@
 mod blocking;
 #[cfg(target_arch = "x86_64")]
 mod dots;
+mod form;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 mod peak;
@@ -23,6 +24,8 @@ mod x86;
 pub(crate) use peak::peak;
 
 use std::ops::Range;
+
+use form::Form;
 
 use super::Level;
 use super::code::{self, Cache, Compiled};
@@ -55,54 +58,6 @@ fn split(len: usize, most: usize) -> [(usize, usize); 2] {
     [(len % parts, len / parts + 1), (parts - len % parts, len / parts)]
 }
 
-/// A product in the form in which it is compiled.
-struct Form {
-    matmul: MatMul,
-    /// Whether `matmul` is the transposed product, with left and right exchanged.
-    turned: bool,
-    block: Option<(usize, [isize; 2])>,
-}
-
-impl Form {
-    fn new(p: &MatMul, level: Level) -> Form {
-        let (mut matmul, turned) = turned(p).map_or_else(|| (p.clone(), false), |p| (p, true));
-        let block = take_block(&mut matmul, level);
-        Form { matmul, turned, block }
-    }
-
-    /// What computes all of a pair.
-    fn whole(&self, level: Level) -> Spec {
-        Spec { block: self.block, ..Spec::new(&self.matmul, level) }
-    }
-}
-
-/// Makes rows of pairs whose right matrix is the same, as many as fit a tile.
-fn take_block(p: &mut MatMul, level: Level) -> Option<(usize, [isize; 2])> {
-    let near = |stride: isize| stride.unsigned_abs() <= FAR;
-    let shared = p.batch.iter().rposition(|&(_, [a, b, c])| b == 0 && near(a) && near(c))?;
-    let one = Spec::new(p, level);
-    let count = (2..=one.blocks()).rev().find(|&count| p.batch[shared].0.is_multiple_of(count))?;
-    let (size, [a, _, c]) = p.batch[shared];
-    let blocks = count as isize;
-    p.batch[shared] = (size / count, [blocks * a, 0, blocks * c]);
-    (p.m, p.strides) = (count * one.m, one.strides);
-    Some((one.m, [a, c]))
-}
-
-/// A product of one column as the transposed product of one row, if its result is the same in
-/// memory.
-fn turned(p: &MatMul) -> Option<MatMul> {
-    let [[a_row, a_column], [b_row, b_column], [c_row, _]] = p.strides;
-    (p.n == 1 && p.m > 1 && c_row == 1).then(|| MatMul {
-        m: 1,
-        n: p.m,
-        k: p.k,
-        strides: [[b_column, b_row], [a_column, a_row], [p.m as isize, 1]],
-        sums: p.sums.iter().map(|&(size, [a, b])| (size, [b, a])).collect(),
-        batch: p.batch.iter().map(|&(size, [a, b, c])| (size, [b, a, c])).collect(),
-    })
-}
-
 /// Multiplications and additions that are worth a part of their own: a microsecond or two.
 const WORK: usize = 1 << 17;
 
@@ -115,11 +70,10 @@ const FEW: usize = 32;
 /// The most parts into which the columns of one pair, or the pairs of a batch, are cut.
 const PARTS: usize = 8;
 
-/// A part of a product: where it starts in the result, and what computes it.
+/// A part of a product: where its matrices start, and what computes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Piece {
-    row: usize,
-    column: usize,
+    starts: [isize; 3],
     spec: Spec,
 }
 
@@ -128,17 +82,23 @@ struct Piece {
 fn pieces(form: &Form, level: Level) -> Vec<Piece> {
     let (p, whole) = (&form.matmul, form.whole(level));
     let work = p.work().div_ceil(WORK);
-    let wanted = work.min(PARTS.div_ceil(p.pairs().max(1)));
+    let wanted = work.min(PARTS.div_ceil((p.pairs() * form.shares.len()).max(1)));
     // Whole panels of columns; where there is only one, rows.
     let across = p.n.div_ceil(wanted.max(1)).next_multiple_of(whole.panel());
     let down = if p.n > across || wanted < 2 || whole.block.is_some() { p.m } else { p.m.div_ceil(wanted).max(FEW) };
     let rows = if whole.level == Level::Portable { down } else { down.min(ROWS) };
     // Parts as equal as can be.
     let rows = p.m.div_ceil(p.m.div_ceil(rows.max(1)).max(1));
+    let [[a_row, _], [_, b_column], [c_row, c_column]] = p.strides;
     let mut pieces = Vec::new();
-    for (row, m) in ranges(p.m, rows) {
-        for (column, n) in ranges(p.n, across) {
-            pieces.push(Piece { row, column, spec: Spec { m, n, ..whole.clone() } });
+    for share in &form.shares {
+        for (row, m) in ranges(p.m, rows) {
+            for (column, n) in ranges(p.n, across) {
+                let (row, column) = (row as isize, column as isize);
+                let [a, b, c] = share.starts;
+                let starts = [a + row * a_row, b + column * b_column, c + row * c_row + column * c_column];
+                pieces.push(Piece { starts, spec: Spec { m, n, ..whole.clone() }.with_turns(share.turns) });
+            }
         }
     }
     pieces
@@ -157,20 +117,21 @@ pub(crate) fn scratch(p: &MatMul, level: Level) -> usize {
 /// Roughly how many vector instructions compute a product.
 pub(crate) fn cost(p: &MatMul, level: Level) -> usize {
     let form = Form::new(p, level);
-    let pair = form.whole(level).cost();
-    form.matmul.pairs() * pair
+    form.matmul.pairs() * pieces(&form, level).iter().map(|piece| piece.spec.cost()).sum::<usize>()
 }
 
 /// A compiled product.
 pub(crate) struct Product {
-    form: Form,
+    /// The loops over pairs, and the strides of the operands along them.
+    pairs: Vec<(usize, [isize; 3])>,
+    /// Whether left and right are exchanged.
+    turned: bool,
     parts: Vec<Part>,
 }
 
 /// A part of every pair's product.
 struct Part {
-    row: isize,
-    column: isize,
+    starts: [isize; 3],
     code: Compiled,
 }
 
@@ -198,9 +159,9 @@ pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>
     let specs: Vec<&Spec> = pieces.iter().flatten().map(|piece| &piece.spec).collect();
     let mut compiled = KNOWN.compile(&specs, Spec::machine_code)?.into_iter();
     let product = |(form, pieces): (Form, Vec<Piece>)| {
-        let part =
-            |(piece, code): (Piece, Compiled)| Part { row: piece.row as isize, column: piece.column as isize, code };
-        Product { form, parts: pieces.into_iter().zip(&mut compiled).map(part).collect() }
+        let part = |(piece, code): (Piece, Compiled)| Part { starts: piece.starts, code };
+        let Form { matmul: MatMul { batch: pairs, .. }, turned, .. } = form;
+        Product { pairs, turned, parts: pieces.into_iter().zip(&mut compiled).map(part).collect() }
     };
     Ok(forms.into_iter().zip(pieces).map(product).collect())
 }
@@ -208,7 +169,7 @@ pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>
 impl Product {
     /// The number of parts that can be computed independently: those of all pairs.
     pub(crate) fn units(&self) -> usize {
-        self.form.matmul.pairs() * self.parts.len()
+        self.pairs.iter().map(|(size, _)| size).product::<usize>() * self.parts.len()
     }
 
     /// Computes some of the parts.
@@ -219,36 +180,27 @@ impl Product {
     /// results, these parts of which nothing else uses, and `scratch` to as many elements as
     /// [`scratch`] says.
     pub(crate) unsafe fn run(&self, units: Range<usize>, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) {
-        let (a, b) = if self.form.turned { (b, a) } else { (a, b) };
-        let [[a_row, _], [_, b_column], [c_row, c_column]] = self.form.matmul.strides;
+        let (a, b) = if self.turned { (b, a) } else { (a, b) };
         for unit in units {
             let part = &self.parts[unit % self.parts.len()];
-            let [to_a, to_b, to_c] = self.form.matmul.offsets(unit / self.parts.len());
+            let pair = self.starts(unit / self.parts.len());
+            let [to_a, to_b, to_c] = std::array::from_fn(|i| pair[i] + part.starts[i]);
             // SAFETY: promised by the caller; the part is within the matrices.
-            unsafe {
-                part.run(
-                    a.offset(to_a + part.row * a_row),
-                    b.offset(to_b + part.column * b_column),
-                    c.offset(to_c + part.row * c_row + part.column * c_column),
-                    scratch,
-                );
-            }
+            unsafe { part.run(a.offset(to_a), b.offset(to_b), c.offset(to_c), scratch) };
         }
     }
-}
 
-impl MatMul {
     /// Where the matrices of a pair are.
-    fn offsets(&self, mut pair: usize) -> [isize; 3] {
-        let mut offsets = [0; 3];
-        for (size, strides) in self.batch.iter().rev() {
+    fn starts(&self, mut pair: usize) -> [isize; 3] {
+        let mut starts = [0; 3];
+        for (size, strides) in self.pairs.iter().rev() {
             let place = (pair % size) as isize;
             pair /= size;
-            for (offset, stride) in offsets.iter_mut().zip(strides) {
-                *offset += place * stride;
+            for (start, stride) in starts.iter_mut().zip(strides) {
+                *start += place * stride;
             }
         }
-        offsets
+        starts
     }
 }
 
@@ -284,6 +236,16 @@ impl Spec {
         let far = far || p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
         let level = if far || packed { Level::Portable } else { level };
         Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone(), block: None }
+    }
+
+    /// The same with so many turns of one of the loops around the inner dimension.
+    fn with_turns(mut self, turns: Option<(usize, usize)>) -> Spec {
+        match turns {
+            Some((_, 0)) => (self.k, self.sums) = (0, vec![]),
+            Some((sum, turns)) => self.sums[sum].0 = turns,
+            None => {}
+        }
+        self
     }
 
     /// Where row `i` starts in the left matrix and in the result.

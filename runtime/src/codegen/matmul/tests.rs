@@ -2,7 +2,7 @@
 
 use super::{compile, scratch};
 use crate::codegen::Level;
-use crate::kernel::MatMul;
+use crate::kernel::{Border, MatMul};
 
 /// Numbers in memory that ends where the last matrix ends.
 fn numbers(len: usize, seed: usize) -> Vec<f32> {
@@ -29,8 +29,13 @@ fn check(p: &MatMul) {
     let mut want = vec![7.0; len(2, (p.m, cr), (p.n, cc)) + 16];
     let pairs: usize = p.batch.iter().map(|b| b.0).product();
     for pair in 0..pairs {
-        let (mut rest, mut start) = (pair, [0; 3]);
-        for (size, strides) in p.batch.iter().rev() {
+        let (mut rest, mut start, mut border) = (pair, [0; 3], 0);
+        for (axis, (size, strides)) in p.batch.iter().enumerate().rev() {
+            if let Some(Border { pairs: (pairs, step), .. }) = p.border
+                && pairs == axis
+            {
+                border = (rest % size) as isize * step;
+            }
             for (start, stride) in start.iter_mut().zip(strides) {
                 *start += rest % size * *stride as usize;
             }
@@ -41,9 +46,15 @@ fn check(p: &MatMul) {
                 let a = |k: usize, at: usize| a[start[0] + at + i * ar as usize + k * ac as usize] as f64;
                 let b = |k: usize, at: usize| b[start[1] + at + k * br as usize + j * bc as usize] as f64;
                 let mut turns = vec![(0, 0)];
-                for (size, s) in &p.sums {
+                for (axis, (size, s)) in p.sums.iter().enumerate() {
+                    let counts = |l: &usize| match &p.border {
+                        Some(Border { sum: (sum, step), range, .. }) if *sum == axis => {
+                            range.contains(&(border + *l as isize * step))
+                        }
+                        _ => true,
+                    };
                     let step = |&(x, y): &(usize, usize)| {
-                        (0..*size).map(move |l| (x + l * s[0] as usize, y + l * s[1] as usize))
+                        (0..*size).filter(counts).map(move |l| (x + l * s[0] as usize, y + l * s[1] as usize))
                     };
                     turns = turns.iter().flat_map(step).collect();
                 }
@@ -132,13 +143,13 @@ fn sums_over_several_axes() {
                 let [a, b] = strides;
                 let batch = vec![(2, [11, 13, (m * n) as isize])];
                 let strides = [a, b, [n as isize, 1]];
-                check(&MatMul { m, n, k, strides, sums: sums.clone(), batch });
+                check(&MatMul { m, n, k, strides, sums: sums.clone(), batch, ..MatMul::default() });
             }
         }
     }
     // As many loops as there are.
     let sums = vec![(2, [100, 3]), (3, [10, 40]), (2, [5, 200])];
-    check(&MatMul { m: 4, n: 20, k: 5, strides: [[50, 1], [7, 1], [20, 1]], sums, batch: vec![] });
+    check(&MatMul { m: 4, n: 20, k: 5, strides: [[50, 1], [7, 1], [20, 1]], sums, ..MatMul::default() });
 }
 
 #[test]
@@ -155,6 +166,7 @@ fn columns_of_the_result_that_are_apart() {
                         strides: [a, b, c],
                         sums: sums.clone(),
                         batch: vec![(2, [11, 13, 5000])],
+                        ..MatMul::default()
                     });
                 }
             }
@@ -173,7 +185,7 @@ fn pairs_that_share_the_right_matrix() {
                     let strides = [[2, 3], [columns, 1], c];
                     let next = if c[1] == 1 { rows * columns } else { rows };
                     let batch = vec![(first, [1, 5, 20_000]), (second, [30, 0, next])];
-                    check(&MatMul { m, n, k, strides, sums: sums.clone(), batch });
+                    check(&MatMul { m, n, k, strides, sums: sums.clone(), batch, ..MatMul::default() });
                 }
             }
         }
@@ -184,6 +196,26 @@ fn pairs_that_share_the_right_matrix() {
     check(&p);
     p.batch = vec![(12, [3 << 20, 0, 16])];
     check(&p);
+}
+
+#[test]
+fn zeros_around_an_image_are_left_out() {
+    for (m, n, k) in [(6, 14, 5), (3, 33, 4), (10, 16, 5), (1, 20, 3), (7, 1, 9), (4, 4, 40)] {
+        // Windows that reach over both ends, over one, over none; some reach nothing, or none does.
+        for (steps, range) in [([1, 1], 2..7), ([2, 1], 1..30), ([1, 2], -5..40), ([3, -1], 6..12), ([1, 1], 50..60)] {
+            for strides in [[[50, 1], [1, 1]], [[1, 60], [35, 1]], [[45, 1], [1, 50]]] {
+                for (pairs, sum) in [(0, 1), (1, 0)] {
+                    let border = Border { pairs: (pairs, steps[0]), sum: (sum, steps[1]), range: range.clone() };
+                    let sums = vec![(3, [70, 300]), (5, [7, 31])];
+                    let size = (m * n) as isize;
+                    let batch = vec![(9, [11, 13, 4 * size]), (4, [30, 0, size])];
+                    let [a, b] = strides;
+                    let strides = [a, b, [n as isize, 1]];
+                    check(&MatMul { m, n, k, strides, sums, batch, border: Some(border) });
+                }
+            }
+        }
+    }
 }
 
 #[test]
