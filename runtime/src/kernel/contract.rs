@@ -6,10 +6,9 @@
 
 use std::ops::Range;
 
-use super::access::{access, dense, is_view};
+use super::access::dense;
 use super::border::{Inside, inside};
 use super::fuse::Fusion;
-use super::place::Layout;
 use super::{Border, MatMul};
 use crate::codegen::Level;
 use crate::codegen::matmul::cost;
@@ -136,26 +135,6 @@ impl Form {
 fn strides(fusion: &Fusion<'_>, v: Var) -> [Vec<isize>; 3] {
     let args = &fusion.graph[v].args;
     [args[0], args[1], v].map(|v| fusion.access(v).strides)
-}
-
-/// The view that must be a value of its own for vectors to have something to go along: contiguous columns,
-/// or contiguous elements of both arguments that are summed over.
-pub(super) fn scattered(graph: &Graph, v: Var, letters: &Contraction, layout: &Layout) -> Option<Var> {
-    let node = &graph[v];
-    let strides = |i: usize| access(graph, node.args[i], layout).map(|a| a.strides);
-    let (left, right) = (strides(0)?, strides(1)?);
-    let place = |names: &[u8], letter: &u8| names.iter().position(|name| name == letter);
-    let dots = letters.left.iter().filter(|letter| !letters.result.contains(letter)).any(|letter| {
-        let places = (place(&letters.left, letter), place(&letters.right, letter));
-        matches!(places, (Some(i), Some(j)) if left[i] == 1 && right[j] == 1)
-    });
-    let columns = letters.result.iter().zip(&node.shape).rev().find(|(_, size)| **size != 1)?.0;
-    let (arg, stride) = match (place(&letters.left, columns), place(&letters.right, columns)) {
-        (Some(i), None) => (node.args[0], left[i]),
-        (None, Some(j)) => (node.args[1], right[j]),
-        _ => return None,
-    };
-    (!dots && stride != 1 && is_view(&graph[arg].op)).then_some(arg)
 }
 
 impl Axes {

@@ -125,7 +125,7 @@ impl Blocking {
         // Each tile reads a row of its panel for each step.
         let tiles = |p: &Panel| p.tiles.iter().map(|tile| tile.0).sum::<usize>();
         let vectors: usize = self.panels.iter().map(|p| p.count * p.vectors * (spec.m + tiles(p))).sum();
-        let apart = if spec.strides[2][1] == 1 { 0 } else { spec.m * spec.n / 2 };
+        let apart = if spec.strides[2][1] == 1 { 0 } else { 2 * spec.n * spec.runs(spec.m).len() };
         vectors * terms * spec.k + apart
     }
 

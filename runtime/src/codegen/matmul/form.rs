@@ -71,10 +71,9 @@ fn turned(p: &MatMul) -> Option<MatMul> {
     (p.n == 1 && p.m > 1 && c_row == 1).then(|| MatMul {
         m: 1,
         n: p.m,
-        k: p.k,
         strides: [[b_column, b_row], [a_column, a_row], [p.m as isize, 1]],
         sums: p.sums.iter().map(|&(size, [a, b])| (size, [b, a])).collect(),
         batch: p.batch.iter().map(|&(size, [a, b, c])| (size, [b, a, c])).collect(),
-        border: p.border.clone(),
+        ..p.clone()
     })
 }

@@ -256,6 +256,20 @@ impl Spec {
         [block * a_block + i * a_row, block * c_block + i * c_row]
     }
 
+    /// The rows of a tile in fours that lie one behind the other in each column of the result, and what is left
+    /// one by one: where each starts and how many they are.
+    fn runs(&self, rows: usize) -> Vec<(usize, usize)> {
+        let start = |i: usize| self.row(i)[1];
+        let mut runs = Vec::new();
+        let mut row = 0;
+        while row < rows {
+            let four = row + 4 <= rows && (1..4).all(|i| start(row + i) == start(row) + i as isize);
+            runs.push((row, if four { 4 } else { 1 }));
+            row += if four { 4 } else { 1 };
+        }
+        runs
+    }
+
     /// How many times its rows one tile may have.
     fn blocks(&self) -> usize {
         match self.kernel() {

@@ -38,19 +38,15 @@ impl Emitter<'_> {
     /// Columns of the result are apart: where four sums lie one behind the other in each, they are stored
     /// together. There is one chunk.
     fn store_columns(&mut self, panel: &Panel, sums: &Sums) -> Emit {
-        let start = |i: usize| self.spec.row(i)[1];
-        let run = |from: usize| (1..4).all(|i| start(from + i) == start(from) + i as isize);
         // The row of the panel was read.
         let other = std::array::from_fn(|i| sums.tile() + i);
-        let mut row = 0;
-        while row < sums.rows {
-            let four = row + 4 <= sums.rows && run(row);
+        for (row, count) in self.spec.runs(sums.rows) {
             for j in 0..panel.vectors {
-                if four {
+                if count == 4 {
                     self.simd.transpose(std::array::from_fn(|i| sums.at(0, row + i, j)), other)?;
                 }
-                for (quarter, places) in self.column_places(panel, start(row), j).chunks(4).enumerate() {
-                    if !four {
+                for (quarter, places) in self.column_places(panel, self.spec.row(row)[1], j).chunks(4).enumerate() {
+                    if count == 1 {
                         self.simd.store_elements(places, sums.at(0, row, j), quarter, other[0])?;
                         continue;
                     }
@@ -59,7 +55,6 @@ impl Emitter<'_> {
                     }
                 }
             }
-            row += if four { 4 } else { 1 };
         }
         Ok(())
     }
