@@ -60,21 +60,24 @@ proptest! {
 
     #[test]
     fn convolutions(
-        (groups, inner, outer) in (1..3usize, 1..4usize, 1..5usize),
+        (groups, inner, outer) in (1..3usize, 1..4usize, prop_oneof![1..5usize, 8..34usize]),
         (height, width) in (1..9usize, 1..40usize),
         (size_h, size_w) in (1..4usize, 1..5usize),
         (stride, dilation) in ((1..3usize, 1..4usize), (1..3usize, 1..3usize)),
+        (before, behind) in ((0..4usize, 0..3usize), (0..4usize, 0..3usize)),
     ) {
         let (height, width) = (height + (size_h - 1) * dilation.0, width + (size_w - 1) * dilation.1);
         let x = tensor(1, &[2, groups, inner, height, width]);
         let w = tensor(2, &[groups, outer, inner, size_h, size_w]);
         let mut g = Stage::new();
         let (a, b) = (g.input(0, x.shape(), DType::F32), g.input(1, w.shape(), DType::F32));
-        let y = convolve::stage(&mut g, a, b, stride.0, stride.1, dilation.0, dilation.1);
+        let (tall, broad) = (before.0 + height + behind.0, before.1 + width + behind.1);
+        let padded = g.pad(a, &[0, 0, 0, before.0, before.1], &[2, groups, inner, tall, broad]);
+        let y = convolve::stage(&mut g, padded, b, stride.0, stride.1, dilation.0, dilation.1);
         let Value::Var(v) = y else { panic!("{:?}", g.error()) };
         // What comes back is a number of its own for each place.
         let d = g.unary(downhill::ops::elementwise::Unary::Tanh, v);
-        let (dx, dw, ..) = convolve::grad(&mut g, a, b, stride.0, stride.1, dilation.0, dilation.1, Some(d));
+        let (dx, dw, ..) = convolve::grad(&mut g, padded, b, stride.0, stride.1, dilation.0, dilation.1, Some(d));
         compare(&g, &[y, dx.expect("a gradient").into(), dw.expect("a gradient").into()], (&x, &w));
     }
 }

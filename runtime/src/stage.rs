@@ -393,8 +393,8 @@ impl Stage {
     }
 
     /// Products of the elements of `a` and `b`, added up: `axes` says which axes belong together, as in
-    /// `"bik,bkj->bij"`. Nothing is copied, whatever views the arguments are; it is fast where the last axis
-    /// of the result, or the last that is summed over, is one of contiguous elements.
+    /// `"bik,bkj->bij"`. The arguments may be any views. One is copied only where the product is faster for that,
+    /// with elements one behind the other for its vectors.
     ///
     /// # Panics
     ///

@@ -23,6 +23,15 @@ pub(super) fn dense(shape: &[usize]) -> Vec<isize> {
     strides
 }
 
+/// The strides of a dense shape, also along axes of size one.
+pub(super) fn steps(shape: &[usize]) -> Vec<isize> {
+    let mut strides = vec![1; shape.len()];
+    for i in (1..shape.len()).rev() {
+        strides[i - 1] = strides[i] * shape[i] as isize;
+    }
+    strides
+}
+
 /// Follows views from `v` down to the value in memory. `None` where a reshape cannot be expressed as
 /// strides.
 pub(super) fn access(graph: &Graph, v: Var, layout: &Layout) -> Option<Access> {

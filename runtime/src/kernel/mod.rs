@@ -1,12 +1,13 @@
 //! From a graph to kernels: which nodes are computed together, in which loops, and where in
 //! memory.
 //!
-//! `place` says how values lie in memory, `access` sees through views, `fuse` groups nodes, `lower` makes a
-//! loop nest of each group, `tile` puts its loops in order, `windows` makes straight lines of short sums, `parts`
-//! cuts long ones, `chain` lets kernels take turns, and `plan` gives every value that outlives its kernel a place
-//! in the arena.
+//! `place` says how values lie in memory, `access` sees through views, `border` knows what is zero around them,
+//! `fuse` groups nodes, `lower` makes a loop nest of each group, `tile` puts its loops in order, `windows` makes
+//! straight lines of short sums, `parts` cuts long ones, `chain` lets kernels take turns, and `plan` gives every
+//! value that outlives its kernel a place in the arena.
 
 mod access;
+mod border;
 mod chain;
 mod contract;
 mod describe;
@@ -27,6 +28,8 @@ pub(crate) use plan::{Plan, Spot, plan};
 pub(crate) use refusal::Refusal;
 #[cfg(test)]
 pub(crate) use windows::unrolled;
+
+use std::ops::Range;
 
 use crate::codegen::strip::{Effect, Inst, Strip, Walk};
 use crate::graph::Var;
@@ -72,8 +75,20 @@ pub(crate) struct MatMul {
     pub(crate) sums: Vec<(usize, [isize; 2])>,
     /// Sizes of the loops over pairs, and the strides of the three operands along them.
     pub(crate) batch: Vec<(usize, [isize; 3])>,
+    /// Which products may be other than zero.
+    pub(crate) border: Option<Border>,
     /// Whether the product is a part of a larger one, and is not cut into parts itself.
     pub(crate) whole: bool,
+}
+
+/// Products that may be other than zero: those for which the place along a loop over pairs and the place along
+/// a loop around the inner dimension, each times a step, add up to a number in this range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Border {
+    /// Which loops, by number, and the steps.
+    pub(crate) pairs: (usize, isize),
+    pub(crate) sum: (usize, isize),
+    pub(crate) range: Range<isize>,
 }
 
 impl MatMul {
@@ -88,6 +103,29 @@ impl MatMul {
         let one = [self.m * self.k * sums(0), self.k * self.n * sums(1), self.m * self.n];
         std::array::from_fn(|i| {
             one[i] * self.batch.iter().filter(|(_, s)| s[i] != 0).map(|(size, _)| size).product::<usize>()
+        })
+    }
+
+    /// For each place along the loop over pairs that a border is about, the places along the loop around the
+    /// inner dimension that count.
+    pub(crate) fn inside(&self, border: &Border) -> Vec<Range<usize>> {
+        let ((pairs, pairs_step), (sum, sum_step)) = (border.pairs, border.sum);
+        let places = 0..self.batch[pairs].0 as isize;
+        let counts = |i: isize| {
+            let mut counts =
+                (0..self.sums[sum].0).filter(|&j| border.range.contains(&(i * pairs_step + j as isize * sum_step)));
+            let first = counts.next();
+            first.map_or(0..0, |first| first..first + 1 + counts.count())
+        };
+        places.map(counts).collect()
+    }
+
+    /// Multiplications and additions of all pairs, without those of zeros around an image.
+    pub(crate) fn products(&self) -> usize {
+        let all = self.work() * self.pairs();
+        self.border.as_ref().map_or(all, |border| {
+            let inside: usize = self.inside(border).iter().map(Range::len).sum();
+            all / (self.batch[border.pairs.0].0 * self.sums[border.sum.0].0).max(1) * inside
         })
     }
 
@@ -119,7 +157,7 @@ pub(crate) enum Home {
     Copy(usize),
     /// Room for a row or a panel while a kernel runs, by number.
     Scratch(usize),
-    /// Room for sums of some rows each, by number.
+    /// Room for sums of some rows each, or for an argument in another order, by number.
     Parts(usize),
     /// No memory: an operand that starts at address zero, whose addresses are numbers of elements.
     Nowhere,
@@ -200,7 +238,7 @@ impl Call {
                     let count = |strip: &Strip| strip.insts().iter().filter(|i| counts(i)).count() + folds(strip);
                     kernel.passes.iter().map(|p| rows * (count(&p.once) + kernel.row * count(&p.each))).sum()
                 }
-                Work::MatMul(p) => 2 * p.work() * p.pairs(),
+                Work::MatMul(p) => 2 * p.products(),
                 Work::Gather { .. } => 0,
                 Work::ScatterAdd { count, width, .. } => count * width,
             }

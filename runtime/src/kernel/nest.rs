@@ -41,7 +41,7 @@ impl Nest {
     pub(super) fn new(call: &Call) -> Option<Nest> {
         let axes = match &call.work {
             Work::Loop(kernel) if kernel.fills.is_empty() => of_loop(kernel)?,
-            Work::MatMul(product) => of_product(product, call.operands.len()),
+            Work::MatMul(product) if product.border.is_none() => of_product(product, call.operands.len()),
             _ => return None,
         };
         Some(Nest { call: call.clone(), axes, turns: Vec::new() })

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 
 use super::access::{Access, dense, is_view, reshaped, shown};
-use super::contract;
 use crate::graph::{Graph, Op, Var};
 
 /// Where each value lies.
@@ -48,11 +47,6 @@ impl Layout {
                     }
                     _ => layout.copied[v.index()] = true,
                 }
-            }
-            if let Op::Contract(letters) = &node.op
-                && let Some(arg) = contract::scattered(graph, v, letters, &layout)
-            {
-                layout.copied[arg.index()] = true;
             }
             if let Op::Gather | Op::ScatterAdd = node.op {
                 // Rows are read one behind the other.

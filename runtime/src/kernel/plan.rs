@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
-use super::access::dense;
+use super::access::{dense, steps};
 use super::chain::{Chains, Purpose};
 use super::fuse::{Fusion, Item, is_source};
 use super::{Call, Home, MatMul, Operand, Turns, Work, contract, lower, parts};
@@ -66,7 +66,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
                     calls.extend(parts::cut(graph, call, group.parts, &mut sums));
                 }
             }
-            Item::Alone(v) => alone(&fusion, *v, &mut calls, &mut rooms)?,
+            Item::Alone(v) => alone(&fusion, *v, &mut calls, (&mut rooms, &mut sums))?,
         }
         last.push((calls.len() > before).then(|| calls.len() - 1));
     }
@@ -134,41 +134,60 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     Ok(plan)
 }
 
-/// The call of an operation that is a kernel by itself.
-fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>, rooms: &mut Vec<usize>) -> Result<(), Error> {
+/// The call of an operation that is a kernel by itself. Rooms for a thread and for all are numbered from where
+/// these are.
+fn alone(
+    fusion: &Fusion<'_>,
+    v: Var,
+    calls: &mut Vec<Call>,
+    (rooms, shared): (&mut Vec<usize>, &mut Vec<usize>),
+) -> Result<(), Error> {
     let graph = fusion.graph;
     let node = &graph[v];
     let operand = |&v: &Var| fusion.operand(&fusion.access(v));
-    let mut push = |work: Work, args: &[Var]| {
-        let operands = args.iter().chain([&v]).map(operand).collect();
+    let push = |calls: &mut Vec<Call>, work: Work, operands: Vec<Operand>| {
         let whole = fusion.layout.within(v).map(|(whole, _)| whole);
         let nodes = [v].into_iter().chain(whole).collect();
         calls.push(Call { work, operands, nodes, refused: None, turns: Turns::default() });
     };
     match &node.op {
         Op::MatMul(..) | Op::Contract(_) => {
-            let (product, swapped) = match &node.op {
-                Op::Contract(letters) => contract::product(fusion, v, letters),
-                Op::MatMul(ta, tb) => (product(fusion, v, *ta, *tb), false),
+            let level = Level::current()?;
+            let form = match &node.op {
+                Op::Contract(letters) => contract::Form::new(fusion, v, letters, level),
+                Op::MatMul(ta, tb) => {
+                    contract::Form { product: product(fusion, v, *ta, *tb), swapped: false, copy: None }
+                }
                 _ => unreachable!("one of the two"),
             };
-            let room = scratch(&product, Level::current()?);
-            let (a, b) = if swapped { (1, 0) } else { (0, 1) };
-            push(Work::MatMul(product), &[node.args[a], node.args[b]]);
-            if let (1.., Some(call)) = (room, calls.last_mut()) {
-                call.operands.push(Operand { home: Home::Scratch(rooms.len()), offset: 0 });
+            let mut args = [operand(&node.args[0]), operand(&node.args[1])];
+            if let Some((arg, strides)) = form.copy {
+                args[arg] = Operand { home: Home::Parts(shared.len()), offset: 0 };
+                shared.push(graph[node.args[arg]].len());
+                let copy = lower::copy(fusion, node.args[arg], args[arg].home, (0, &strides), None);
+                calls.push(Call { nodes: vec![], ..copy });
+            }
+            if form.swapped {
+                args.reverse();
+            }
+            let mut operands = [&args[..], &[operand(&v)]].concat();
+            let room = scratch(&form.product, level);
+            if room > 0 {
+                operands.push(Operand { home: Home::Scratch(rooms.len()), offset: 0 });
                 rooms.push(room);
             }
+            push(calls, Work::MatMul(form.product), operands);
         }
         Op::Gather => {
             let count = graph[node.args[1]].len();
             let width = graph[node.args[0]].shape[1..].iter().product();
-            push(Work::Gather { count, width }, &node.args);
+            push(calls, Work::Gather { count, width }, node.args.iter().chain([&v]).map(operand).collect());
         }
         Op::ScatterAdd => {
             let count = graph[node.args[0]].len();
             let (rows, width) = (node.shape[0], node.shape[1..].iter().product());
-            push(Work::ScatterAdd { count, width, rows }, &node.args);
+            let operands = node.args.iter().chain([&v]).map(operand).collect();
+            push(calls, Work::ScatterAdd { count, width, rows }, operands);
         }
         Op::Pad(before) => {
             let strides = steps(&node.shape);
@@ -189,15 +208,6 @@ fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>, rooms: &mut Vec<usi
         op => unreachable!("{op:?} is computed in a loop nest"),
     }
     Ok(())
-}
-
-/// The strides of a dense shape, also along axes of size one.
-fn steps(shape: &[usize]) -> Vec<isize> {
-    let mut strides = vec![1; shape.len()];
-    for i in (1..shape.len()).rev() {
-        strides[i - 1] = strides[i] * shape[i] as isize;
-    }
-    strides
 }
 
 fn product(fusion: &Fusion<'_>, v: Var, ta: bool, tb: bool) -> MatMul {
@@ -227,7 +237,7 @@ fn product(fusion: &Fusion<'_>, v: Var, ta: bool, tb: bool) -> MatMul {
         strides: [matrix(&a, ta), matrix(&b, tb), matrix(&c, false)],
         sums: vec![],
         batch: (0..rank - 2).filter(|&i| node.shape[i] != 1).map(|i| (node.shape[i], [a[i], b[i], c[i]])).collect(),
-        whole: false,
+        ..MatMul::default()
     }
 }
 

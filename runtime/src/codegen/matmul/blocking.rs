@@ -60,10 +60,20 @@ pub(super) fn registers(level: Level) -> usize {
 }
 
 /// The most rows of a tile: sums, a row of the panel, and an element of the left matrix must fit
-/// the registers, with AVX2 also the mask.
-fn rows(level: Level, vectors: usize, masked: bool) -> usize {
-    let mask = (masked && level != Level::Avx512) as usize;
-    (registers(level) - 1 - vectors - mask) / vectors
+/// the registers, or the sums and what turns them around; with AVX2 also the mask.
+fn rows(spec: &Spec, vectors: usize, masked: bool) -> usize {
+    let mask = (masked && spec.level != Level::Avx512) as usize;
+    let others = if spec.strides[2][1] == 1 { 1 + vectors } else { (1 + vectors).max(4) };
+    (registers(spec.level) - others - mask) / vectors
+}
+
+/// How many times its rows fit one tile, where that reads rows of the right matrix.
+pub(super) fn blocks(spec: &Spec) -> usize {
+    let vectors = spec.n.div_ceil(lanes(spec.level)).clamp(1, 2);
+    match Blocking::new(spec).packing {
+        Packing::Direct | Packing::Rows if spec.strides[1][1] == 1 => rows(spec, vectors, true) / spec.m.max(1),
+        _ => 1,
+    }
 }
 
 /// Elements of a vector.
@@ -74,9 +84,9 @@ fn lanes(level: Level) -> usize {
 /// The columns of all panels but the last.
 pub(super) fn width(spec: &Spec) -> usize {
     // Rows of the left matrix that are a multiple of 4 KiB apart fall into one set of a cache.
-    let together = if spec.strides[0][0] % 1024 == 0 { spec.m.min(6) } else { spec.m };
+    let together = if spec.strides[0][0] % 1024 == 0 && spec.block.is_none() { spec.m.min(6) } else { spec.m };
     // A product of few rows has registers for wider panels.
-    let vectors = (2..=8).rev().find(|&v| rows(spec.level, v, true) >= together).unwrap_or(2);
+    let vectors = (2..=8).rev().find(|&v| rows(spec, v, true) >= together).unwrap_or(2);
     vectors * lanes(spec.level)
 }
 
@@ -85,16 +95,18 @@ impl Blocking {
         let (lanes, width) = (lanes(spec.level), width(spec));
         let panel = |count: usize, columns: usize| {
             let (vectors, masked) = (columns.div_ceil(lanes), !columns.is_multiple_of(lanes));
-            let tiles = split(spec.m, rows(spec.level, vectors.max(1), masked));
+            let tiles = split(spec.m, rows(spec, vectors.max(1), masked));
             Panel { count, columns, vectors, masked, tiles: tiles.into_iter().filter(|t| t.0 > 0).collect() }
         };
         let panels: Vec<Panel> = [panel(spec.n / width, width), panel(1, spec.n % width)]
             .into_iter()
             .filter(|p| p.count * p.columns > 0)
             .collect();
+        debug_assert!(spec.block.is_none() || panels.iter().all(|p| p.tiles == [(1, spec.m)]), "all blocks in a tile");
         let tiles = panels.iter().map(|p| p.tiles.iter().map(|t| t.0).sum()).max().unwrap_or(0);
         let packing = Packing::new(spec, lanes, tiles);
-        let longest = if packing == Packing::Direct && tiles == 1 || !spec.sums.is_empty() {
+        let whole = !spec.sums.is_empty() || spec.strides[2][1] != 1;
+        let longest = if packing == Packing::Direct && tiles == 1 || whole {
             spec.k
         } else {
             PANEL / width.min(spec.n.next_multiple_of(lanes))
@@ -102,6 +114,19 @@ impl Blocking {
         let chunks = spec.k.div_ceil(longest.max(UNROLL)).max(1);
         let chunk = if chunks == 1 { spec.k } else { spec.k.div_ceil(chunks).next_multiple_of(UNROLL) };
         Blocking { lanes, packing, chunks, chunk, last: spec.k - (chunks - 1) * chunk, panels }
+    }
+
+    /// Roughly how many vector instructions there are.
+    pub(super) fn cost(&self, spec: &Spec) -> usize {
+        let terms: usize = spec.sums.iter().map(|(size, _)| size).product();
+        if self.packing == Packing::Dots {
+            return spec.m * spec.n * (terms * spec.k.div_ceil(self.lanes) + dots::ADD_LANES);
+        }
+        // Each tile reads a row of its panel for each step.
+        let tiles = |p: &Panel| p.tiles.iter().map(|tile| tile.0).sum::<usize>();
+        let vectors: usize = self.panels.iter().map(|p| p.count * p.vectors * (spec.m + tiles(p))).sum();
+        let apart = if spec.strides[2][1] == 1 { 0 } else { 2 * spec.n * spec.runs(spec.m).len() };
+        vectors * terms * spec.k + apart
     }
 
     /// The elements of the memory for one packed panel.

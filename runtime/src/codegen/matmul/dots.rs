@@ -14,13 +14,21 @@ const ROWS: usize = 32;
 /// many results takes as long as packing the column.
 const LENGTH: usize = 12;
 
-/// Rows and columns of the result that are computed together.
+/// Vector instructions that add up the lanes of a result.
+pub(super) const ADD_LANES: usize = 8;
+
+/// Rows and columns of the result that are computed together: as many as let the fewest vectors be loaded.
 fn tile(spec: &Spec) -> (usize, usize) {
-    // Close to a square, so that there are many sums for the vectors loaded.
     let (most, mask) = if spec.level == Level::Avx512 { (6, 0) } else { (3, 1) };
-    let rows = spec.m.div_ceil(spec.m.div_ceil(most));
-    // Besides the sums there are a vector of each row, one of a column, and with AVX2 the mask.
-    (rows, ((registers(spec.level) - rows - 1 - mask) / rows).min(8))
+    let even = |len: usize, most: usize| len.div_ceil(len.div_ceil(most).max(1)).max(1);
+    let tiles = (1..=most.min(spec.m)).map(|rows| {
+        let rows = even(spec.m, rows);
+        // Besides the sums there are a vector of each row, one of a column, and with AVX2 the mask.
+        let columns = ((registers(spec.level) - rows - 1 - mask) / rows).min(8);
+        (rows, even(spec.n, columns))
+    });
+    let loads = |&(rows, columns): &(usize, usize)| spec.m * spec.n.div_ceil(columns) + spec.n * spec.m.div_ceil(rows);
+    tiles.rev().min_by_key(loads).unwrap_or((1, 1))
 }
 
 /// Whether a product is computed like this.
@@ -33,13 +41,13 @@ impl Emitter<'_> {
     /// The body of the function.
     pub(super) fn dots(&mut self) -> Emit {
         let (_, columns) = tile(self.spec);
-        let b_column = 4 * self.spec.strides[1][1] as i64;
+        let [b_column, c_column] = [1, 2].map(|i| 4 * self.spec.strides[i][1] as i64);
         let rest = self.spec.k % self.simd.lanes();
         if rest > 0 {
             self.simd.set_mask(rest)?;
         }
         if self.spec.n >= columns {
-            let moves = [(B, columns as i64 * b_column), (C, 4 * columns as i64)];
+            let moves = [(B, columns as i64 * b_column), (C, columns as i64 * c_column)];
             self.repeat(PANELS, self.spec.n / columns, &moves, |e| e.dot_columns(columns))?;
         }
         if !self.spec.n.is_multiple_of(columns) {
@@ -62,7 +70,7 @@ impl Emitter<'_> {
 
     /// Some rows and columns of the result.
     fn dot_tile(&mut self, rows: usize, columns: usize) -> Emit {
-        let c_row = 4 * self.spec.strides[2][0] as i64;
+        let [c_row, c_column] = self.spec.strides[2].map(|s| 4 * s as i64);
         let bytes = 4 * self.simd.lanes() as i64;
         let (turns, rest) = (self.spec.k / self.simd.lanes(), self.spec.k % self.simd.lanes());
         let sum = |i: usize, j: usize| rows + 1 + i * columns + j;
@@ -79,7 +87,7 @@ impl Emitter<'_> {
         })?;
         for i in 0..rows {
             for j in 0..columns {
-                self.simd.add_lanes(sum(i, j), at(C_TILE, i as i64 * c_row + 4 * j as i64))?;
+                self.simd.add_lanes(sum(i, j), at(C_TILE, i as i64 * c_row + j as i64 * c_column))?;
             }
         }
         Ok(())

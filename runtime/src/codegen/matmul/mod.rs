@@ -7,12 +7,15 @@
 mod blocking;
 #[cfg(target_arch = "x86_64")]
 mod dots;
+mod form;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 mod peak;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod simd;
+#[cfg(target_arch = "x86_64")]
+mod store;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -21,6 +24,8 @@ mod x86;
 pub(crate) use peak::peak;
 
 use std::ops::Range;
+
+use form::Form;
 
 use super::Level;
 use super::code::{self, Cache, Compiled};
@@ -36,6 +41,8 @@ struct Spec {
     k: usize,
     strides: [[isize; 2]; 3],
     sums: Vec<(usize, [isize; 2])>,
+    /// Rows are in blocks of so many, which are so far apart in the left matrix and the result.
+    block: Option<(usize, [isize; 2])>,
 }
 
 /// Rows of a product that one kernel computes. More are split, so that the rows of the left matrix
@@ -51,21 +58,6 @@ fn split(len: usize, most: usize) -> [(usize, usize); 2] {
     [(len % parts, len / parts + 1), (parts - len % parts, len / parts)]
 }
 
-/// A product of one column as the transposed product of one row, if its result is the same in
-/// memory.
-fn turned(p: &MatMul) -> Option<MatMul> {
-    let [[a_row, a_column], [b_row, b_column], [c_row, _]] = p.strides;
-    (p.n == 1 && p.m > 1 && c_row == 1).then(|| MatMul {
-        m: 1,
-        n: p.m,
-        k: p.k,
-        strides: [[b_column, b_row], [a_column, a_row], [p.m as isize, 1]],
-        sums: p.sums.iter().map(|&(size, [a, b])| (size, [b, a])).collect(),
-        batch: p.batch.iter().map(|&(size, [a, b, c])| (size, [b, a, c])).collect(),
-        whole: p.whole,
-    })
-}
-
 /// Multiplications and additions that are worth a part of their own: a microsecond or two.
 const WORK: usize = 1 << 17;
 
@@ -78,44 +70,38 @@ const FEW: usize = 32;
 /// The most parts into which the columns of one pair, or the pairs of a batch, are cut.
 const PARTS: usize = 8;
 
-/// A part of a product: where it starts in the result, and what computes it.
+/// A part of a product: where its matrices start, and what computes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Piece {
-    row: usize,
-    column: usize,
+    starts: [isize; 3],
     spec: Spec,
 }
 
 /// The parts of a product of one pair. They follow from the sizes and strides alone, never from the
 /// number of threads that compute them, so that the order of additions does too.
-fn pieces(p: &MatMul, level: Level) -> Vec<Piece> {
-    let [[a_row, a_column], [b_row, b_column], [c_row, c_column]] = p.strides;
-    // Nothing goes along an axis of size one: its strides are no reason for another kernel.
-    let unless_one = |size: usize, strides: [isize; 2], other: isize| if size == 1 { [other; 2] } else { strides };
-    let [a_row, c_row] = unless_one(p.m, [a_row, c_row], 0);
-    let [b_column, c_column] = unless_one(p.n, [b_column, c_column], 1);
-    let [a_column, b_row] = unless_one(p.k, [a_column, b_row], 1);
-    let strides = [[a_row, a_column], [b_row, b_column], [c_row, c_column]];
-    let far = strides.iter().flatten().any(|s| s.unsigned_abs() > FAR);
-    // The loops around the inner dimension go over matrices as they are, without packing.
-    let dots = a_column == 1 && b_row == 1;
-    let packed = !p.sums.is_empty() && b_column != 1 && !dots || p.sums.len() > SUMS;
-    let reach = |(size, strides): &(usize, [isize; 2])| strides.map(|s| 4 * *size as isize * s);
-    let far = far || p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
-    let level = if far || packed || c_column != 1 { Level::Portable } else { level };
+fn pieces(form: &Form, level: Level) -> Vec<Piece> {
+    let (p, whole) = (&form.matmul, form.whole(level));
     let work = p.work().div_ceil(WORK);
-    let wanted = if p.whole { 1 } else { work.min(PARTS.div_ceil(p.pairs().max(1))) };
+    let wanted = match p.whole {
+        true => 1,
+        false => work.min(PARTS.div_ceil((p.pairs() * form.shares.len()).max(1))),
+    };
     // Whole panels of columns; where there is only one, rows.
-    let whole = Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone() };
     let across = p.n.div_ceil(wanted.max(1)).next_multiple_of(whole.panel());
-    let down = if p.n > across || wanted < 2 { p.m } else { p.m.div_ceil(wanted).max(FEW) };
-    let rows = if level == Level::Portable { down } else { down.min(ROWS) };
+    let down = if p.n > across || wanted < 2 || whole.block.is_some() { p.m } else { p.m.div_ceil(wanted).max(FEW) };
+    let rows = if whole.level == Level::Portable { down } else { down.min(ROWS) };
     // Parts as equal as can be.
     let rows = p.m.div_ceil(p.m.div_ceil(rows.max(1)).max(1));
+    let [[a_row, _], [_, b_column], [c_row, c_column]] = p.strides;
     let mut pieces = Vec::new();
-    for (row, m) in ranges(p.m, rows) {
-        for (column, n) in ranges(p.n, across) {
-            pieces.push(Piece { row, column, spec: Spec { m, n, ..whole.clone() } });
+    for share in &form.shares {
+        for (row, m) in ranges(p.m, rows) {
+            for (column, n) in ranges(p.n, across) {
+                let (row, column) = (row as isize, column as isize);
+                let [a, b, c] = share.starts;
+                let starts = [a + row * a_row, b + column * b_column, c + row * c_row + column * c_column];
+                pieces.push(Piece { starts, spec: Spec { m, n, ..whole.clone() }.with_turns(share.turns) });
+            }
         }
     }
     pieces
@@ -128,21 +114,27 @@ fn ranges(len: usize, step: usize) -> impl Iterator<Item = (usize, usize)> {
 
 /// The elements of scratch memory that a product needs.
 pub(crate) fn scratch(p: &MatMul, level: Level) -> usize {
-    pieces(&turned(p).unwrap_or_else(|| p.clone()), level).iter().map(|piece| piece.spec.scratch()).max().unwrap_or(0)
+    pieces(&Form::new(p, level), level).iter().map(|piece| piece.spec.scratch()).max().unwrap_or(0)
+}
+
+/// Roughly how many vector instructions compute a product.
+pub(crate) fn cost(p: &MatMul, level: Level) -> usize {
+    let form = Form::new(p, level);
+    form.matmul.pairs() * pieces(&form, level).iter().map(|piece| piece.spec.cost()).sum::<usize>()
 }
 
 /// A compiled product.
 pub(crate) struct Product {
-    matmul: MatMul,
-    /// Whether `matmul` is the transposed product, with left and right exchanged.
+    /// The loops over pairs, and the strides of the operands along them.
+    pairs: Vec<(usize, [isize; 3])>,
+    /// Whether left and right are exchanged.
     turned: bool,
     parts: Vec<Part>,
 }
 
 /// A part of every pair's product.
 struct Part {
-    row: isize,
-    column: isize,
+    starts: [isize; 3],
     code: Compiled,
 }
 
@@ -165,23 +157,22 @@ static KNOWN: Cache<Spec> = Cache::new();
 
 /// Compiles products, those that are known already not again.
 pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>> {
-    let products: Vec<(MatMul, bool)> =
-        products.iter().map(|&p| turned(p).map_or_else(|| (p.clone(), false), |p| (p, true))).collect();
-    let pieces: Vec<Vec<Piece>> = products.iter().map(|(p, _)| pieces(p, level)).collect();
+    let forms: Vec<Form> = products.iter().map(|p| Form::new(p, level)).collect();
+    let pieces: Vec<Vec<Piece>> = forms.iter().map(|form| pieces(form, level)).collect();
     let specs: Vec<&Spec> = pieces.iter().flatten().map(|piece| &piece.spec).collect();
     let mut compiled = KNOWN.compile(&specs, Spec::machine_code)?.into_iter();
-    let product = |((matmul, turned), pieces): ((MatMul, bool), Vec<Piece>)| {
-        let part =
-            |(piece, code): (Piece, Compiled)| Part { row: piece.row as isize, column: piece.column as isize, code };
-        Product { matmul, turned, parts: pieces.into_iter().zip(&mut compiled).map(part).collect() }
+    let product = |(form, pieces): (Form, Vec<Piece>)| {
+        let part = |(piece, code): (Piece, Compiled)| Part { starts: piece.starts, code };
+        let Form { matmul: MatMul { batch: pairs, .. }, turned, .. } = form;
+        Product { pairs, turned, parts: pieces.into_iter().zip(&mut compiled).map(part).collect() }
     };
-    Ok(products.into_iter().zip(pieces).map(product).collect())
+    Ok(forms.into_iter().zip(pieces).map(product).collect())
 }
 
 impl Product {
     /// The number of parts that can be computed independently: those of all pairs.
     pub(crate) fn units(&self) -> usize {
-        self.matmul.pairs() * self.parts.len()
+        self.pairs.iter().map(|(size, _)| size).product::<usize>() * self.parts.len()
     }
 
     /// Computes some of the parts.
@@ -193,35 +184,26 @@ impl Product {
     /// [`scratch`] says.
     pub(crate) unsafe fn run(&self, units: Range<usize>, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) {
         let (a, b) = if self.turned { (b, a) } else { (a, b) };
-        let [[a_row, _], [_, b_column], [c_row, c_column]] = self.matmul.strides;
         for unit in units {
             let part = &self.parts[unit % self.parts.len()];
-            let [to_a, to_b, to_c] = self.matmul.offsets(unit / self.parts.len());
+            let pair = self.starts(unit / self.parts.len());
+            let [to_a, to_b, to_c] = std::array::from_fn(|i| pair[i] + part.starts[i]);
             // SAFETY: promised by the caller; the part is within the matrices.
-            unsafe {
-                part.run(
-                    a.offset(to_a + part.row * a_row),
-                    b.offset(to_b + part.column * b_column),
-                    c.offset(to_c + part.row * c_row + part.column * c_column),
-                    scratch,
-                );
-            }
+            unsafe { part.run(a.offset(to_a), b.offset(to_b), c.offset(to_c), scratch) };
         }
     }
-}
 
-impl MatMul {
     /// Where the matrices of a pair are.
-    fn offsets(&self, mut pair: usize) -> [isize; 3] {
-        let mut offsets = [0; 3];
-        for (size, strides) in self.batch.iter().rev() {
+    fn starts(&self, mut pair: usize) -> [isize; 3] {
+        let mut starts = [0; 3];
+        for (size, strides) in self.pairs.iter().rev() {
             let place = (pair % size) as isize;
             pair /= size;
-            for (offset, stride) in offsets.iter_mut().zip(strides) {
-                *offset += place * stride;
+            for (start, stride) in starts.iter_mut().zip(strides) {
+                *start += place * stride;
             }
         }
-        offsets
+        starts
     }
 }
 
@@ -240,6 +222,75 @@ impl Part {
 }
 
 impl Spec {
+    /// All of a product of one pair.
+    fn new(p: &MatMul, level: Level) -> Spec {
+        let [[a_row, a_column], [b_row, b_column], [c_row, c_column]] = p.strides;
+        // Nothing goes along an axis of size one: its strides are no reason for another kernel.
+        let unless_one = |size: usize, strides: [isize; 2], other: isize| if size == 1 { [other; 2] } else { strides };
+        let [a_row, c_row] = unless_one(p.m, [a_row, c_row], 0);
+        let [b_column, c_column] = unless_one(p.n, [b_column, c_column], 1);
+        let [a_column, b_row] = unless_one(p.k, [a_column, b_row], 1);
+        let strides = [[a_row, a_column], [b_row, b_column], [c_row, c_column]];
+        let far = strides.iter().flatten().any(|s| s.unsigned_abs() > FAR);
+        // The loops around the inner dimension go over matrices as they are, without packing.
+        let dots = a_column == 1 && b_row == 1;
+        let packed = !p.sums.is_empty() && b_column != 1 && !dots || p.sums.len() > SUMS;
+        let reach = |(size, strides): &(usize, [isize; 2])| strides.map(|s| 4 * *size as isize * s);
+        let far = far || p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
+        let level = if far || packed { Level::Portable } else { level };
+        Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone(), block: None }
+    }
+
+    /// The same with so many turns of one of the loops around the inner dimension.
+    fn with_turns(mut self, turns: Option<(usize, usize)>) -> Spec {
+        match turns {
+            Some((_, 0)) => (self.k, self.sums) = (0, vec![]),
+            Some((sum, turns)) => self.sums[sum].0 = turns,
+            None => {}
+        }
+        self
+    }
+
+    /// Where row `i` starts in the left matrix and in the result.
+    fn row(&self, i: usize) -> [isize; 2] {
+        let [[a_row, _], _, [c_row, _]] = self.strides;
+        let (rows, [a_block, c_block]) = self.block.unwrap_or((usize::MAX, [0; 2]));
+        let (block, i) = ((i / rows) as isize, (i % rows) as isize);
+        [block * a_block + i * a_row, block * c_block + i * c_row]
+    }
+
+    /// The rows of a tile in fours that lie one behind the other in each column of the result, and what is left
+    /// one by one: where each starts and how many they are.
+    fn runs(&self, rows: usize) -> Vec<(usize, usize)> {
+        let start = |i: usize| self.row(i)[1];
+        let mut runs = Vec::new();
+        let mut row = 0;
+        while row < rows {
+            let four = row + 4 <= rows && (1..4).all(|i| start(row + i) == start(row) + i as isize);
+            runs.push((row, if four { 4 } else { 1 }));
+            row += if four { 4 } else { 1 };
+        }
+        runs
+    }
+
+    /// How many times its rows one tile may have.
+    fn blocks(&self) -> usize {
+        match self.kernel() {
+            Kernel::Cranelift => 1,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Emitted => blocking::blocks(self),
+        }
+    }
+
+    /// Roughly how many vector instructions there are.
+    fn cost(&self) -> usize {
+        match self.kernel() {
+            Kernel::Cranelift => portable::cost(self),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Emitted => blocking::Blocking::new(self).cost(self),
+        }
+    }
+
     fn kernel(&self) -> Kernel {
         match self.level {
             #[cfg(target_arch = "x86_64")]

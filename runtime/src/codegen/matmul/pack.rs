@@ -77,9 +77,9 @@ impl Emitter<'_> {
             let sources: Vec<_> = (0..self.simd.lanes() / 4).map(source).collect();
             self.simd.quarters(r, &sources)?;
         }
-        self.simd.transpose()?;
+        self.simd.transpose([0, 1, 2, 3], [4, 5, 6, 7])?;
         for r in 0..4 {
-            self.simd.store(at(TO, r as i64 * to_row), 8 + r, false)?;
+            self.simd.store(at(TO, r as i64 * to_row), r, false)?;
         }
         Ok(())
     }

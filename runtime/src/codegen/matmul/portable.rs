@@ -19,6 +19,19 @@ const ROWS: usize = 4;
 /// Columns of a panel.
 pub(super) const PANEL: usize = LANES * VECTORS;
 
+/// Whether vectors go along columns.
+fn has_vectors(spec: &Spec) -> bool {
+    let [_, [_, b_column], [_, c_column]] = spec.strides;
+    // With loops around the inner dimension nothing is packed.
+    c_column == 1 && (b_column == 1 || spec.sums.is_empty())
+}
+
+/// Roughly how many vector instructions there are.
+pub(super) fn cost(spec: &Spec) -> usize {
+    let lanes = if has_vectors(spec) { LANES } else { 1 };
+    spec.m * spec.n.div_ceil(lanes) * spec.k * spec.sums.iter().map(|(size, _)| size).product::<usize>()
+}
+
 /// The elements of the memory for a packed panel.
 pub(super) fn scratch(spec: &Spec) -> usize {
     let [_, [_, b_column], [_, c_column]] = spec.strides;
@@ -40,8 +53,7 @@ pub(super) fn emit(b: &mut FunctionBuilder<'_>, spec: &Spec, fma: bool) {
     let mut e = Emitter { b, spec, fma, left, scratch };
     let (b_panel, c_panel) = (e.variable(right), e.variable(result));
     let [_, [_, b_column], [_, c_column]] = e.strides();
-    // With loops around the inner dimension nothing is packed.
-    let vectors = c_column == 4 && (b_column == 4 || spec.sums.is_empty());
+    let vectors = has_vectors(spec);
     let mut columns = spec.n;
     for (lanes, wide) in [(LANES, VECTORS), (LANES, 1), (1, 1)] {
         let width = lanes * wide;

@@ -14,8 +14,10 @@ const ZMM: [AsmRegisterZmm; 32] = [
 ];
 const YMM: [AsmRegisterYmm; 16] =
     [ymm0, ymm1, ymm2, ymm3, ymm4, ymm5, ymm6, ymm7, ymm8, ymm9, ymm10, ymm11, ymm12, ymm13, ymm14, ymm15];
-const XMM: [AsmRegisterXmm; 16] =
-    [xmm0, xmm1, xmm2, xmm3, xmm4, xmm5, xmm6, xmm7, xmm8, xmm9, xmm10, xmm11, xmm12, xmm13, xmm14, xmm15];
+const XMM: [AsmRegisterXmm; 32] = [
+    xmm0, xmm1, xmm2, xmm3, xmm4, xmm5, xmm6, xmm7, xmm8, xmm9, xmm10, xmm11, xmm12, xmm13, xmm14, xmm15, xmm16, xmm17,
+    xmm18, xmm19, xmm20, xmm21, xmm22, xmm23, xmm24, xmm25, xmm26, xmm27, xmm28, xmm29, xmm30, xmm31,
+];
 
 /// An assembler for vectors of 512 or 256 bits.
 pub(super) struct Simd {
@@ -182,31 +184,53 @@ impl Simd {
         Ok(())
     }
 
-    /// Registers 8 to 11 from 0 to 3, each 128 bits of them a 4 x 4 matrix that is transposed.
-    pub(super) fn transpose(&mut self) -> Emit {
-        for (to, (x, y)) in [(4, (0, 1)), (6, (2, 3))] {
+    /// Four registers, each 128 bits of them a 4 x 4 matrix that is transposed; overwrites four others.
+    pub(super) fn transpose(&mut self, r: [usize; 4], other: [usize; 4]) -> Emit {
+        for (to, (x, y)) in [([other[0], other[1]], (r[0], r[1])), ([other[2], other[3]], (r[2], r[3]))] {
             match self.wide {
                 true => {
-                    self.code.vunpcklps(ZMM[to], ZMM[x], ZMM[y])?;
-                    self.code.vunpckhps(ZMM[to + 1], ZMM[x], ZMM[y])?;
+                    self.code.vunpcklps(ZMM[to[0]], ZMM[x], ZMM[y])?;
+                    self.code.vunpckhps(ZMM[to[1]], ZMM[x], ZMM[y])?;
                 }
                 false => {
-                    self.code.vunpcklps(YMM[to], YMM[x], YMM[y])?;
-                    self.code.vunpckhps(YMM[to + 1], YMM[x], YMM[y])?;
+                    self.code.vunpcklps(YMM[to[0]], YMM[x], YMM[y])?;
+                    self.code.vunpckhps(YMM[to[1]], YMM[x], YMM[y])?;
                 }
             }
         }
-        for (to, (x, y)) in [(8, (4, 6)), (10, (5, 7))] {
+        for (to, (x, y)) in [([r[0], r[1]], (other[0], other[2])), ([r[2], r[3]], (other[1], other[3]))] {
             match self.wide {
                 true => {
-                    self.code.vunpcklpd(ZMM[to], ZMM[x], ZMM[y])?;
-                    self.code.vunpckhpd(ZMM[to + 1], ZMM[x], ZMM[y])?;
+                    self.code.vunpcklpd(ZMM[to[0]], ZMM[x], ZMM[y])?;
+                    self.code.vunpckhpd(ZMM[to[1]], ZMM[x], ZMM[y])?;
                 }
                 false => {
-                    self.code.vunpcklpd(YMM[to], YMM[x], YMM[y])?;
-                    self.code.vunpckhpd(YMM[to + 1], YMM[x], YMM[y])?;
+                    self.code.vunpcklpd(YMM[to[0]], YMM[x], YMM[y])?;
+                    self.code.vunpckhpd(YMM[to[1]], YMM[x], YMM[y])?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Stores 128 bits of a register.
+    pub(super) fn store_quarter(&mut self, to: AsmMemoryOperand, r: usize, quarter: usize) -> Emit {
+        match self.wide {
+            true => self.code.vextractf32x4(xmmword_ptr(to), ZMM[r], quarter as u32),
+            false => self.code.vextractf128(xmmword_ptr(to), YMM[r], quarter as u32),
+        }
+    }
+
+    /// Stores the elements of 128 bits of a register at different places; overwrites another.
+    pub(super) fn store_elements(&mut self, to: &[AsmMemoryOperand], r: usize, quarter: usize, other: usize) -> Emit {
+        match self.wide {
+            true => self.code.vextractf32x4(XMM[other], ZMM[r], quarter as u32)?,
+            false => self.code.vextractf128(XMM[other], YMM[r], quarter as u32)?,
+        }
+        for (i, &to) in to.iter().enumerate() {
+            // Only the longer encoding has registers from 16 on.
+            let code = if self.wide { self.code.evex() } else { self.code.vex() };
+            code.vextractps(dword_ptr(to), XMM[other], i as u32)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{compile, scratch};
 use crate::codegen::Level;
-use crate::kernel::MatMul;
+use crate::kernel::{Border, MatMul};
 
 /// Numbers in memory that ends where the last matrix ends.
 fn numbers(len: usize, seed: usize) -> Vec<f32> {
@@ -29,8 +29,13 @@ fn check(p: &MatMul) {
     let mut want = vec![7.0; len(2, (p.m, cr), (p.n, cc)) + 16];
     let pairs: usize = p.batch.iter().map(|b| b.0).product();
     for pair in 0..pairs {
-        let (mut rest, mut start) = (pair, [0; 3]);
-        for (size, strides) in p.batch.iter().rev() {
+        let (mut rest, mut start, mut border) = (pair, [0; 3], 0);
+        for (axis, (size, strides)) in p.batch.iter().enumerate().rev() {
+            if let Some(Border { pairs: (pairs, step), .. }) = p.border
+                && pairs == axis
+            {
+                border = (rest % size) as isize * step;
+            }
             for (start, stride) in start.iter_mut().zip(strides) {
                 *start += rest % size * *stride as usize;
             }
@@ -41,9 +46,15 @@ fn check(p: &MatMul) {
                 let a = |k: usize, at: usize| a[start[0] + at + i * ar as usize + k * ac as usize] as f64;
                 let b = |k: usize, at: usize| b[start[1] + at + k * br as usize + j * bc as usize] as f64;
                 let mut turns = vec![(0, 0)];
-                for (size, s) in &p.sums {
+                for (axis, (size, s)) in p.sums.iter().enumerate() {
+                    let counts = |l: &usize| match &p.border {
+                        Some(Border { sum: (sum, step), range, .. }) if *sum == axis => {
+                            range.contains(&(border + *l as isize * step))
+                        }
+                        _ => true,
+                    };
                     let step = |&(x, y): &(usize, usize)| {
-                        (0..*size).map(move |l| (x + l * s[0] as usize, y + l * s[1] as usize))
+                        (0..*size).filter(counts).map(move |l| (x + l * s[0] as usize, y + l * s[1] as usize))
                     };
                     turns = turns.iter().flat_map(step).collect();
                 }
@@ -132,13 +143,79 @@ fn sums_over_several_axes() {
                 let [a, b] = strides;
                 let batch = vec![(2, [11, 13, (m * n) as isize])];
                 let strides = [a, b, [n as isize, 1]];
-                check(&MatMul { m, n, k, strides, sums: sums.clone(), batch, whole: false });
+                check(&MatMul { m, n, k, strides, sums: sums.clone(), batch, ..MatMul::default() });
             }
         }
     }
     // As many loops as there are.
     let sums = vec![(2, [100, 3]), (3, [10, 40]), (2, [5, 200])];
     check(&MatMul { m: 4, n: 20, k: 5, strides: [[50, 1], [7, 1], [20, 1]], sums, ..MatMul::default() });
+}
+
+#[test]
+fn columns_of_the_result_that_are_apart() {
+    for (m, n, k) in [(25, 16, 7), (10, 16, 5), (5, 6, 30), (31, 40, 9), (9, 33, 64), (1, 20, 3), (28, 3, 600)] {
+        // Rows one behind the other, or with gaps; the whole inner dimension, loops around it, no panel as it is.
+        for c in [[1, m as isize + 2], [2, 2 * m as isize], [3 * n as isize, 3]] {
+            for sums in [vec![], vec![(3, [40, 90])], vec![(2, [9, 300]), (3, [7, 31])]] {
+                for (a, b) in [([3, 1], [n as isize, 1]), ([1, 40], [1, 70]), ([50, 1], [1, 70])] {
+                    check(&MatMul {
+                        m,
+                        n,
+                        k,
+                        strides: [a, b, c],
+                        sums: sums.clone(),
+                        batch: vec![(2, [11, 13, 5000])],
+                        ..MatMul::default()
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn pairs_that_share_the_right_matrix() {
+    // Few rows of each pair are the rows of a tile together, those of many are not.
+    for (m, n, k) in [(1, 16, 9), (5, 16, 10), (3, 40, 7), (2, 100, 33), (40, 10, 6), (4, 7, 1)] {
+        let (rows, columns) = (m as isize, n as isize);
+        for sums in [vec![], vec![(3, [40, 90])]] {
+            for c in [[columns, 1], [1, 600]] {
+                for (first, second) in [(7, 1), (2, 5), (3, 10), (1, 13)] {
+                    let strides = [[2, 3], [columns, 1], c];
+                    let next = if c[1] == 1 { rows * columns } else { rows };
+                    let batch = vec![(first, [1, 5, 20_000]), (second, [30, 0, next])];
+                    check(&MatMul { m, n, k, strides, sums: sums.clone(), batch, ..MatMul::default() });
+                }
+            }
+        }
+    }
+    // One row, whose strides say nothing.
+    let mut p = dense(1, 16, 9, false, false);
+    (p.strides[0][0], p.strides[2][0], p.batch) = (1 << 40, 1 << 40, vec![(12, [9, 0, 16])]);
+    check(&p);
+    p.batch = vec![(12, [3 << 20, 0, 16])];
+    check(&p);
+}
+
+#[test]
+fn zeros_around_an_image_are_left_out() {
+    for (m, n, k) in [(6, 14, 5), (3, 33, 4), (10, 16, 5), (1, 20, 3), (7, 1, 9), (4, 4, 40)] {
+        // Windows that reach over both ends, over one, over none; some reach nothing, or none does.
+        for (steps, range) in [([1, 1], 2..7), ([2, 1], 1..30), ([1, 2], -5..40), ([3, -1], 6..12), ([1, 1], 50..60)] {
+            for strides in [[[50, 1], [1, 1]], [[1, 60], [35, 1]], [[45, 1], [1, 50]]] {
+                for (pairs, sum) in [(0, 1), (1, 0)] {
+                    let border = Border { pairs: (pairs, steps[0]), sum: (sum, steps[1]), range: range.clone() };
+                    let sums = vec![(3, [70, 300]), (5, [7, 31])];
+                    let size = (m * n) as isize;
+                    let batch = vec![(9, [11, 13, 4 * size]), (4, [30, 0, size])];
+                    let [a, b] = strides;
+                    let strides = [a, b, [n as isize, 1]];
+                    check(&MatMul { m, n, k, strides, sums, batch, border: Some(border), ..MatMul::default() });
+                }
+            }
+        }
+    }
 }
 
 #[test]

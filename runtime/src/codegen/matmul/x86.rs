@@ -20,7 +20,7 @@ pub(super) const B: AsmRegister64 = rsi;
 pub(super) const C: AsmRegister64 = rdx;
 pub(super) const SCRATCH: AsmRegister64 = rcx;
 /// The chunks that are left, this one included.
-const CHUNKS: AsmRegister64 = r15;
+pub(super) const CHUNKS: AsmRegister64 = r15;
 /// The panels that are left, and where the one at hand is.
 pub(super) const PANELS: AsmRegister64 = r13;
 pub(super) const B_FROM: AsmRegister64 = rax;
@@ -214,18 +214,19 @@ impl Emitter<'_> {
 
     /// Panels of one width, one behind the other.
     fn panels(&mut self, panel: &Panel) -> Emit {
-        let [[a_row, _], [_, b_column], [c_row, _]] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
+        let [_, [_, b_column], [_, c_column]] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
         let columns = panel.columns as i64;
         if panel.masked {
             self.simd.set_mask(panel.columns % self.simd.lanes())?;
         }
-        self.repeat(PANELS, panel.count, &[(B_FROM, columns * b_column), (C_PANEL, 4 * columns)], |e| {
+        self.repeat(PANELS, panel.count, &[(B_FROM, columns * b_column), (C_PANEL, columns * c_column)], |e| {
             e.pack(panel)?;
             e.simd.code.mov(PANEL, if e.blocking.packing == Packing::Direct { B_FROM } else { SCRATCH })?;
             e.simd.code.mov(A_TILE, A)?;
             e.simd.code.mov(C_TILE, C_PANEL)?;
             for &(count, rows) in &panel.tiles {
-                let moves = [(A_TILE, rows as i64 * a_row), (C_TILE, rows as i64 * c_row)];
+                let [a, c] = e.spec.row(rows).map(|s| 4 * s as i64);
+                let moves = [(A_TILE, a), (C_TILE, c)];
                 e.repeat(TILES, count, &moves, |e| e.tile(panel, rows))?;
             }
             Ok(())
@@ -234,7 +235,7 @@ impl Emitter<'_> {
 
     /// Some rows of a panel: sums over the chunk, stored or added to those of earlier chunks.
     fn tile(&mut self, panel: &Panel, rows: usize) -> Emit {
-        let [[_, a_column], [b_row, _], [c_row, _]] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
+        let [[_, a_column], [b_row, _], _] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
         let bytes = 4 * self.simd.lanes() as i64;
         let packed = self.blocking.packing != Packing::Direct;
         let b_row = if packed { panel.vectors as i64 * bytes } else { b_row };
@@ -255,36 +256,19 @@ impl Emitter<'_> {
                 self.simd.add(r, set * sums.tile() + r)?;
             }
         }
-        let places: Vec<(usize, AsmMemoryOperand, bool)> = (0..rows)
-            .flat_map(|i| (0..panel.vectors).map(move |j| (i, j)))
-            .map(|(i, j)| {
-                let place = at(C_TILE, i as i64 * c_row + j as i64 * bytes);
-                (sums.at(0, i, j), place, panel.masked && j + 1 == panel.vectors)
-            })
-            .collect();
-        if self.blocking.chunks > 1 {
-            let mut first = self.simd.code.create_label();
-            self.simd.code.cmp(CHUNKS, self.blocking.chunks as i32)?;
-            self.simd.code.je(first)?;
-            for &(sum, place, masked) in &places {
-                self.simd.load(sums.free, place, masked)?;
-                self.simd.add(sum, sums.free)?;
-            }
-            self.simd.set(&mut first)?;
-        }
-        places.into_iter().try_for_each(|(sum, place, masked)| self.simd.store(place, sum, masked))
+        self.store(panel, &sums)
     }
 
     /// One step along the inner dimension, the `step`th of a turn.
     fn step(&mut self, panel: &Panel, sums: &Sums, step: usize, b_row: i64, masked: bool) -> Emit {
-        let [a_row, a_column] = self.spec.strides[0].map(|s| 4 * s as i64);
+        let a_column = 4 * self.spec.strides[0][1] as i64;
         let bytes = 4 * self.simd.lanes() as i64;
         for j in 0..panel.vectors {
             let place = at(B_AT, step as i64 * b_row + j as i64 * bytes);
             self.simd.load(sums.free + j, place, masked && j + 1 == panel.vectors)?;
         }
         for i in 0..sums.rows {
-            let element = at(A_AT, step as i64 * a_column + i as i64 * a_row);
+            let element = at(A_AT, step as i64 * a_column + 4 * self.spec.row(i)[0] as i64);
             let set = step % sums.sets;
             if panel.vectors == 1 && self.simd.wide() {
                 self.simd.fma_element(sums.at(set, i, 0), sums.free, element)?;
@@ -301,14 +285,14 @@ impl Emitter<'_> {
 }
 
 /// Which registers hold the sums of a tile.
-struct Sums {
-    rows: usize,
+pub(super) struct Sums {
+    pub(super) rows: usize,
     vectors: usize,
     /// The steps of a turn are added up in so many sets of sums, so that a small tile too has
     /// enough additions that do not wait for each other.
     sets: usize,
     /// The first register behind.
-    free: usize,
+    pub(super) free: usize,
 }
 
 impl Sums {
@@ -322,7 +306,7 @@ impl Sums {
     }
 
     /// The registers of one set.
-    fn tile(&self) -> usize {
+    pub(super) fn tile(&self) -> usize {
         self.rows * self.vectors
     }
 
@@ -330,7 +314,7 @@ impl Sums {
         self.sets * self.tile()
     }
 
-    fn at(&self, set: usize, row: usize, vector: usize) -> usize {
+    pub(super) fn at(&self, set: usize, row: usize, vector: usize) -> usize {
         set * self.tile() + row * self.vectors + vector
     }
 }
