@@ -1,11 +1,12 @@
 //! From a graph to kernels: which nodes are computed together, in which loops, and where in
 //! memory.
 //!
-//! `place` says how values lie in memory, `access` sees through views, `fuse` groups nodes, `lower` makes a
-//! loop nest of each group, `tile` puts its loops in order, `parts` cuts long sums, and `plan` gives every value
+//! `place` says how values lie in memory, `access` sees through views, `fuse` groups nodes, `again` says what of
+//! them need not be in memory, `lower` makes a loop nest of each group, `tile` puts its loops in order, `parts` cuts long sums, and `plan` gives every value
 //! that outlives its kernel a place in the arena.
 
 mod access;
+mod again;
 mod contract;
 mod describe;
 mod fuse;
