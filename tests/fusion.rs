@@ -262,3 +262,44 @@ fn what_is_computed_again_is_so_with_all_that_it_is_made_of() -> downhill::Resul
     }
     Ok(())
 }
+
+/// A table of 40 rows that is read by number and used otherwise too: the kernels of its gradient.
+fn gradient_of_a_table(product: bool) -> downhill::Result<String> {
+    let mut g = Stage::new();
+    let table = g.input(0, &[40, 24], DType::F32);
+    let index = g.input(1, &[6], DType::I32);
+    let [rows, d] = [2, 3].map(|slot| g.input(slot, &[6, if slot == 2 { 24 } else { 40 }], DType::F32));
+    let looked_up = gather::grad(&mut g, table, index, Some(rows)).0;
+    let other = match product {
+        true => {
+            let turned = transpose::stage(&mut g, table, 0, 1);
+            let turned_grad = matmul::grad(&mut g, rows, turned, Some(d)).1;
+            transpose::grad(&mut g, table, 0, 1, turned_grad).0
+        }
+        false => exp::grad(&mut g, table, Some(table)),
+    };
+    let sum = Value::Var(g.add(other, looked_up).unwrap());
+    let noise = |len: usize| (0..len).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>();
+    let (table, rows) = (Tensor::new([40, 24], noise(40 * 24))?, Tensor::new([6, 24], noise(6 * 24))?);
+    let (index, d) = (Index::new([6], [3, 0, 39, 3, 7, 3])?, Tensor::new([6, 40], noise(6 * 40))?);
+    let inputs = [(&table).into(), (&index).into(), (&rows).into(), (&d).into()];
+    let found = g.compute(&[sum], &inputs)?;
+    for (found, expected) in found[0].data().iter().zip(&g.reference(&[sum], &inputs)?[0]) {
+        assert!((f64::from(*found) - expected).abs() < 1e-5, "{found}, the reference has {expected}");
+    }
+    Ok(g.compile(&[sum])?.explain())
+}
+
+#[test]
+fn rows_are_added_to_a_product_where_it_is() -> downhill::Result<()> {
+    let text = gradient_of_a_table(true)?;
+    assert!(text.contains("2 kernels") && text.contains("arena 0 bytes"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn rows_are_added_to_a_copy_of_what_is_no_product() -> downhill::Result<()> {
+    let text = gradient_of_a_table(false)?;
+    assert!(text.contains("3 kernels"), "{text}");
+    Ok(())
+}

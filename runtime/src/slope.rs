@@ -7,6 +7,7 @@
 
 use crate::graph::{Grad, Op, Stage, Var};
 use crate::ops::elementwise::Binary;
+use crate::shape::DType;
 
 impl Stage {
     /// The gradient `d` of what has this slope over its argument, passed on to that.
@@ -59,6 +60,9 @@ impl Stage {
     /// The sum of two gradients.
     pub fn add(&mut self, a: Grad, b: Grad) -> Grad {
         let (Some(a), Some(b)) = (a, b) else { return a.or(b) };
+        if let Some(sum) = self.scattered(a, b).or_else(|| self.scattered(b, a)) {
+            return Some(sum);
+        }
         match self.common(a, b) {
             Some(d) if a != b => {
                 let (a, b) = (self.slope(a, d), self.slope(b, d));
@@ -67,6 +71,14 @@ impl Stage {
             }
             _ => Some(self.binary(Binary::Add, a, b)),
         }
+    }
+
+    /// The sum of `d` and of rows that were added to zeros: they are added to `d` where it is.
+    fn scattered(&mut self, rows: Var, d: Var) -> Grad {
+        let node = &self[rows];
+        let (Op::ScatterAdd, &[index, rows]) = (&node.op, &node.args[..]) else { return None };
+        let shape = node.shape.clone();
+        Some(self.push(Op::ScatterAdd, vec![index, rows, d], shape, DType::F32))
     }
 
     /// The latest gradient that both are multiples of, be it one of them.

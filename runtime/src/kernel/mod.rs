@@ -96,8 +96,8 @@ pub(crate) enum Work {
     MatMul(MatMul),
     /// Rows by number: table, index, result.
     Gather { count: usize, width: usize },
-    /// Rows added by number into zeros: index, rows, result.
-    ScatterAdd { count: usize, width: usize, rows: usize },
+    /// Rows added by number to those of the result, so many of which are zeroed before: index, rows, result.
+    ScatterAdd { count: usize, width: usize, zeros: usize },
 }
 
 /// Memory that a kernel reads or writes.
@@ -174,7 +174,7 @@ impl Call {
             }
             Work::MatMul(p) => p.elements().iter().sum(),
             Work::Gather { count, width } => 2 * count * width + count,
-            Work::ScatterAdd { count, width, rows } => 2 * count * width + count + rows * width,
+            Work::ScatterAdd { count, width, zeros } => 2 * count * width + count + zeros * width,
         }
     }
 

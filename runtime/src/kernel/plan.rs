@@ -121,7 +121,7 @@ fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>, rooms: &mut Vec<usi
     let graph = fusion.graph;
     let node = &graph[v];
     let operand = |&v: &Var| fusion.operand(&fusion.access(v));
-    let mut push = |work: Work, args: &[Var]| {
+    let push = |calls: &mut Vec<Call>, work: Work, args: &[Var]| {
         let operands = args.iter().chain([&v]).map(operand).collect();
         let whole = fusion.layout.within(v).map(|(whole, _)| whole);
         let nodes = [v].into_iter().chain(whole).collect();
@@ -136,7 +136,7 @@ fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>, rooms: &mut Vec<usi
             };
             let room = scratch(&product, Level::current()?);
             let (a, b) = if swapped { (1, 0) } else { (0, 1) };
-            push(Work::MatMul(product), &[node.args[a], node.args[b]]);
+            push(calls, Work::MatMul(product), &[node.args[a], node.args[b]]);
             if let (1.., Some(call)) = (room, calls.last_mut()) {
                 call.operands.push(Operand { home: Home::Scratch(rooms.len()), offset: 0 });
                 rooms.push(room);
@@ -145,12 +145,20 @@ fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>, rooms: &mut Vec<usi
         Op::Gather => {
             let count = graph[node.args[1]].len();
             let width = graph[node.args[0]].shape[1..].iter().product();
-            push(Work::Gather { count, width }, &node.args);
+            push(calls, Work::Gather { count, width }, &node.args);
         }
         Op::ScatterAdd => {
             let count = graph[node.args[0]].len();
             let (rows, width) = (node.shape[0], node.shape[1..].iter().product());
-            push(Work::ScatterAdd { count, width, rows }, &node.args);
+            let zeros = match node.args.get(2) {
+                Some(&base) if fusion.layout.is_part(fusion.access(base).base, v) => 0,
+                Some(&base) => {
+                    calls.push(lower::copy(fusion, base, Home::Value(v), (0, &steps(&node.shape)), None));
+                    0
+                }
+                None => rows,
+            };
+            push(calls, Work::ScatterAdd { count, width, zeros }, &node.args[..2]);
         }
         Op::Pad(before) => {
             let strides = steps(&node.shape);
