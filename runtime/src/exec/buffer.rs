@@ -10,19 +10,30 @@ impl Line {
 }
 
 /// An array of numbers that starts at a cache line and never moves.
-#[derive(Clone)]
 pub(crate) struct Buffer {
-    lines: Box<[Line]>,
+    memory: Memory,
     len: usize,
+}
+
+enum Memory {
+    Lines(Box<[Line]>),
+    /// Memory of the system's own, in large pages where it has them: with small ones a step over tens of
+    /// megabytes spends much of its time on finding pages.
+    Pages(memmap2::MmapMut),
 }
 
 impl Buffer {
     /// Elements that a line holds; offsets of parameters and values are multiples of it.
     pub(crate) const LINE: usize = Line::LEN;
 
+    /// Bytes of a large page.
+    const LARGE: usize = 1 << 21;
+
     /// An array of zeros.
     pub(crate) fn zeros(len: usize) -> Buffer {
-        Buffer { lines: vec![Line([0.0; Line::LEN]); len.div_ceil(Line::LEN)].into_boxed_slice(), len }
+        let lines = || Memory::Lines(vec![Line([0.0; Line::LEN]); len.div_ceil(Line::LEN)].into_boxed_slice());
+        let memory = if 4 * len < Buffer::LARGE { lines() } else { pages(4 * len).map_or_else(lines, Memory::Pages) };
+        Buffer { memory, len }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -30,7 +41,34 @@ impl Buffer {
     }
 
     pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
-        self.lines.as_mut_ptr().cast()
+        match &mut self.memory {
+            Memory::Lines(lines) => lines.as_mut_ptr().cast(),
+            Memory::Pages(map) => map.as_mut_ptr().cast(),
+        }
+    }
+
+    fn as_ptr(&self) -> *const f32 {
+        match &self.memory {
+            Memory::Lines(lines) => lines.as_ptr().cast(),
+            Memory::Pages(map) => map.as_ptr().cast(),
+        }
+    }
+}
+
+/// So many bytes of zeros from the system, which starts them at a page.
+fn pages(bytes: usize) -> Option<memmap2::MmapMut> {
+    let map = memmap2::MmapMut::map_anon(bytes).ok()?;
+    // A system without large pages, or that has none left, gives small ones.
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::HugePage);
+    Some(map)
+}
+
+impl Clone for Buffer {
+    fn clone(&self) -> Buffer {
+        let mut copy = Buffer::zeros(self.len);
+        copy.copy_from_slice(self);
+        copy
     }
 }
 
@@ -40,13 +78,13 @@ impl std::ops::Deref for Buffer {
     fn deref(&self) -> &[f32] {
         // SAFETY: `Line` is a C array of 16 floats without padding, and `len` is at most 16 times
         // the number of lines.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len) }
     }
 }
 
 impl std::ops::DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
         // SAFETY: as above, and the borrow is unique.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len) }
     }
 }

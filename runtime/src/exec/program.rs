@@ -11,7 +11,7 @@ use crate::codegen::matmul::{self, Product};
 use crate::codegen::{CompiledLoop, Level, compile};
 use crate::error::Result;
 use crate::graph::{Graph, Op, Var};
-use crate::kernel::{Call, Description, Plan, Spot, Work, plan};
+use crate::kernel::{Call, Description, OPERANDS, Plan, Spot, Work, plan};
 
 /// Where a value lives that comes from outside or goes there: a pointer of the caller's, and an
 /// offset from it in elements.
@@ -25,6 +25,7 @@ pub(crate) struct Place {
 pub(crate) struct Program {
     name: String,
     steps: Vec<Step>,
+    stages: Vec<Stage>,
     /// Where each operand of all steps is, one step behind the other.
     spots: Vec<(Spot, usize)>,
     /// What the steps compute in.
@@ -54,13 +55,22 @@ unsafe impl Send for Program {}
 // share it for as long.
 unsafe impl Sync for Program {}
 
+/// Kernels between two barriers: one, or several that take turns.
+struct Stage {
+    steps: Range<usize>,
+    /// The sizes of the loops over turns; none for a kernel by itself.
+    turns: Vec<usize>,
+    /// Whether all threads compute it, each its share; else the first one does.
+    shared: bool,
+}
+
 /// One kernel of a program.
 struct Step {
     kernel: Kernel,
     /// Where its operands start.
     operands: usize,
-    /// Whether all threads compute it, each its share; else the first one does.
-    shared: bool,
+    /// For each operand, how many elements it moves with each loop over turns.
+    strides: Vec<Vec<isize>>,
 }
 
 enum Kernel {
@@ -109,6 +119,7 @@ impl Program {
         let mut program = Program {
             name: name.into(),
             steps: Vec::new(),
+            stages: Vec::new(),
             spots: Vec::new(),
             arena: arena(&plan),
             seats: Vec::new(),
@@ -117,10 +128,11 @@ impl Program {
             pace: Pace::new(),
             clock: None,
         };
+        let mut sizes = Vec::new();
+        let long: Vec<bool> = plan.stages.iter().map(|stage| is_long(&plan.calls[stage.clone()])).collect();
         for call in plan.calls {
             let operands = program.spots.len();
             program.spots.extend(call.operands.iter().map(|o| (plan.spots[&o.home], o.offset)));
-            let long = call.is_long();
             let split = call.is_split();
             let kernel = match call.work {
                 Work::Loop(kernel) => match compiled.next() {
@@ -143,7 +155,14 @@ impl Program {
                 Work::Gather { count, width } => Kernel::Gather { count, width },
                 Work::ScatterAdd { count, width, zeros } => Kernel::ScatterAdd { count, width, zeros },
             };
-            program.steps.push(Step { shared: long && kernel.units() > 1, kernel, operands });
+            program.steps.push(Step { kernel, operands, strides: call.turns.strides });
+            sizes.push(call.turns.sizes);
+        }
+        for (steps, long) in plan.stages.into_iter().zip(long) {
+            let turns = std::mem::take(&mut sizes[steps.start]);
+            let mut stage = Stage { steps, turns, shared: false };
+            stage.shared = long && program.units(&stage) > 1;
+            program.stages.push(stage);
         }
         let caller = program.seat();
         program.seats.push(caller);
@@ -159,7 +178,7 @@ impl Program {
     /// nothing else may use the memory of outputs meanwhile. Index entries must be in range.
     pub(crate) unsafe fn run(&mut self, slots: &[*mut f32]) {
         // Compilation has seen that the number of threads is known. What is timed runs on one.
-        let shared = self.clock.is_none() && self.steps.iter().any(|step| step.shared);
+        let shared = self.clock.is_none() && self.stages.iter().any(|stage| stage.shared);
         let most = if shared { threads().unwrap_or(1) } else { 1 };
         let threads = if most > 1 && self.pace.together() { most } else { 1 };
         let start = (most > 1).then(Instant::now);
@@ -174,15 +193,10 @@ impl Program {
                 }
             }
         }
-        if let Some(times) = &mut self.clock {
-            let mut before = Instant::now();
-            for (time, step) in times.iter_mut().zip(&self.steps) {
-                // SAFETY: as below.
-                unsafe { step.kernel.run(0..step.kernel.units(), &self.seats[0].pointers[step.operands..]) };
-                let now = Instant::now();
-                *time = (*time).min(now - before);
-                before = now;
-            }
+        if let Some(mut times) = self.clock.take() {
+            // SAFETY: as below.
+            unsafe { self.time(&mut times) };
+            self.clock = Some(times);
             return;
         }
         let program = &*self;
@@ -207,20 +221,64 @@ impl Program {
     unsafe fn work(&self, number: usize, barrier: Option<&Barrier>) {
         let threads = barrier.map_or(1, Barrier::threads);
         let mut before = false;
-        for (i, step) in self.steps.iter().enumerate() {
-            // Kernels of the first thread alone need not wait for each other.
-            if let Some(barrier) = barrier.filter(|_| i > 0 && (before || step.shared)) {
+        for (i, stage) in self.stages.iter().enumerate() {
+            // Stages of the first thread alone need not wait for each other.
+            if let Some(barrier) = barrier.filter(|_| i > 0 && (before || stage.shared)) {
                 barrier.wait();
             }
-            before = step.shared;
-            let units = step.kernel.units();
-            let share = match step.shared {
+            before = stage.shared;
+            let units = self.units(stage);
+            let share = match stage.shared {
                 true => units * number / threads..units * (number + 1) / threads,
                 false if number == 0 => 0..units,
                 false => continue,
             };
-            // SAFETY: promised by the caller.
-            unsafe { step.kernel.run(share, &self.seats[number].pointers[step.operands..]) };
+            let pointers = &self.seats[number].pointers;
+            if stage.turns.is_empty() {
+                let step = &self.steps[stage.steps.start];
+                // SAFETY: promised by the caller.
+                unsafe { step.kernel.run(share, &pointers[step.operands..]) };
+                continue;
+            }
+            for turn in share {
+                for step in &self.steps[stage.steps.clone()] {
+                    // SAFETY: promised by the caller.
+                    unsafe { step.take(turn, &stage.turns, pointers) };
+                }
+            }
+        }
+    }
+
+    /// The number of parts of a stage that can be computed independently.
+    fn units(&self, stage: &Stage) -> usize {
+        match stage.turns.is_empty() {
+            true => self.steps[stage.steps.start].kernel.units(),
+            false => stage.turns.iter().product(),
+        }
+    }
+
+    /// Runs all kernels on one thread, and notes what each takes where that is less than before.
+    ///
+    /// # Safety
+    ///
+    /// As `run`.
+    unsafe fn time(&self, times: &mut [Duration]) {
+        let pointers = &self.seats[0].pointers;
+        for stage in &self.stages {
+            let mut taken = vec![Duration::ZERO; stage.steps.len()];
+            let mut before = Instant::now();
+            for turn in 0..stage.turns.iter().product() {
+                for (step, taken) in self.steps[stage.steps.clone()].iter().zip(&mut taken) {
+                    // SAFETY: promised by the caller.
+                    unsafe { step.take(turn, &stage.turns, pointers) };
+                    let now = Instant::now();
+                    *taken += now - before;
+                    before = now;
+                }
+            }
+            for (time, taken) in times[stage.steps.clone()].iter_mut().zip(taken) {
+                *time = (*time).min(taken);
+            }
         }
     }
 
@@ -303,6 +361,38 @@ impl Report {
             kept: plan.kept(graph),
         }
     }
+}
+
+impl Step {
+    /// Runs the whole kernel for one turn; a kernel by itself has only one.
+    ///
+    /// # Safety
+    ///
+    /// As [`Kernel::run`], for this turn's part of the operands.
+    unsafe fn take(&self, turn: usize, sizes: &[usize], pointers: &[*mut u8]) {
+        let pointers = &pointers[self.operands..];
+        let units = 0..self.kernel.units();
+        if self.strides.is_empty() {
+            // SAFETY: promised by the caller.
+            return unsafe { self.kernel.run(units, pointers) };
+        }
+        let mut moved = [std::ptr::null_mut(); OPERANDS];
+        for ((moved, pointer), strides) in moved.iter_mut().zip(pointers).zip(&self.strides) {
+            let (mut left, mut offset) = (turn, 0);
+            for (size, stride) in sizes.iter().zip(strides).rev() {
+                offset += (left % size) as isize * stride;
+                left /= size;
+            }
+            *moved = pointer.wrapping_offset(4 * offset);
+        }
+        // SAFETY: promised by the caller.
+        unsafe { self.kernel.run(units, &moved[..self.strides.len()]) };
+    }
+}
+
+/// Whether a stage takes so long that threads gain more than they lose by waiting for each other.
+fn is_long(calls: &[Call]) -> bool {
+    calls.iter().map(Call::nanoseconds).sum::<usize>() > Call::LONG
 }
 
 impl Kernel {

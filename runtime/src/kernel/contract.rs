@@ -117,6 +117,7 @@ impl Axes {
             ],
             sums: self.sums.iter().map(|axis| (axis.size, [axis.strides[0], axis.strides[1]])).collect(),
             batch: self.pairs.iter().chain(&self.rows).chain(&self.columns).map(|a| (a.size, a.strides)).collect(),
+            whole: false,
         }
     }
 }

@@ -40,6 +40,10 @@ impl Call {
             Work::Gather { count, width } => ("gather".into(), format!("{count} x {width}")),
             Work::ScatterAdd { count, width, .. } => ("scatter".into(), format!("{count} x {width}")),
         };
+        let sizes = match self.turns.sizes.is_empty() {
+            true => sizes,
+            false => format!("{} turns of {sizes}", self.turns.count()),
+        };
         let (bytes, flops) = (self.bytes(), self.flops());
         Description { kind, sizes, bytes, flops, operations: names.join(" "), refused: self.refused }
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::access::{Access, dense, reshaped};
 use super::fuse::{Fusion, Group, Placement};
 use super::loops::{Loops, row_axis};
-use super::{Call, Home, LoopKernel, Operand, Pass, Work};
+use super::{Call, Home, LoopKernel, Operand, Pass, Turns, Work};
 use crate::codegen::strip::{Effect, Inst, Kind, Op2, Reg, Strip, Walk};
 use crate::graph::{Node, Op, Var};
 use crate::ops::elementwise::Compare;
@@ -389,6 +389,7 @@ impl Lowering<'_> {
             operands: self.operands.into_iter().map(|(operand, _)| operand).collect(),
             nodes: self.group.members.iter().map(|(v, _)| *v).collect(),
             refused: None,
+            turns: Turns::default(),
         }
     }
 }
@@ -437,7 +438,7 @@ pub(super) fn copy(
         kernel.operands.push(vec![0; kernel.outer.len()]);
         operands.push(Operand { home: to, offset: 0 });
     }
-    Call { work: Work::Loop(kernel.tiled()), operands, nodes: vec![v], refused: None }
+    Call { work: Work::Loop(kernel.tiled()), operands, nodes: vec![v], refused: None, turns: Turns::default() }
 }
 
 fn walk(stride: isize) -> Walk {

@@ -2,22 +2,26 @@
 //! memory.
 //!
 //! `place` says how values lie in memory, `access` sees through views, `fuse` groups nodes, `again` says what of
-//! them need not be in memory, `lower` makes a loop nest of each group, `tile` puts its loops in order, `parts` cuts long sums, and `plan` gives every value
-//! that outlives its kernel a place in the arena.
+//! them need not be in memory, `lower` makes a loop nest of each group, `tile` puts its loops in order, `parts` cuts
+//! long sums, `chain` lets kernels take turns, and `plan` gives every value that outlives its kernel a place in the
+//! arena.
 
 mod access;
 mod again;
+mod chain;
 mod contract;
 mod describe;
 mod fuse;
 mod loops;
 mod lower;
+mod nest;
 mod parts;
 mod place;
 mod plan;
 mod refusal;
 mod tile;
 
+pub(crate) use chain::OPERANDS;
 pub(crate) use describe::Description;
 pub(crate) use plan::{Plan, Spot, plan};
 pub(crate) use refusal::Refusal;
@@ -64,6 +68,8 @@ pub(crate) struct MatMul {
     pub(crate) sums: Vec<(usize, [isize; 2])>,
     /// Sizes of the loops over pairs, and the strides of the three operands along them.
     pub(crate) batch: Vec<(usize, [isize; 3])>,
+    /// Whether the product is a part of a larger one, and is not cut into parts itself.
+    pub(crate) whole: bool,
 }
 
 impl MatMul {
@@ -123,6 +129,13 @@ pub(crate) struct Operand {
     pub(crate) offset: usize,
 }
 
+impl Operand {
+    /// Whether it is more than room that a thread has in its cache.
+    fn is_in_memory(&self) -> bool {
+        !matches!(self.home, Home::Scratch(_) | Home::Nowhere)
+    }
+}
+
 /// One kernel of a program with its operands.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -132,6 +145,29 @@ pub(crate) struct Call {
     pub(crate) nodes: Vec<Var>,
     /// The kernel of an argument that it could not be a part of, and why.
     pub(crate) refused: Option<(usize, Refusal)>,
+    /// How often it runs.
+    pub(crate) turns: Turns,
+}
+
+/// Loops around a call that it shares with others (see `chain`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Turns {
+    /// The sizes of the loops, outermost first; none for a call that runs once.
+    pub(crate) sizes: Vec<usize>,
+    /// For each operand, how many elements it moves with each loop; nothing for a call that runs once.
+    pub(crate) strides: Vec<Vec<isize>>,
+}
+
+impl Turns {
+    pub(crate) fn count(&self) -> usize {
+        self.sizes.iter().product()
+    }
+
+    /// The turns that touch elements of an operand that others do not.
+    fn of(&self, operand: usize) -> usize {
+        let strides = self.strides.get(operand).into_iter().flatten();
+        self.sizes.iter().zip(strides).filter(|(_, stride)| **stride != 0).map(|(size, _)| size).product()
+    }
 }
 
 impl Call {
@@ -153,26 +189,30 @@ impl Call {
 
     /// Floating-point operations, a function such as `exp` counted by its instructions.
     pub(crate) fn flops(&self) -> usize {
-        match &self.work {
-            Work::Loop(kernel) => {
-                let rows: usize = kernel.outer.iter().product();
-                let count = |strip: &Strip| strip.insts().iter().filter(|i| counts(i)).count() + folds(strip);
-                kernel.passes.iter().map(|p| rows * (count(&p.once) + kernel.row * count(&p.each))).sum()
+        self.turns.count()
+            * match &self.work {
+                Work::Loop(kernel) => {
+                    let rows: usize = kernel.outer.iter().product();
+                    let count = |strip: &Strip| strip.insts().iter().filter(|i| counts(i)).count() + folds(strip);
+                    kernel.passes.iter().map(|p| rows * (count(&p.once) + kernel.row * count(&p.each))).sum()
+                }
+                Work::MatMul(p) => 2 * p.work() * p.pairs(),
+                Work::Gather { .. } => 0,
+                Work::ScatterAdd { count, width, .. } => count * width,
             }
-            Work::MatMul(p) => 2 * p.work() * p.pairs(),
-            Work::Gather { .. } => 0,
-            Work::ScatterAdd { count, width, .. } => count * width,
-        }
     }
 
     /// Bytes read and written, each element of an operand once.
     pub(crate) fn bytes(&self) -> usize {
         4 * match &self.work {
             Work::Loop(kernel) => {
-                let operands = self.operands.iter().enumerate().filter(|(_, o)| o.home != Home::Nowhere);
-                operands.map(|(i, _)| kernel.extent(i)).sum()
+                let operands = self.operands.iter().enumerate().filter(|(_, o)| o.is_in_memory());
+                operands.map(|(i, _)| kernel.extent(i) * self.turns.of(i)).sum()
             }
-            Work::MatMul(p) => p.elements().iter().sum(),
+            Work::MatMul(p) => {
+                let elements = p.elements().into_iter().zip(&self.operands).enumerate();
+                elements.filter(|(_, (_, o))| o.is_in_memory()).map(|(i, (len, _))| len * self.turns.of(i)).sum()
+            }
             Work::Gather { count, width } => 2 * count * width + count,
             Work::ScatterAdd { count, width, zeros } => 2 * count * width + count + zeros * width,
         }
@@ -184,12 +224,18 @@ impl Call {
         self.loop_kernel().is_some_and(|kernel| kernel.is_split(is_room))
     }
 
-    /// Whether the kernel takes so long that threads gain more than they lose by waiting for each other.
-    pub(crate) fn is_long(&self) -> bool {
-        /// Nanoseconds.
-        const LONG: usize = 4000;
-        // About 32 operations or 16 bytes a nanosecond on one core.
-        self.flops() / 32 + self.bytes() / 16 > LONG
+    /// Nanoseconds from which on threads gain more than they lose by waiting for each other.
+    pub(crate) const LONG: usize = 4000;
+
+    /// About how long it takes on one core.
+    pub(crate) fn nanoseconds(&self) -> usize {
+        // About 32 operations or 16 bytes a nanosecond.
+        self.flops() / 32 + self.bytes() / 16
+    }
+
+    /// Whether threads should share it.
+    fn is_long(&self) -> bool {
+        self.nanoseconds() > Call::LONG
     }
 }
 

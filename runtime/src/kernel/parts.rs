@@ -5,7 +5,7 @@
 //! sum adds up a fixed number of runs of rows, each in a place of its own, and a short kernel behind it adds
 //! these up. What a long kernel fills before its loops becomes a short one in front of it.
 
-use super::{Call, Home, LoopKernel, Operand, Pass, Work};
+use super::{Call, Home, LoopKernel, Operand, Pass, Turns, Work};
 use crate::codegen::strip::{Effect, Inst, Kind, Strip, Walk};
 use crate::graph::{Graph, Op, Var};
 use crate::ops::reduce::Reduce;
@@ -118,8 +118,14 @@ fn take_fills(call: &mut Call) -> Vec<Call> {
     std::mem::take(&mut kernel.fills).into_iter().map(fill).collect()
 }
 
+/// A call without what it fills before its loops, and that as calls of their own.
+pub(super) fn without_fills(call: &Call) -> (Vec<Call>, Call) {
+    let mut call = call.clone();
+    (take_fills(&mut call), call)
+}
+
 /// A call of a short kernel that writes `result`.
 fn short(kernel: LoopKernel, operands: Vec<Operand>, result: Operand) -> Call {
     let nodes = if let Home::Value(value) = result.home { vec![value] } else { vec![] };
-    Call { work: Work::Loop(kernel), operands, nodes, refused: None }
+    Call { work: Work::Loop(kernel), operands, nodes, refused: None, turns: Turns::default() }
 }

@@ -4,10 +4,12 @@
 //! that touches it to the last, and takes the first gap that is free meanwhile.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
 use super::access::dense;
+use super::chain::{Chains, Purpose};
 use super::fuse::{Fusion, Item, is_source};
-use super::{Call, Home, MatMul, Operand, Work, contract, lower, parts};
+use super::{Call, Home, MatMul, Operand, Turns, Work, contract, lower, parts};
 use crate::codegen::Level;
 use crate::codegen::matmul::scratch;
 use crate::error::Error;
@@ -31,6 +33,8 @@ pub(crate) enum Spot {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) calls: Vec<Call>,
+    /// Calls that run one after the other, or take turns.
+    pub(crate) stages: Vec<Range<usize>>,
     pub(crate) spots: HashMap<Home, Spot>,
     /// The elements of the arena.
     pub(crate) arena: usize,
@@ -50,18 +54,21 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     let mut lens: HashMap<Home, usize> = HashMap::new();
     let mut calls = Vec::new();
     let (mut rooms, mut sums) = (Vec::new(), Vec::new());
-    // The last call of each item.
-    let mut last: Vec<usize> = Vec::new();
+    // The last call of each item that has any: what others compute again is in none.
+    let mut last: Vec<Option<usize>> = Vec::new();
     for (index, item) in fusion.items.iter().enumerate() {
+        let before = calls.len();
         match item {
             Item::Group(group) => {
-                let refused = group.refused.map(|(item, why)| (last[item], why));
+                let refused = group.refused.and_then(|(item, why)| Some((last[item]?, why)));
                 let call = Call { refused, ..lower::lower(&fusion, index, group, &mut rooms) };
-                calls.extend(parts::cut(graph, call, group.parts, &mut sums));
+                if call.loop_kernel().is_none_or(|kernel| !kernel.passes.is_empty()) {
+                    calls.extend(parts::cut(graph, call, group.parts, &mut sums));
+                }
             }
             Item::Alone(v) => alone(&fusion, *v, &mut calls, &mut rooms)?,
         }
-        last.push(calls.len() - 1);
+        last.push((calls.len() > before).then(|| calls.len() - 1));
     }
     for (i, &(v, place)) in outputs.iter().enumerate() {
         // A result that is computed, or shows one in the same order, is written to its place.
@@ -76,8 +83,19 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
         }
     }
     spots.insert(Home::Nowhere, Spot::Nowhere);
-    let mut plan = Plan { calls, spots, arena: 0, scratch: 0, data: Vec::new(), unshared: 0 };
     let live = graph.live(roots);
+    let sources = graph.vars().filter(|(v, node)| live[v.index()] && is_source(&node.op));
+    let read: HashSet<usize> = sources
+        .filter(|(_, node)| !matches!(node.op, Op::Data(_) | Op::Iota))
+        .map(|(_, node)| source(&node.op).slot)
+        .collect();
+    let purpose = |home: &Home| match spots.get(home) {
+        Some(Spot::Outside(place)) if read.contains(&place.slot) => Purpose::InPlace,
+        Some(_) => Purpose::Result,
+        None => Purpose::Inside,
+    };
+    let Chains { calls, stages } = Chains::new(calls, &mut rooms, &purpose)?;
+    let mut plan = Plan { calls, stages, spots, arena: 0, scratch: 0, data: Vec::new(), unshared: 0 };
     for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && is_source(&node.op)) {
         let home = Home::Value(v);
         match &node.op {
@@ -125,7 +143,7 @@ fn alone(fusion: &Fusion<'_>, v: Var, calls: &mut Vec<Call>, rooms: &mut Vec<usi
         let operands = args.iter().chain([&v]).map(operand).collect();
         let whole = fusion.layout.within(v).map(|(whole, _)| whole);
         let nodes = [v].into_iter().chain(whole).collect();
-        calls.push(Call { work, operands, nodes, refused: None });
+        calls.push(Call { work, operands, nodes, refused: None, turns: Turns::default() });
     };
     match &node.op {
         Op::MatMul(..) | Op::Contract(_) => {
@@ -217,6 +235,7 @@ fn product(fusion: &Fusion<'_>, v: Var, ta: bool, tb: bool) -> MatMul {
         strides: [matrix(&a, ta), matrix(&b, tb), matrix(&c, false)],
         sums: vec![],
         batch: (0..rank - 2).filter(|&i| node.shape[i] != 1).map(|i| (node.shape[i], [a[i], b[i], c[i]])).collect(),
+        whole: false,
     }
 }
 
@@ -275,11 +294,11 @@ impl Plan {
         }
     }
 
-    /// The rooms of a kernel are one behind the other; the next kernel has the same memory.
+    /// The rooms of a stage are one behind the other; the next stage has the same memory.
     fn assign_scratch(&mut self, rooms: &[usize]) {
-        for call in &self.calls {
+        for stage in self.stages.clone() {
             let mut offset = 0;
-            for operand in &call.operands {
+            for operand in self.calls[stage].iter().flat_map(|call| &call.operands) {
                 if let Home::Scratch(room) = operand.home
                     && !self.spots.contains_key(&operand.home)
                 {
@@ -295,8 +314,9 @@ impl Plan {
     fn assign(&mut self, lens: &HashMap<Home, usize>) {
         let mut intervals: BTreeMap<(usize, usize), (usize, Home)> = BTreeMap::new();
         let mut index: HashMap<Home, (usize, usize)> = HashMap::new();
-        for (i, call) in self.calls.iter().enumerate() {
-            for (j, operand) in call.operands.iter().enumerate() {
+        // Calls of a stage take turns, so that each needs all that another does.
+        for (i, stage) in self.stages.iter().enumerate() {
+            for (j, operand) in self.calls[stage.clone()].iter().flat_map(|call| &call.operands).enumerate() {
                 if self.spots.contains_key(&operand.home) {
                     continue;
                 }

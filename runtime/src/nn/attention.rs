@@ -1,8 +1,65 @@
 //! Attention.
 
 use super::activation::softmax;
+use crate::check::{Check, Type};
+use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::ops::*;
+
+/// Scores of a head from which on reading its weights takes longer than computing them again: as many as a
+/// second-level cache holds with all that belongs to them.
+const MANY: usize = 1 << 16;
+
+/// Defines attention by a network function. Where there are many scores, they and the weights are computed again
+/// for the gradient (Dao et al., arXiv:2205.14135); how they are cut into what fits a cache is the planner's.
+macro_rules! again {
+    ($(#[$doc:meta])* $name:ident($query:ident, $key:ident, $($x:ident),*; $($flag:ident: $kind:ty),*) = $forward:path;) => {
+        $(#[$doc])*
+        #[allow(non_camel_case_types)]
+        pub enum $name {}
+
+        impl $name {
+            #[doc = concat!("Stages `", stringify!($name), "`.")]
+            #[track_caller]
+            #[allow(clippy::too_many_arguments)]
+            pub fn stage(
+                g: &mut Stage,
+                $query: impl Into<Value>,
+                $key: impl Into<Value>,
+                $($x: impl Into<Value>,)*
+                $($flag: $kind),*
+            ) -> Value {
+                use $forward as forward;
+                forward::stage(g, $query, $key, $($x,)* $($flag),*)
+            }
+
+            #[doc = concat!("Stages the gradient of `", stringify!($name), "`.")]
+            #[allow(clippy::too_many_arguments, clippy::type_complexity)]
+            pub fn grad(
+                g: &mut Stage,
+                $query: impl Into<Value>,
+                $key: impl Into<Value>,
+                $($x: impl Into<Value>,)*
+                $($flag: $kind,)*
+                dout: Grad,
+            ) -> (Grad, Grad, $(again!(@ $x),)* $(again!(@ $flag)),*) {
+                use $forward as forward;
+                let ($query, $key) = ($query.into(), $key.into());
+                let many = g.dim($query, -2) * g.dim($key, -2) >= MANY;
+                forward::grad(&mut g.recompute(many), $query, $key, $($x,)* $($flag,)* dout)
+            }
+
+            #[doc = concat!("The shape rule of `", stringify!($name), "`.")]
+            #[track_caller]
+            #[allow(clippy::too_many_arguments)]
+            pub const fn shape(cx: &mut Check, $query: Type, $key: Type, $($x: Type,)* $($flag: Type),*) -> Type {
+                use $forward as forward;
+                forward::shape(cx, $query, $key, $($x,)* $($flag),*)
+            }
+        }
+    };
+    (@ $arg:ident) => { Grad };
+}
 
 /// Scaled dot-product attention, softmax(Q Kᵀ / √D) V (Vaswani et al., arXiv:1706.03762), over any
 /// number of outer axes such as batch and heads: `[.., T, D]`, `[.., S, D]` and `[.., S, E]` give
@@ -24,117 +81,136 @@ pub fn scaled_dot_product_attention(
     value: Tensor<[N], S, E>,
     causal: bool,
 ) -> Tensor<[N], T, E> {
-    let scores = matmul(query, transpose(key, -2, -1)) / sqrt(D);
-    matmul(attention_weights(scores, causal, 0.0), value)
+    dot_product_attention(query, key, value, 1.0 / sqrt(D), causal, 0.0)
 }
 
-/// [`scaled_dot_product_attention`] with all its arguments: `scale` times Q Kᵀ are the scores, a number or
-/// a tensor that broadcasts to `[.., T, S]`; `p` is the probability with which a weight is dropped in
-/// training.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([2, 1], [1.0, 3.0])?);
-/// // Scores of zero: every place is the mean of all.
-/// let y = dot_product_attention::stage(&mut g, x, x, x, 0.0, false, 0.1);
-/// assert_eq!(g.value(y)?.data(), [2.0, 2.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn dot_product_attention(
-    query: Tensor<[N], T, D>,
-    key: Tensor<[N], S, D>,
-    value: Tensor<[N], S, E>,
-    scale: Tensor,
-    causal: bool,
-    p: f32,
-) -> Tensor<[N], T, E> {
-    let scores = matmul(query, transpose(key, -2, -1)) * scale;
-    matmul(attention_weights(scores, causal, p), value)
+again! {
+    /// [`scaled_dot_product_attention`] with all its arguments: `scale` times Q Kᵀ are the scores, a number or
+    /// a tensor that broadcasts to `[.., T, S]`; `p` is the probability with which a weight is dropped in
+    /// training.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([2, 1], [1.0, 3.0])?);
+    /// // Scores of zero: every place is the mean of all.
+    /// let y = dot_product_attention::stage(&mut g, x, x, x, 0.0, false, 0.1);
+    /// assert_eq!(g.value(y)?.data(), [2.0, 2.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    dot_product_attention(query, key, value, scale; causal: bool, p: f32) = forward::dot_product_attention;
 }
 
-/// Attention to the places that `mask` allows: a [`Mask`](crate::shape::DType::Bool) that broadcasts to
-/// `[.., T, S]`, true where a place is seen, as PyTorch has it. A place that sees none is zero. `scale` and
-/// `p` are as in [`dot_product_attention`].
-///
-/// A batch of sequences of several lengths has a mask such as `iota(S) < unsqueeze(lengths, 1)`, of shape
-/// `[B, S]`; in front of heads and places it is `unsqueeze(unsqueeze(mask, 1), 1)`.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([2, 1], [1.0, 3.0])?);
-/// let places = iota::stage(&mut g, 2);
-/// let mask = eq::stage(&mut g, places, 1);
-/// let y = masked_attention::stage(&mut g, x, x, x, mask, 1.0, 0.0);
-/// assert_eq!(g.value(y)?.data(), [3.0, 3.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn masked_attention(
-    query: Tensor<[N], T, D>,
-    key: Tensor<[N], S, D>,
-    value: Tensor<[N], S, E>,
-    mask: Mask,
-    scale: Tensor,
-    p: f32,
-) -> Tensor<[N], T, E> {
-    let scores = matmul(query, transpose(key, -2, -1)) * scale;
-    matmul(dropout(masked_softmax(scores, mask), p), value)
+again! {
+    /// Attention to the places that `mask` allows: a [`Mask`](crate::shape::DType::Bool) that broadcasts to
+    /// `[.., T, S]`, true where a place is seen, as PyTorch has it. A place that sees none is zero. `scale` and
+    /// `p` are as in [`dot_product_attention`].
+    ///
+    /// A batch of sequences of several lengths has a mask such as `iota(S) < unsqueeze(lengths, 1)`, of shape
+    /// `[B, S]`; in front of heads and places it is `unsqueeze(unsqueeze(mask, 1), 1)`.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([2, 1], [1.0, 3.0])?);
+    /// let places = iota::stage(&mut g, 2);
+    /// let mask = eq::stage(&mut g, places, 1);
+    /// let y = masked_attention::stage(&mut g, x, x, x, mask, 1.0, 0.0);
+    /// assert_eq!(g.value(y)?.data(), [3.0, 3.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    masked_attention(query, key, value, mask, scale; p: f32) = forward::masked_attention;
 }
 
-/// Attention with `bias` added to the scores, which broadcasts to `[.., T, S]`: PyTorch's mask of numbers,
-/// where minus infinity hides a place, or a learned bias of positions. A row that hides every place is not a
-/// number; [`masked_attention`] makes it zero. `scale` and `p` are as in [`dot_product_attention`].
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([2, 1], [1.0, 3.0])?);
-/// let bias = g.constant(&Tensor::new([2], [f32::NEG_INFINITY, 0.0])?);
-/// let y = biased_attention::stage(&mut g, x, x, x, bias, 1.0, 0.0);
-/// assert_eq!(g.value(y)?.data(), [3.0, 3.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn biased_attention(
-    query: Tensor<[N], T, D>,
-    key: Tensor<[N], S, D>,
-    value: Tensor<[N], S, E>,
-    bias: Tensor,
-    scale: Tensor,
-    p: f32,
-) -> Tensor<[N], T, E> {
-    let scores = matmul(query, transpose(key, -2, -1)) * scale + bias;
-    matmul(attention_weights(scores, false, p), value)
+again! {
+    /// Attention with `bias` added to the scores, which broadcasts to `[.., T, S]`: PyTorch's mask of numbers,
+    /// where minus infinity hides a place, or a learned bias of positions. A row that hides every place is not a
+    /// number; [`masked_attention`] makes it zero. `scale` and `p` are as in [`dot_product_attention`].
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([2, 1], [1.0, 3.0])?);
+    /// let bias = g.constant(&Tensor::new([2], [f32::NEG_INFINITY, 0.0])?);
+    /// let y = biased_attention::stage(&mut g, x, x, x, bias, 1.0, 0.0);
+    /// assert_eq!(g.value(y)?.data(), [3.0, 3.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    biased_attention(query, key, value, bias, scale; p: f32) = forward::biased_attention;
 }
 
-/// Attention of `H` heads of queries to `G` heads of keys and values (Ainslie et al., arXiv:2305.13245):
-/// each of these serves a run of H / G heads, as with PyTorch's `enable_gqa`, and is not copied. `scale`,
-/// `causal` and `p` are as in [`dot_product_attention`].
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let query = g.constant(&Tensor::new([1, 4, 1, 1], [0.0; 4])?);
-/// let key = g.constant(&Tensor::new([1, 2, 1, 1], [5.0, 7.0])?);
-/// let y = grouped_query_attention::stage(&mut g, query, key, key, 1.0, false, 0.0);
-/// assert_eq!(g.value(y)?.data(), [5.0, 5.0, 7.0, 7.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn grouped_query_attention(
-    query: Tensor<B, H, T, D>,
-    key: Tensor<B, G, S, D>,
-    value: Tensor<B, G, S, E>,
-    scale: Tensor,
-    causal: bool,
-    p: f32,
-) -> Tensor<B, H, T, E> {
-    let scores = reshape(matmul(group_heads(query, G), transpose(key, -2, -1)), [B, H, T, S]) * scale;
-    let weights = attention_weights(scores, causal, p);
-    reshape(matmul(group_heads(weights, G), value), [B, H, T, E])
+again! {
+    /// Attention of `H` heads of queries to `G` heads of keys and values (Ainslie et al., arXiv:2305.13245):
+    /// each of these serves a run of H / G heads, as with PyTorch's `enable_gqa`, and is not copied. `scale`,
+    /// `causal` and `p` are as in [`dot_product_attention`].
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let query = g.constant(&Tensor::new([1, 4, 1, 1], [0.0; 4])?);
+    /// let key = g.constant(&Tensor::new([1, 2, 1, 1], [5.0, 7.0])?);
+    /// let y = grouped_query_attention::stage(&mut g, query, key, key, 1.0, false, 0.0);
+    /// assert_eq!(g.value(y)?.data(), [5.0, 5.0, 7.0, 7.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    grouped_query_attention(query, key, value, scale; causal: bool, p: f32) = forward::grouped_query_attention;
+}
+
+mod forward {
+    use super::*;
+
+    #[network(track_caller)]
+    pub fn dot_product_attention(
+        query: Tensor<[N], T, D>,
+        key: Tensor<[N], S, D>,
+        value: Tensor<[N], S, E>,
+        scale: Tensor,
+        causal: bool,
+        p: f32,
+    ) -> Tensor<[N], T, E> {
+        let scores = matmul(query, transpose(key, -2, -1)) * scale;
+        matmul(attention_weights(scores, causal, p), value)
+    }
+
+    #[network(track_caller)]
+    pub fn masked_attention(
+        query: Tensor<[N], T, D>,
+        key: Tensor<[N], S, D>,
+        value: Tensor<[N], S, E>,
+        mask: Mask,
+        scale: Tensor,
+        p: f32,
+    ) -> Tensor<[N], T, E> {
+        let scores = matmul(query, transpose(key, -2, -1)) * scale;
+        matmul(dropout(masked_softmax(scores, mask), p), value)
+    }
+
+    #[network(track_caller)]
+    pub fn biased_attention(
+        query: Tensor<[N], T, D>,
+        key: Tensor<[N], S, D>,
+        value: Tensor<[N], S, E>,
+        bias: Tensor,
+        scale: Tensor,
+        p: f32,
+    ) -> Tensor<[N], T, E> {
+        let scores = matmul(query, transpose(key, -2, -1)) * scale + bias;
+        matmul(attention_weights(scores, false, p), value)
+    }
+
+    #[network(track_caller)]
+    pub fn grouped_query_attention(
+        query: Tensor<B, H, T, D>,
+        key: Tensor<B, G, S, D>,
+        value: Tensor<B, G, S, E>,
+        scale: Tensor,
+        causal: bool,
+        p: f32,
+    ) -> Tensor<B, H, T, E> {
+        let scores = reshape(matmul(group_heads(query, G), transpose(key, -2, -1)), [B, H, T, S]) * scale;
+        let weights = attention_weights(scores, causal, p);
+        reshape(matmul(group_heads(weights, G), value), [B, H, T, E])
+    }
 }
 
 /// The weights of attention from its scores: their softmax over the last axis, of places 0 to t for place t

@@ -1,6 +1,6 @@
 //! Attention with projections around it, as layers.
 
-use super::attention::{attention_weights, causal_mask, grouped_query_attention, masked_softmax, merge_heads};
+use super::attention::{causal_mask, dot_product_attention, grouped_query_attention, masked_attention, merge_heads};
 use super::layer::Linear;
 use super::position::rotary;
 use crate::network;
@@ -54,33 +54,33 @@ pub struct MultiHeadAttention<const D: usize, const H: usize> {
 impl<const D: usize, const H: usize> MultiHeadAttention<D, H> {
     /// Self-attention: sequences of `D` features.
     pub fn forward(&self, x: Tensor<B, T, D>) -> Tensor<B, T, D> {
-        let (scores, value) = self.scores(x);
-        self.mix(attention_weights(scores, self.causal, self.dropout), value)
+        let (query, key, value) = self.heads(x);
+        self.mix(dot_product_attention(query, key, value, 1.0 / sqrt(D / H), self.causal, self.dropout))
     }
 
     /// Self-attention to the places that `mask` allows: true where a place is seen, and it broadcasts to
     /// `[B, H, T, T]`. With `causal` too, both must allow it.
     pub fn masked(&self, x: Tensor<B, T, D>, mask: Mask) -> Tensor<B, T, D> {
-        let (scores, value) = self.scores(x);
-        let scores = if self.causal { select(causal_mask(T, T), scores, f32::NEG_INFINITY) } else { scores };
-        self.mix(dropout(masked_softmax(scores, mask), self.dropout), value)
+        let (query, key, value) = self.heads(x);
+        let mask = if self.causal { mask & causal_mask(T, T) } else { mask };
+        self.mix(masked_attention(query, key, value, mask, 1.0 / sqrt(D / H), self.dropout))
     }
 
     /// Cross-attention: queries from `x`, keys and values from `context`, a sequence of its own. It is
     /// neither causal nor turned.
     pub fn cross(&self, x: Tensor<B, T, D>, context: Tensor<B, S, D>) -> Tensor<B, T, D> {
-        let (scores, value) = self.cross_scores(x, context);
-        self.mix(attention_weights(scores, false, self.dropout), value)
+        let (query, key, value) = self.cross_heads(x, context);
+        self.mix(dot_product_attention(query, key, value, 1.0 / sqrt(D / H), false, self.dropout))
     }
 
     /// Cross-attention to the places of `context` that `mask` allows, which broadcasts to `[B, H, T, S]`.
     pub fn cross_masked(&self, x: Tensor<B, T, D>, context: Tensor<B, S, D>, mask: Mask) -> Tensor<B, T, D> {
-        let (scores, value) = self.cross_scores(x, context);
-        self.mix(dropout(masked_softmax(scores, mask), self.dropout), value)
+        let (query, key, value) = self.cross_heads(x, context);
+        self.mix(masked_attention(query, key, value, mask, 1.0 / sqrt(D / H), self.dropout))
     }
 
-    /// The scores of a sequence with itself, and its values.
-    fn scores(&self, x: Tensor<B, T, D>) -> (Tensor<B, H, T, T>, Tensor<B, T, D>) {
+    /// The queries, keys and values of a sequence.
+    fn heads(&self, x: Tensor<B, T, D>) -> (Tensor<B, H, T, K>, Tensor<B, H, T, K>, Tensor<B, H, T, K>) {
         let qkv = self.qkv(x);
         let mut query = split_heads(slice(qkv, -1, 0, D), H);
         let mut key = split_heads(slice(qkv, -1, D, 2 * D), H);
@@ -88,15 +88,18 @@ impl<const D: usize, const H: usize> MultiHeadAttention<D, H> {
             query = rotary(query, self.rotary_base, 0);
             key = rotary(key, self.rotary_base, 0);
         }
-        (dot_products(query, key), slice(qkv, -1, 2 * D, 3 * D))
+        (query, key, split_heads(slice(qkv, -1, 2 * D, 3 * D), H))
     }
 
-    /// The scores of a sequence with another one, and the values of that.
-    fn cross_scores(&self, x: Tensor<B, T, D>, context: Tensor<B, S, D>) -> (Tensor<B, H, T, S>, Tensor<B, S, D>) {
-        let query = self.project(x, 0, D);
+    /// The queries of a sequence, and the keys and values of another one.
+    fn cross_heads(
+        &self,
+        x: Tensor<B, T, D>,
+        context: Tensor<B, S, D>,
+    ) -> (Tensor<B, H, T, K>, Tensor<B, H, S, K>, Tensor<B, H, S, K>) {
+        let query = split_heads(self.project(x, 0, D), H);
         let both = self.project(context, D, 3 * D);
-        let scores = dot_products(split_heads(query, H), split_heads(slice(both, -1, 0, D), H));
-        (scores, slice(both, -1, D, 2 * D))
+        (query, split_heads(slice(both, -1, 0, D), H), split_heads(slice(both, -1, D, 2 * D), H))
     }
 
     /// The outputs `start` to `stop` of `qkv`.
@@ -105,9 +108,9 @@ impl<const D: usize, const H: usize> MultiHeadAttention<D, H> {
         if self.qkv.bias.is_some() { y + slice(self.qkv.bias, 0, start, stop) } else { y }
     }
 
-    /// What the weights make of the values.
-    fn mix(&self, weights: Tensor<B, H, T, S>, value: Tensor<B, S, D>) -> Tensor<B, T, D> {
-        self.proj(merge_heads(matmul(weights, split_heads(value, H))))
+    /// What the heads have found as features again.
+    fn mix(&self, heads: Tensor<B, H, T, K>) -> Tensor<B, T, D> {
+        self.proj(merge_heads(heads))
     }
 }
 
@@ -118,12 +121,6 @@ impl MultiHeadAttention {
         self.proj = self.proj.bias(present);
         self
     }
-}
-
-/// Q Kᵀ / √D.
-#[network(track_caller)]
-fn dot_products(query: Tensor<B, H, T, D>, key: Tensor<B, H, S, D>) -> Tensor<B, H, T, S> {
-    matmul(query, transpose(key, -2, -1)) / sqrt(D)
 }
 
 /// Self-attention of `H` heads over `D` features, where `G` heads of keys and values serve H / G heads of

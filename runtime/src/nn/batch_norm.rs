@@ -112,7 +112,7 @@ macro_rules! batch_norm {
                 } else {
                     (self.running_mean, self.running_var)
                 };
-                let y = (x - unsqueeze(mean, -1)) / unsqueeze(sqrt(variance + self.eps), -1);
+                let y = (x - unsqueeze(mean, -1)) * unsqueeze(1.0 / sqrt(variance + self.eps), -1);
                 let y = if self.weight.is_some() { y * unsqueeze(self.weight, -1) } else { y };
                 if self.bias.is_some() { y + unsqueeze(self.bias, -1) } else { y }
             }

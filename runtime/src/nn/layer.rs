@@ -1,6 +1,6 @@
 //! Layers with parameters.
 
-use super::statistic::mean_keepdim;
+use super::norm::standardize;
 use crate::init::Init;
 use crate::network;
 use crate::ops::*;
@@ -128,9 +128,7 @@ pub struct LayerNorm<const D: usize> {
 impl<const D: usize> LayerNorm<D> {
     /// Any number of outer axes, then `D` features.
     pub fn forward(&self, x: Tensor<[N], D>) -> Tensor<[N], D> {
-        let centred = x - mean_keepdim(x, -1);
-        let variance = mean_keepdim(centred * centred, -1);
-        let y = centred / sqrt(variance + self.eps) * self.weight;
+        let y = standardize(x, -1, self.eps) * self.weight;
         if self.bias.is_some() { y + self.bias } else { y }
     }
 }

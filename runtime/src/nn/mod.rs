@@ -6,6 +6,7 @@ mod arithmetic;
 mod attention;
 mod attention_layer;
 mod batch_norm;
+mod closed;
 mod conv_layer;
 mod convolution;
 mod dropout;

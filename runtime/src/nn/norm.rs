@@ -1,5 +1,6 @@
 //! Normalisation without parameters.
 
+use super::closed::closed;
 use super::per_axis::{known, part, part_type, per_axis};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};
@@ -7,37 +8,68 @@ use crate::network;
 use crate::nn::statistic::mean_keepdim;
 use crate::ops::*;
 
-/// Each row along an axis less its mean, over the square root of its variance plus `eps`: the part without
-/// parameters of layer, group, instance and batch normalisation.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([2], [1.0, 3.0])?);
-/// let y = standardize::stage(&mut g, x, -1, 0.0);
-/// assert_eq!(g.value(y)?.data(), [-1.0, 1.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn standardize(x: Tensor, axis: isize, eps: f32) -> Tensor {
-    let centred = x - mean_keepdim(x, axis);
-    centred / sqrt(mean_keepdim(centred * centred, axis) + eps)
+closed! {
+    /// Each row along an axis less its mean, over the square root of its variance plus `eps`: the part without
+    /// parameters of layer, group and instance normalisation.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([2], [1.0, 3.0])?);
+    /// let y = standardize::stage(&mut g, x, -1, 0.0);
+    /// assert_eq!(g.value(y)?.data(), [-1.0, 1.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    standardize(x; axis: isize, eps: f32) = forward::standardize, standardize_gradient;
 }
 
-/// Each row along an axis over the root of its mean square plus `eps` (Zhang and Sennrich,
-/// arXiv:1910.07467).
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([2], [3.0, 3.0])?);
-/// let y = rms_norm::stage(&mut g, x, -1, 0.0);
-/// assert_eq!(g.value(y)?.data(), [1.0, 1.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
+closed! {
+    /// Each row along an axis over the root of its mean square plus `eps` (Zhang and Sennrich,
+    /// arXiv:1910.07467).
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([2], [3.0, 3.0])?);
+    /// let y = rms_norm::stage(&mut g, x, -1, 0.0);
+    /// assert_eq!(g.value(y)?.data(), [1.0, 1.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    rms_norm(x; axis: isize, eps: f32) = forward::rms_norm, rms_norm_gradient;
+}
+
+mod forward {
+    use super::*;
+
+    #[network(track_caller)]
+    pub fn standardize(x: Tensor, axis: isize, eps: f32) -> Tensor {
+        let centred = x - mean_keepdim(x, axis);
+        centred * inverse_root(centred, axis, eps)
+    }
+
+    #[network(track_caller)]
+    pub fn rms_norm(x: Tensor, axis: isize, eps: f32) -> Tensor {
+        x * inverse_root(x, axis, eps)
+    }
+}
+
+/// One over the root of the mean square plus `eps`.
 #[network(track_caller)]
-pub fn rms_norm(x: Tensor, axis: isize, eps: f32) -> Tensor {
-    x / sqrt(mean_keepdim(x * x, axis) + eps)
+fn inverse_root(x: Tensor, axis: isize, eps: f32) -> Tensor {
+    1.0 / sqrt(mean_keepdim(x * x, axis) + eps)
+}
+
+/// With r one over the deviation: r (dy - mean dy - y mean(y dy)).
+#[network]
+fn standardize_gradient(x: Tensor, y: Tensor, dout: Tensor, axis: isize, eps: f32) -> Tensor {
+    let r = inverse_root(x - mean_keepdim(x, axis), axis, eps);
+    r * (dout - mean_keepdim(dout, axis) - y * mean_keepdim(y * dout, axis))
+}
+
+/// With r one over the root of the mean square: r (dy - y mean(y dy)).
+#[network]
+fn rms_norm_gradient(x: Tensor, y: Tensor, dout: Tensor, axis: isize, eps: f32) -> Tensor {
+    inverse_root(x, axis, eps) * (dout - y * mean_keepdim(y * dout, axis))
 }
 
 /// Each row along an axis over its Euclidean length, which counts as at least `eps` (PyTorch: 1e-12).
@@ -53,7 +85,7 @@ pub fn rms_norm(x: Tensor, axis: isize, eps: f32) -> Tensor {
 #[network(track_caller)]
 pub fn normalize(x: Tensor, axis: isize, eps: f32) -> Tensor {
     let length = sqrt(sum_keepdim(x * x, [axis]));
-    x / select(length < eps, eps, length)
+    x * (1.0 / select(length < eps, eps, length))
 }
 
 per_axis! {

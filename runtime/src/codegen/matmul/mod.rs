@@ -62,6 +62,7 @@ fn turned(p: &MatMul) -> Option<MatMul> {
         strides: [[b_column, b_row], [a_column, a_row], [p.m as isize, 1]],
         sums: p.sums.iter().map(|&(size, [a, b])| (size, [b, a])).collect(),
         batch: p.batch.iter().map(|&(size, [a, b, c])| (size, [b, a, c])).collect(),
+        whole: p.whole,
     })
 }
 
@@ -103,7 +104,7 @@ fn pieces(p: &MatMul, level: Level) -> Vec<Piece> {
     let far = far || p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
     let level = if far || packed || c_column != 1 { Level::Portable } else { level };
     let work = p.work().div_ceil(WORK);
-    let wanted = work.min(PARTS.div_ceil(p.pairs().max(1)));
+    let wanted = if p.whole { 1 } else { work.min(PARTS.div_ceil(p.pairs().max(1))) };
     // Whole panels of columns; where there is only one, rows.
     let whole = Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone() };
     let across = p.n.div_ceil(wanted.max(1)).next_multiple_of(whole.panel());

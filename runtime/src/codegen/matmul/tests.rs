@@ -132,13 +132,13 @@ fn sums_over_several_axes() {
                 let [a, b] = strides;
                 let batch = vec![(2, [11, 13, (m * n) as isize])];
                 let strides = [a, b, [n as isize, 1]];
-                check(&MatMul { m, n, k, strides, sums: sums.clone(), batch });
+                check(&MatMul { m, n, k, strides, sums: sums.clone(), batch, whole: false });
             }
         }
     }
     // As many loops as there are.
     let sums = vec![(2, [100, 3]), (3, [10, 40]), (2, [5, 200])];
-    check(&MatMul { m: 4, n: 20, k: 5, strides: [[50, 1], [7, 1], [20, 1]], sums, batch: vec![] });
+    check(&MatMul { m: 4, n: 20, k: 5, strides: [[50, 1], [7, 1], [20, 1]], sums, ..MatMul::default() });
 }
 
 #[test]

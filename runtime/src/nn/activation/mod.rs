@@ -2,6 +2,7 @@
 
 mod hard;
 mod layers;
+mod probabilities;
 mod rectified;
 mod smooth;
 
@@ -12,6 +13,7 @@ use crate::ops::*;
 
 pub use hard::*;
 pub use layers::*;
+pub use probabilities::*;
 pub use rectified::*;
 pub use smooth::*;
 
@@ -60,52 +62,4 @@ pub fn gelu(x: Tensor) -> Tensor {
 pub fn gelu_tanh(x: Tensor) -> Tensor {
     let inner = SQRT_2_OVER_PI * (x + 0.044715 * x * x * x);
     0.5 * x * (1.0 + tanh(inner))
-}
-
-/// The softmax along an axis: eˣ over its sum. The maximum is taken off first, so that large
-/// numbers do not overflow; the result does not depend on it, so no gradient goes there.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([2], [1.0, 1.0])?);
-/// let y = softmax::stage(&mut g, x, -1);
-/// assert_eq!(g.value(y)?.data(), [0.5, 0.5]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn softmax(x: Tensor, axis: isize) -> Tensor {
-    let e = exp(x - stop_gradient(max_keepdim(x, [axis])));
-    e / sum_keepdim(e, [axis])
-}
-
-/// The logarithm of the softmax along an axis, without taking the logarithm of small numbers.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([2], [0.0, -200.0])?);
-/// let y = log_softmax::stage(&mut g, x, -1);
-/// assert_eq!(g.value(y)?.data(), [0.0, -200.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn log_softmax(x: Tensor, axis: isize) -> Tensor {
-    let shifted = x - stop_gradient(max_keepdim(x, [axis]));
-    shifted - log(sum_keepdim(exp(shifted), [axis]))
-}
-
-/// The softmax of the negative numbers: large ones become small.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([2], [1.0, 1.0])?);
-/// let y = softmin::stage(&mut g, x, -1);
-/// assert_eq!(g.value(y)?.data(), [0.5, 0.5]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn softmin(x: Tensor, axis: isize) -> Tensor {
-    softmax(-x, axis)
 }

@@ -1,0 +1,69 @@
+//! The softmax and its relatives.
+
+use crate::check::{Check, Type};
+use crate::graph::{Grad, Stage, Value};
+use crate::network;
+use crate::nn::closed::closed;
+use crate::ops::*;
+
+closed! {
+    /// The softmax along an axis: eˣ over its sum. The maximum is taken off first, so that large
+    /// numbers do not overflow; the result does not depend on it, so no gradient goes there.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([2], [1.0, 1.0])?);
+    /// let y = softmax::stage(&mut g, x, -1);
+    /// assert_eq!(g.value(y)?.data(), [0.5, 0.5]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    softmax(x; axis: isize) = forward::softmax, gradient;
+}
+
+mod forward {
+    use super::*;
+
+    #[network(track_caller)]
+    pub fn softmax(x: Tensor, axis: isize) -> Tensor {
+        let e = exp(x - max_keepdim(x, [axis]));
+        e * (1.0 / sum_keepdim(e, [axis]))
+    }
+}
+
+/// Of y alone: y (dy - Σ y dy).
+#[network]
+fn gradient(_x: Tensor, y: Tensor, dout: Tensor, axis: isize) -> Tensor {
+    y * (dout - sum_keepdim(y * dout, [axis]))
+}
+
+/// The logarithm of the softmax along an axis, without taking the logarithm of small numbers.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2], [0.0, -200.0])?);
+/// let y = log_softmax::stage(&mut g, x, -1);
+/// assert_eq!(g.value(y)?.data(), [0.0, -200.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn log_softmax(x: Tensor, axis: isize) -> Tensor {
+    let shifted = x - stop_gradient(max_keepdim(x, [axis]));
+    shifted - log(sum_keepdim(exp(shifted), [axis]))
+}
+
+/// The softmax of the negative numbers: large ones become small.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2], [1.0, 1.0])?);
+/// let y = softmin::stage(&mut g, x, -1);
+/// assert_eq!(g.value(y)?.data(), [0.5, 0.5]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[network(track_caller)]
+pub fn softmin(x: Tensor, axis: isize) -> Tensor {
+    softmax(-x, axis)
+}
