@@ -154,3 +154,152 @@ fn a_kernel_says_why_it_is_one_of_its_own() -> downhill::Result<()> {
     assert_eq!(again, "0, which is computed at another time");
     Ok(())
 }
+
+/// A function of the 128 x 96 elements between two layers.
+macro_rules! between_layers {
+    ($($name:ident $function:expr;)*) => {$(
+        #[network]
+        struct $name {
+            up: Linear<64, 96>,
+            down: Linear<96, 32>,
+        }
+
+        #[network]
+        impl $name {
+            fn loss(&self, x: Tensor<B, 64>, targets: Index<B>) -> Tensor {
+                let h = self.up(x);
+                cross_entropy(self.down($function), targets)
+            }
+        }
+    )*};
+}
+between_layers! {
+    WithGelu gelu(h);
+    WithGeluTanh gelu_tanh(h);
+    WithSilu silu(h);
+    WithMish mish(h);
+    WithElu elu(h, 1.0);
+    WithSoftplus softplus(h, 1.0, 20.0);
+    WithProduct tanh(h) * sigmoid(1.3 * h);
+    WithTanh tanh(h);
+    WithSigmoid sigmoid(h);
+    WithCube h * h * h;
+}
+
+/// How many values of 128 x 96 elements a step keeps for the gradient.
+fn kept<N: downhill::network::Network>(model: Model<N>, loss: downhill::network::Function<N>) -> downhill::Result<f64> {
+    let mut model = model;
+    let mut step = Step::new(&model, loss, Sgd::new(0.1))?;
+    let x = Tensor::new([128, 64], (0..128 * 64).map(|i| (i as f32).sin()).collect::<Vec<_>>())?;
+    let targets = Index::new([128], (0..128).map(|i| i % 32).collect::<Vec<_>>())?;
+    step.run(&mut model, (&x, &targets))?;
+    let text = step.explain();
+    let line = text.lines().find(|line| line.contains("bytes kept")).unwrap_or_else(|| panic!("{text}"));
+    let bytes: f64 = line.split_whitespace().nth(1).and_then(|bytes| bytes.parse().ok()).unwrap();
+    // The gradient of the logits and, for each row, a number or two of the loss.
+    let loss_alone = 4.0 * 128.0 * 32.0;
+    assert!(bytes >= loss_alone, "{line}");
+    Ok(((bytes - loss_alone) / (4.0 * 128.0 * 96.0)).floor())
+}
+
+#[test]
+fn a_function_of_elements_keeps_its_result_and_its_slope() -> downhill::Result<()> {
+    assert_eq!(kept(WithGelu::init(0), WithGelu::loss)?, 2.0);
+    assert_eq!(kept(WithGeluTanh::init(0), WithGeluTanh::loss)?, 2.0);
+    assert_eq!(kept(WithSilu::init(0), WithSilu::loss)?, 2.0);
+    assert_eq!(kept(WithMish::init(0), WithMish::loss)?, 2.0);
+    assert_eq!(kept(WithElu::init(0), WithElu::loss)?, 2.0);
+    assert_eq!(kept(WithSoftplus::init(0), WithSoftplus::loss)?, 2.0);
+    assert_eq!(kept(WithProduct::init(0), WithProduct::loss)?, 2.0);
+    Ok(())
+}
+
+#[test]
+fn a_slope_that_is_cheap_to_make_of_what_is_kept_is_not_kept() -> downhill::Result<()> {
+    // 1 - y², y (1 - y), and of the product before its bias 3 h².
+    assert_eq!(kept(WithTanh::init(0), WithTanh::loss)?, 1.0);
+    assert_eq!(kept(WithSigmoid::init(0), WithSigmoid::loss)?, 1.0);
+    assert_eq!(kept(WithCube::init(0), WithCube::loss)?, 2.0);
+    Ok(())
+}
+
+#[test]
+fn what_is_computed_without_a_gradient_has_no_slope() -> downhill::Result<()> {
+    let forward = |with_gradient: bool| {
+        let mut g = Stage::new();
+        let x = g.input(0, &[64], DType::F32);
+        let d = g.input(1, &[64], DType::F32);
+        let y = gelu::stage(&mut g, x);
+        if with_gradient {
+            assert!(gelu::grad(&mut g, x, Some(d)).is_some());
+        }
+        Ok::<_, downhill::Error>(g.compile(&[y])?.explain())
+    };
+    assert_eq!(forward(true)?, forward(false)?);
+    Ok(())
+}
+
+#[test]
+fn what_is_computed_again_is_so_with_all_that_it_is_made_of() -> downhill::Result<()> {
+    let mut g = Stage::new();
+    let x = Value::Var(g.input(0, &[16, 16], DType::F32));
+    let y = exp::stage(&mut g, x);
+    // The product reads y in memory, the kernel behind it makes the rest of it: a sum, its mask, a choice.
+    let sum = add::stage(&mut g, y, 1.0);
+    let mask = gt::stage(&mut g, sum, 2.0);
+    let half = mul::stage(&mut g, y, 0.5);
+    let chosen = select::stage(&mut g, mask, half, y);
+    let product = matmul::stage(&mut g, y, y);
+    let result = add::stage(&mut g, product, chosen);
+    let data = Tensor::new([16, 16], (0..256).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<_>>())?;
+    let inputs = [downhill::Input::from(&data)];
+    let mut compiled = g.compile(&[result])?;
+    // y, and nothing else, is in the arena beside the product.
+    assert!(compiled.explain().contains("arena 2048 bytes"), "{}", compiled.explain());
+    compiled.run(&data)?;
+    for (found, expected) in compiled.data(0)?.iter().zip(&g.reference(&[result], &inputs)?[0]) {
+        assert!((f64::from(*found) - expected).abs() < 1e-5 * expected.abs(), "{found}, the reference has {expected}");
+    }
+    Ok(())
+}
+
+/// A table of 40 rows that is read by number and used otherwise too: the kernels of its gradient.
+fn gradient_of_a_table(product: bool) -> downhill::Result<String> {
+    let mut g = Stage::new();
+    let table = g.input(0, &[40, 24], DType::F32);
+    let index = g.input(1, &[6], DType::I32);
+    let [rows, d] = [2, 3].map(|slot| g.input(slot, &[6, if slot == 2 { 24 } else { 40 }], DType::F32));
+    let looked_up = gather::grad(&mut g, table, index, Some(rows)).0;
+    let other = match product {
+        true => {
+            let turned = transpose::stage(&mut g, table, 0, 1);
+            let turned_grad = matmul::grad(&mut g, rows, turned, Some(d)).1;
+            transpose::grad(&mut g, table, 0, 1, turned_grad).0
+        }
+        false => exp::grad(&mut g, table, Some(table)),
+    };
+    let sum = Value::Var(g.add(other, looked_up).unwrap());
+    let noise = |len: usize| (0..len).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>();
+    let (table, rows) = (Tensor::new([40, 24], noise(40 * 24))?, Tensor::new([6, 24], noise(6 * 24))?);
+    let (index, d) = (Index::new([6], [3, 0, 39, 3, 7, 3])?, Tensor::new([6, 40], noise(6 * 40))?);
+    let inputs = [(&table).into(), (&index).into(), (&rows).into(), (&d).into()];
+    let found = g.compute(&[sum], &inputs)?;
+    for (found, expected) in found[0].data().iter().zip(&g.reference(&[sum], &inputs)?[0]) {
+        assert!((f64::from(*found) - expected).abs() < 1e-5, "{found}, the reference has {expected}");
+    }
+    Ok(g.compile(&[sum])?.explain())
+}
+
+#[test]
+fn rows_are_added_to_a_product_where_it_is() -> downhill::Result<()> {
+    let text = gradient_of_a_table(true)?;
+    assert!(text.contains("2 kernels") && text.contains("arena 0 bytes"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn rows_are_added_to_a_copy_of_what_is_no_product() -> downhill::Result<()> {
+    let text = gradient_of_a_table(false)?;
+    assert!(text.contains("3 kernels"), "{text}");
+    Ok(())
+}

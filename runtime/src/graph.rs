@@ -172,7 +172,7 @@ pub enum Op {
     Contract(Arc<Contraction>),
     /// The rows of the first argument that the second names.
     Gather,
-    /// Zeros to whose rows, named by the first argument, those of the second are added.
+    /// The third argument, or zeros, to whose rows, named by the first, those of the second are added.
     ScatterAdd,
 }
 

@@ -18,6 +18,7 @@ pub mod optim;
 pub mod reference;
 pub mod shape;
 mod simplify;
+mod slope;
 mod stage;
 mod tensor;
 pub mod train;

@@ -167,7 +167,7 @@ fn node_value(
         Op::ScatterAdd => {
             let rows = node.shape[0];
             let width: usize = node.shape[1..].iter().product();
-            let mut out = vec![0.0; node.len()];
+            let mut out = args.get(2).map_or_else(|| vec![0.0; node.len()], |base| base.to_vec());
             for (i, &index) in args[0].iter().enumerate() {
                 let row = checked_row(index, rows)?;
                 for j in 0..width {

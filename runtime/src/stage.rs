@@ -31,6 +31,8 @@ pub struct Stage {
     keeps_all: bool,
     /// What becomes of the states that were assigned; `None` while assignments do not count.
     pub(crate) updates: Option<Updates>,
+    /// Gradients that are another one times a slope.
+    pub(crate) scaled: HashMap<Var, (Var, Var)>,
 }
 
 /// The new value of states, by number.
@@ -144,14 +146,6 @@ impl Stage {
             self.scope = self.scopes;
         }
         Recompute { stage: self, outer }
-    }
-
-    /// The sum of two gradients.
-    pub fn add(&mut self, a: Grad, b: Grad) -> Grad {
-        match (a, b) {
-            (Some(a), Some(b)) => Some(self.binary(Binary::Add, a, b)),
-            (a, b) => a.or(b),
-        }
     }
 
     /// The size of a tensor's axis, counted from the end when negative.

@@ -88,7 +88,7 @@ enum Kernel {
     ScatterAdd {
         count: usize,
         width: usize,
-        rows: usize,
+        zeros: usize,
     },
 }
 
@@ -153,7 +153,7 @@ impl Program {
                     None => unreachable!("one compiled product for each"),
                 },
                 Work::Gather { count, width } => Kernel::Gather { count, width },
-                Work::ScatterAdd { count, width, rows } => Kernel::ScatterAdd { count, width, rows },
+                Work::ScatterAdd { count, width, zeros } => Kernel::ScatterAdd { count, width, zeros },
             };
             program.steps.push(Step { kernel, operands, strides: call.turns.strides });
             sizes.push(call.turns.sizes);
@@ -426,9 +426,9 @@ impl Kernel {
                     product.run(units, operands[0].cast(), operands[1].cast(), operands[2].cast(), scratch);
                 }
                 Kernel::Gather { width, .. } => gather(units, *width, operands),
-                Kernel::ScatterAdd { count, width, rows } => {
+                Kernel::ScatterAdd { count, width, zeros } => {
                     let columns = units.start * Buffer::LINE..(units.end * Buffer::LINE).min(*width);
-                    scatter_add(*count, *width, *rows, columns, operands);
+                    scatter_add(*count, *width, *zeros, columns, operands);
                 }
             }
         }
@@ -451,15 +451,15 @@ unsafe fn gather(places: Range<usize>, width: usize, operands: &[*mut u8]) {
 
 /// # Safety
 ///
-/// The operands are `count` row numbers below `rows`, as many rows, and room for `rows` rows, of which
-/// nothing else uses these columns.
-unsafe fn scatter_add(count: usize, width: usize, rows: usize, columns: Range<usize>, operands: &[*mut u8]) {
+/// The operands are `count` row numbers, as many rows, and the rows that these are added to, of which nothing
+/// else uses these columns; there are `zeros` at least, and as many as the numbers name.
+unsafe fn scatter_add(count: usize, width: usize, zeros: usize, columns: Range<usize>, operands: &[*mut u8]) {
     let (index, source, out) = (operands[0].cast::<i32>(), operands[1].cast::<f32>(), operands[2].cast::<f32>());
     let (start, len) = (columns.start, columns.len());
     // SAFETY: promised by the caller; the slices are of these columns alone.
     unsafe {
         let row = |row: usize| std::slice::from_raw_parts_mut(out.add(row * width + start), len);
-        (0..rows).for_each(|i| row(i).fill(0.0));
+        (0..zeros).for_each(|i| row(i).fill(0.0));
         for i in 0..count {
             let source = std::slice::from_raw_parts(source.add(i * width + start), len);
             for (to, from) in row(*index.add(i) as usize).iter_mut().zip(source) {

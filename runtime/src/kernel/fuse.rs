@@ -3,8 +3,8 @@
 //! Nodes are taken in order. An elementwise operation or reduction joins the kernel of its latest
 //! argument when both run over the same elements, or a later kernel that already touches one of
 //! its arguments, or any when all its arguments are given; otherwise it opens a kernel of its own. Comparisons and masks as numbers are
-//! never stored: every kernel that needs them computes them again. So is a sum or product that
-//! another kernel reads and whose operands are in memory anyway: it need not be written and read.
+//! never stored: every kernel that needs them computes them again. Other values are, if `again` finds that
+//! cheap.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,6 @@ use super::place::Layout;
 use super::refusal::Refusal;
 use super::{Home, Operand, loops, parts};
 use crate::graph::{Graph, Op, Var};
-use crate::ops::elementwise::{Binary, Unary};
 use crate::ops::reduce::Reduce;
 use crate::shape::DType;
 
@@ -46,7 +45,7 @@ pub(super) struct Group {
     /// Nodes of another scope are computed at another time.
     scope: u32,
     /// Values in memory that are read, with their strides where they are read for every element.
-    bases: HashSet<Var>,
+    pub(super) bases: HashSet<Var>,
     pub(super) strides: Vec<Vec<isize>>,
 }
 
@@ -68,23 +67,13 @@ pub(super) struct Fusion<'a> {
     /// Nodes that another kernel reads.
     pub(super) stored: HashSet<Var>,
     pub(super) layout: Layout,
-    inline: Vec<bool>,
+    pub(super) inline: Vec<bool>,
     /// Values that kernels other than their own compute again.
-    again: Vec<bool>,
-}
-
-/// Whether computing a node again costs less than reading it from memory.
-fn is_cheap(op: &Op) -> bool {
-    match op {
-        Op::Unary(op) => matches!(op, Unary::Neg | Unary::Abs),
-        Op::Binary(op) => !matches!(op, Binary::Div),
-        Op::Select => true,
-        _ => false,
-    }
+    pub(super) again: Vec<bool>,
 }
 
 /// What a node is to fusion.
-fn is_elementwise(op: &Op) -> bool {
+pub(super) fn is_elementwise(op: &Op) -> bool {
     matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Cast | Op::Random(_))
 }
 
@@ -138,59 +127,6 @@ impl<'a> Fusion<'a> {
         }
         fusion.compute_again(&live, outputs);
         fusion
-    }
-
-    /// Takes cheap values out of memory whose operands are there anyway.
-    fn compute_again(&mut self, live: &[bool], outputs: &[Var]) {
-        let results: HashSet<Var> = outputs.iter().map(|&v| self.access(v).base).collect();
-        let mut readers: Vec<Vec<Var>> = vec![Vec::new(); self.graph.nodes().len()];
-        for (v, node) in self.graph.vars().filter(|(v, _)| live[v.index()]) {
-            node.args.iter().for_each(|arg| readers[arg.index()].push(v));
-        }
-        for (v, node) in self.graph.vars() {
-            let stored = is_cheap(&node.op) && self.stored.contains(&v) && !results.contains(&v);
-            if stored && self.can_be_computed_by(v, &readers[v.index()], &readers) {
-                self.again[v.index()] = true;
-                self.stored.remove(&v);
-            }
-        }
-    }
-
-    /// Whether all readers of `v` can compute it from what is in memory.
-    fn can_be_computed_by(&self, v: Var, by: &[Var], readers: &[Vec<Var>]) -> bool {
-        by.iter().all(|&reader| {
-            let op = &self.graph[reader].op;
-            if !(is_elementwise(op) || matches!(op, Op::Reduce(..))) || self.layout.is_copied(reader) {
-                return false;
-            }
-            if self.inline[reader.index()] {
-                return self.can_be_computed_by(v, &readers[reader.index()], readers);
-            }
-            match self.item_of[reader.index()] {
-                Some(index) if Some(index) == self.item_of[v.index()] => true,
-                Some(index) => self.is_in_reach(v, index),
-                None => false,
-            }
-        })
-    }
-
-    /// Whether a kernel can read the arguments of `v`, or compute them again in turn.
-    fn is_in_reach(&self, v: Var, index: usize) -> bool {
-        let Item::Group(group) = &self.items[index] else { return false };
-        let node = &self.graph[v];
-        node.args.iter().all(|&arg| {
-            if self.inline[arg.index()] || self.again[arg.index()] {
-                return self.is_in_reach(arg, index);
-            }
-            let a = self.access(arg);
-            let base = &self.graph[a.base].op;
-            if let Op::Const(_) = base {
-                return true;
-            }
-            let there = is_source(base) || self.stored.contains(&a.base) && self.item_of[a.base.index()] < Some(index);
-            let strides = reshaped(&node.shape, &a.strides, &group.space);
-            there && strides.is_some_and(|s| group.split.is_none_or(|k| is_run(&s, &group.space, k)))
-        })
     }
 
     /// The elements that reading `v` reads.
@@ -456,7 +392,7 @@ fn is_row_place(strides: &[isize], space: &[usize], split: usize) -> bool {
 }
 
 /// Whether these strides move through a row in equal steps, where `split` loops are around the row.
-fn is_run(strides: &[isize], space: &[usize], split: usize) -> bool {
+pub(super) fn is_run(strides: &[isize], space: &[usize], split: usize) -> bool {
     (split + 1..space.len()).all(|i| strides[i - 1] == strides[i] * space[i] as isize)
 }
 

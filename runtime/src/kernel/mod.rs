@@ -2,11 +2,12 @@
 //! memory.
 //!
 //! `place` says how values lie in memory, `access` sees through views, `border` knows what is zero around them,
-//! `fuse` groups nodes, `lower` makes a loop nest of each group, `tile` puts its loops in order, `windows` makes
-//! straight lines of short sums, `parts` cuts long ones, `chain` lets kernels take turns, and `plan` gives every
-//! value that outlives its kernel a place in the arena.
+//! `fuse` groups nodes, `again` says what of them need not be in memory, `lower` makes a loop nest of each group,
+//! `tile` puts its loops in order, `windows` makes straight lines of short sums, `parts` cuts long ones, `chain`
+//! lets kernels take turns, and `plan` gives every value that outlives its kernel a place in the arena.
 
 mod access;
+mod again;
 mod border;
 mod chain;
 mod contract;
@@ -144,8 +145,8 @@ pub(crate) enum Work {
     MatMul(MatMul),
     /// Rows by number: table, index, result.
     Gather { count: usize, width: usize },
-    /// Rows added by number into zeros: index, rows, result.
-    ScatterAdd { count: usize, width: usize, rows: usize },
+    /// Rows added by number to those of the result, so many of which are zeroed before: index, rows, result.
+    ScatterAdd { count: usize, width: usize, zeros: usize },
 }
 
 /// Memory that a kernel reads or writes.
@@ -256,7 +257,7 @@ impl Call {
                 elements.filter(|(_, (_, o))| o.is_in_memory()).map(|(i, (len, _))| len * self.turns.of(i)).sum()
             }
             Work::Gather { count, width } => 2 * count * width + count,
-            Work::ScatterAdd { count, width, rows } => 2 * count * width + count + rows * width,
+            Work::ScatterAdd { count, width, zeros } => 2 * count * width + count + zeros * width,
         }
     }
 

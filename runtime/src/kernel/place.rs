@@ -1,8 +1,8 @@
 //! How values lie in memory.
 //!
 //! A value lies in its own memory, its elements in order, unless it is a product whose only reader wants
-//! them elsewhere: as a part of a larger value, or in another order of axes. A product is then written
-//! there at once, and what would have copied it is a view.
+//! them elsewhere: as a part of a larger value, as what rows are added to, or in another order of axes. A product
+//! is then written there at once, and what would have copied it is a view.
 
 use std::collections::HashMap;
 
@@ -35,8 +35,10 @@ impl Layout {
         outputs.iter().for_each(|v| readers[v.index()] += 1);
         let mut layout = Layout { copied: vec![false; graph.nodes().len()], placed: HashMap::new() };
         for (v, node) in graph.vars().filter(|(v, _)| live[v.index()]) {
-            if let Op::Concat(axis) = node.op {
-                layout.place_parts(graph, v, axis, &readers);
+            match (&node.op, &node.args[..]) {
+                (Op::Concat(axis), _) => layout.place_parts(graph, v, *axis, &readers),
+                (Op::ScatterAdd, [_, _, base]) => layout.place_part(graph, *base, v, 0, &readers),
+                _ => {}
             }
         }
         for (v, node) in graph.vars().filter(|(v, _)| live[v.index()]) {
@@ -67,12 +69,17 @@ impl Layout {
         let whole_strides = dense(&graph[whole].shape);
         let mut offset = 0;
         for &arg in &graph[whole].args {
-            if readers[arg.index()] == 1
-                && let Some((product, strides)) = product_behind(graph, arg, whole_strides.clone(), readers)
-            {
-                self.placed.insert(product, Place { within: Some((whole, offset)), strides });
-            }
+            self.place_part(graph, arg, whole, offset, readers);
             offset += graph[arg].shape[axis] * whole_strides[axis] as usize;
+        }
+    }
+
+    /// Places the product behind a part of a value within it, if there is one.
+    fn place_part(&mut self, graph: &Graph, part: Var, whole: Var, offset: usize, readers: &[usize]) {
+        if readers[part.index()] == 1
+            && let Some((product, strides)) = product_behind(graph, part, dense(&graph[whole].shape), readers)
+        {
+            self.placed.insert(product, Place { within: Some((whole, offset)), strides });
         }
     }
 

@@ -186,8 +186,16 @@ fn alone(
         Op::ScatterAdd => {
             let count = graph[node.args[0]].len();
             let (rows, width) = (node.shape[0], node.shape[1..].iter().product());
-            let operands = node.args.iter().chain([&v]).map(operand).collect();
-            push(calls, Work::ScatterAdd { count, width, rows }, operands);
+            let zeros = match node.args.get(2) {
+                Some(&base) if fusion.layout.is_part(fusion.access(base).base, v) => 0,
+                Some(&base) => {
+                    calls.push(lower::copy(fusion, base, Home::Value(v), (0, &steps(&node.shape)), None));
+                    0
+                }
+                None => rows,
+            };
+            let operands = node.args[..2].iter().chain([&v]).map(operand).collect();
+            push(calls, Work::ScatterAdd { count, width, zeros }, operands);
         }
         Op::Pad(before) => {
             let strides = steps(&node.shape);

@@ -104,8 +104,8 @@ impl select {
             return (None, None, None);
         };
         let zero = g.number(0.0);
-        let da = g.select(mask, dout, zero);
-        let db = g.select(mask, zero, dout);
+        let da = g.choose(mask, dout, zero);
+        let db = g.choose(mask, zero, dout);
         (None, sum_back(g, da, a), sum_back(g, db, b))
     }
 

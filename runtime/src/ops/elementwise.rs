@@ -89,33 +89,33 @@ unary! {
     /// The negative, −x.
     Neg neg ("2.0" => "-2.0")
         reference |x| -x;
-        grad |g, _, _, dy| Some(g.unary(Unary::Neg, dy));
+        grad |g, _, _, dy| Some(g.negate(dy));
         lower |s, x| s.neg(x);
     /// The absolute value |x|; its gradient at zero is zero, as PyTorch has it.
     Abs abs ("-2.0" => "2.0")
         reference f64::abs;
         grad |g, x, _, dy| {
             let sign = sign_of(g, x);
-            Some(g.binary(Binary::Mul, dy, sign))
+            Some(g.scale(dy, sign))
         };
         lower |s, x| s.abs(x);
     /// The exponential eˣ.
     Exp exp ("1.0" => "2.718_281_8")
         reference f64::exp;
-        grad |g, _, y, dy| Some(g.binary(Binary::Mul, dy, y));
+        grad |g, _, y, dy| Some(g.scale(dy, y));
         lower |s, x| s.exp(x);
     /// The natural logarithm.
     Log log ("2.0" => "0.693_147_2")
         reference f64::ln;
-        grad |g, x, _, dy| Some(g.binary(Binary::Div, dy, x));
+        grad |g, x, _, dy| Some(g.divide(dy, x));
         lower |s, x| s.log(x);
     /// The square root.
     Sqrt sqrt ("9.0" => "3.0")
         reference f64::sqrt;
         grad |g, _, y, dy| {
             let half = g.number(0.5);
-            let dy = g.binary(Binary::Mul, dy, half);
-            Some(g.binary(Binary::Div, dy, y))
+            let dy = g.scale(dy, half);
+            Some(g.divide(dy, y))
         };
         lower |s, x| s.sqrt(x);
     /// The hyperbolic tangent.
@@ -125,7 +125,7 @@ unary! {
             let square = g.binary(Binary::Mul, y, y);
             let one = g.number(1.0);
             let slope = g.binary(Binary::Sub, one, square);
-            Some(g.binary(Binary::Mul, dy, slope))
+            Some(g.scale(dy, slope))
         };
         lower |s, x| s.tanh(x);
     /// The logistic function 1 / (1 + e⁻ˣ).
@@ -135,7 +135,7 @@ unary! {
             let one = g.number(1.0);
             let rest = g.binary(Binary::Sub, one, y);
             let slope = g.binary(Binary::Mul, y, rest);
-            Some(g.binary(Binary::Mul, dy, slope))
+            Some(g.scale(dy, slope))
         };
         lower |s, x| s.sigmoid(x);
     /// The error function 2/√π ∫₀ˣ e^(−t²) dt.
@@ -147,7 +147,7 @@ unary! {
             let bell = g.unary(Unary::Exp, negative);
             let scale = g.number(std::f64::consts::FRAC_2_SQRT_PI);
             let slope = g.binary(Binary::Mul, bell, scale);
-            Some(g.binary(Binary::Mul, dy, slope))
+            Some(g.scale(dy, slope))
         };
         lower |s, x| s.erf(x);
     /// The sine of an angle in radians.
@@ -155,7 +155,7 @@ unary! {
         reference f64::sin;
         grad |g, x, _, dy| {
             let slope = g.unary(Unary::Cos, x);
-            Some(g.binary(Binary::Mul, dy, slope))
+            Some(g.scale(dy, slope))
         };
         lower |s, x| s.sin(x);
     /// The cosine of an angle in radians.
@@ -164,7 +164,7 @@ unary! {
         grad |g, x, _, dy| {
             let sin = g.unary(Unary::Sin, x);
             let slope = g.unary(Unary::Neg, sin);
-            Some(g.binary(Binary::Mul, dy, slope))
+            Some(g.scale(dy, slope))
         };
         lower |s, x| s.cos(x);
     /// 1 less than the exponential, eˣ − 1, without losing small x.
@@ -173,7 +173,7 @@ unary! {
         grad |g, _, y, dy| {
             let one = g.number(1.0);
             let slope = g.binary(Binary::Add, y, one);
-            Some(g.binary(Binary::Mul, dy, slope))
+            Some(g.scale(dy, slope))
         };
         lower |s, x| s.expm1(x);
     /// The natural logarithm of 1 + x, without losing small x.
@@ -182,7 +182,7 @@ unary! {
         grad |g, x, _, dy| {
             let one = g.number(1.0);
             let sum = g.binary(Binary::Add, x, one);
-            Some(g.binary(Binary::Div, dy, sum))
+            Some(g.divide(dy, sum))
         };
         lower |s, x| s.log1p(x);
     /// The complementary error function 1 − erf x, without losing large x.
@@ -194,7 +194,7 @@ unary! {
             let bell = g.unary(Unary::Exp, negative);
             let scale = g.number(-std::f64::consts::FRAC_2_SQRT_PI);
             let slope = g.binary(Binary::Mul, bell, scale);
-            Some(g.binary(Binary::Mul, dy, slope))
+            Some(g.scale(dy, slope))
         };
         lower |s, x| s.erfc(x);
     /// The tangent of an angle in radians.
@@ -204,7 +204,7 @@ unary! {
             let square = g.binary(Binary::Mul, y, y);
             let one = g.number(1.0);
             let slope = g.binary(Binary::Add, square, one);
-            Some(g.binary(Binary::Mul, dy, slope))
+            Some(g.scale(dy, slope))
         };
         lower |s, x| {
             let (sine, cosine) = (s.sin(x), s.cos(x));
@@ -215,7 +215,7 @@ unary! {
         reference f64::asin;
         grad |g, x, _, dy| {
             let root = root_of(g, x, -1.0, 1.0);
-            Some(g.binary(Binary::Div, dy, root))
+            Some(g.divide(dy, root))
         };
         lower |s, x| s.asin(x);
     /// The inverse cosine, in radians.
@@ -223,8 +223,8 @@ unary! {
         reference f64::acos;
         grad |g, x, _, dy| {
             let root = root_of(g, x, -1.0, 1.0);
-            let d = g.binary(Binary::Div, dy, root);
-            Some(g.unary(Unary::Neg, d))
+            let d = g.divide(dy, root);
+            Some(g.negate(d))
         };
         lower |s, x| s.acos(x);
     /// The inverse tangent, in radians.
@@ -234,7 +234,7 @@ unary! {
             let square = g.binary(Binary::Mul, x, x);
             let one = g.number(1.0);
             let sum = g.binary(Binary::Add, square, one);
-            Some(g.binary(Binary::Div, dy, sum))
+            Some(g.divide(dy, sum))
         };
         lower |s, x| s.atan(x);
     /// The hyperbolic sine.
@@ -242,7 +242,7 @@ unary! {
         reference f64::sinh;
         grad |g, x, _, dy| {
             let slope = g.unary(Unary::Cosh, x);
-            Some(g.binary(Binary::Mul, dy, slope))
+            Some(g.scale(dy, slope))
         };
         lower |s, x| s.sinh(x);
     /// The hyperbolic cosine.
@@ -250,7 +250,7 @@ unary! {
         reference f64::cosh;
         grad |g, x, _, dy| {
             let slope = g.unary(Unary::Sinh, x);
-            Some(g.binary(Binary::Mul, dy, slope))
+            Some(g.scale(dy, slope))
         };
         lower |s, x| s.cosh(x);
     /// The inverse hyperbolic sine.
@@ -258,7 +258,7 @@ unary! {
         reference |x| x.abs().asinh().copysign(x);
         grad |g, x, _, dy| {
             let root = root_of(g, x, 1.0, 1.0);
-            Some(g.binary(Binary::Div, dy, root))
+            Some(g.divide(dy, root))
         };
         lower |s, x| s.asinh(x);
     /// The inverse hyperbolic cosine, of numbers from 1 on.
@@ -266,7 +266,7 @@ unary! {
         reference f64::acosh;
         grad |g, x, _, dy| {
             let root = root_of(g, x, 1.0, -1.0);
-            Some(g.binary(Binary::Div, dy, root))
+            Some(g.divide(dy, root))
         };
         lower |s, x| s.acosh(x);
     /// The inverse hyperbolic tangent, of numbers within ±1.
@@ -276,7 +276,7 @@ unary! {
             let square = g.binary(Binary::Mul, x, x);
             let one = g.number(1.0);
             let rest = g.binary(Binary::Sub, one, square);
-            Some(g.binary(Binary::Div, dy, rest))
+            Some(g.divide(dy, rest))
         };
         lower |s, x| s.atanh(x);
     /// The largest whole number that is not above x. It has no gradient.
@@ -433,13 +433,13 @@ pub(super) fn sum_back(g: &mut Stage, d: Var, operand: Var) -> Grad {
 fn extreme_grad(g: &mut Stage, high: Var, low: Var, dy: Var) -> (Var, Var) {
     let half = g.number(0.5);
     let zero = g.number(0.0);
-    let shared = g.binary(Binary::Mul, dy, half);
+    let shared = g.scale(dy, half);
     let equal = g.compare(Compare::Eq, high, low);
     let first = g.compare(Compare::Lt, low, high);
     let second = g.compare(Compare::Lt, high, low);
-    let first = g.select(first, dy, zero);
-    let second = g.select(second, dy, zero);
-    (g.select(equal, shared, first), g.select(equal, shared, second))
+    let first = g.choose(first, dy, zero);
+    let second = g.choose(second, dy, zero);
+    (g.choose(equal, shared, first), g.choose(equal, shared, second))
 }
 
 binary! {
@@ -451,21 +451,21 @@ binary! {
     /// The difference a − b.
     Sub sub ("2.0", "3.0" => "-1.0")
         reference |a, b| a - b;
-        grad |g, _, _, dy| (dy, g.unary(Unary::Neg, dy));
+        grad |g, _, _, dy| (dy, g.negate(dy));
         lower Strip::sub, Strip::isub;
     /// The product a · b.
     Mul mul ("2.0", "3.0" => "6.0")
         reference |a, b| a * b;
-        grad |g, a, b, dy| (g.binary(Binary::Mul, dy, b), g.binary(Binary::Mul, dy, a));
+        grad |g, a, b, dy| (g.scale(dy, b), g.scale(dy, a));
         lower Strip::mul, Strip::imul;
     /// The quotient a / b; on `Index` operands there is none.
     Div div ("6.0", "3.0" => "2.0")
         reference |a, b| a / b;
         grad |g, a, b, dy| {
             let y = g.binary(Binary::Div, a, b);
-            let da = g.binary(Binary::Div, dy, b);
-            let db = g.binary(Binary::Mul, da, y);
-            (da, g.unary(Unary::Neg, db))
+            let da = g.divide(dy, b);
+            let db = g.scale(da, y);
+            (da, g.negate(db))
         };
         lower Strip::div, Strip::div;
     /// The larger of both; where they are equal, each gets half of the gradient.
@@ -489,7 +489,7 @@ binary! {
             // A constant has no slope, even where 0 to the power -1 is infinite.
             let flat = g.compare(Compare::Eq, b, zero);
             let slope = g.select(flat, zero, slope);
-            let da = g.binary(Binary::Mul, dy, slope);
+            let da = g.scale(dy, slope);
             let y = g.binary(Binary::Pow, a, b);
             let log = g.unary(Unary::Log, a);
             let slope = g.binary(Binary::Mul, y, log);
@@ -498,7 +498,7 @@ binary! {
             let grows = g.compare(Compare::Le, zero, b);
             let kept = g.select(grows, zero, slope);
             let slope = g.select(at_zero, kept, slope);
-            (da, g.binary(Binary::Mul, dy, slope))
+            (da, g.scale(dy, slope))
         };
         lower Strip::pow, Strip::pow;
     /// The angle of the point (b, a) in radians, from −π to π.
@@ -507,10 +507,10 @@ binary! {
         grad |g, a, b, dy| {
             let (aa, bb) = (g.binary(Binary::Mul, a, a), g.binary(Binary::Mul, b, b));
             let sum = g.binary(Binary::Add, aa, bb);
-            let share = g.binary(Binary::Div, dy, sum);
-            let da = g.binary(Binary::Mul, share, b);
-            let db = g.binary(Binary::Mul, share, a);
-            (da, g.unary(Unary::Neg, db))
+            let share = g.divide(dy, sum);
+            let da = g.scale(share, b);
+            let db = g.scale(share, a);
+            (da, g.negate(db))
         };
         lower Strip::atan2, Strip::atan2;
 }
