@@ -4,7 +4,7 @@
 //! `place` says how values lie in memory, `access` sees through views, `fuse` groups nodes, `again` says what of
 //! them need not be in memory, `lower` makes a loop nest of each group, `tile` puts its loops in order, `parts` cuts
 //! long sums, `chain` lets kernels take turns, and `plan` gives every value that outlives its kernel a place in the
-//! arena.
+//! arena, where it may `replace` another.
 
 mod access;
 mod again;
@@ -19,6 +19,7 @@ mod parts;
 mod place;
 mod plan;
 mod refusal;
+mod replace;
 mod tile;
 
 pub(crate) use chain::OPERANDS;
