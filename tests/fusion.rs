@@ -303,3 +303,45 @@ fn rows_are_added_to_a_copy_of_what_is_no_product() -> downhill::Result<()> {
     assert!(text.contains("3 kernels"), "{text}");
     Ok(())
 }
+
+/// The bytes of the arena of a graph of products and what `between` makes of the first one's 16 x 16 elements;
+/// what is computed agrees with the reference.
+fn arena(between: impl Fn(&mut Stage, Value) -> Value) -> downhill::Result<String> {
+    let mut g = Stage::new();
+    let x = Value::Var(g.input(0, &[16, 16], DType::F32));
+    let product = matmul::stage(&mut g, x, x);
+    let between = between(&mut g, product);
+    let result = matmul::stage(&mut g, x, between);
+    let data = Tensor::new([16, 16], (0..256).map(|i| (i as f32 * 0.7).sin() / 4.0).collect::<Vec<_>>())?;
+    let mut compiled = g.compile(&[result])?;
+    compiled.run(&data)?;
+    for (found, expected) in compiled.data(0)?.iter().zip(&g.reference(&[result], &[(&data).into()])?[0]) {
+        assert!((f64::from(*found) - expected).abs() < 1e-4, "{found}, the reference has {expected}");
+    }
+    let text = compiled.explain();
+    let (_, bytes) = text.split_once("arena ").unwrap_or_else(|| panic!("{text}"));
+    Ok(bytes.split(" (").next().unwrap().to_owned())
+}
+
+#[test]
+fn a_result_takes_the_place_of_what_nothing_reads_later() -> downhill::Result<()> {
+    assert_eq!(arena(tanh::stage)?, "1024 bytes");
+    let softmax = arena(|g, x| softmax::stage(g, x, -1))?;
+    assert_eq!(softmax, "1024 bytes");
+    // Elements are read in another order than they are written in.
+    let turned = arena(|g, x| {
+        let turned = transpose::stage(g, x, 0, 1);
+        let sum = add::stage(g, x, turned);
+        tanh::stage(g, sum)
+    })?;
+    assert_eq!(turned, "2048 bytes");
+    // The second pass over a row reads again what the first one has read; only its own result is in that place.
+    let twice = arena(|g, x| {
+        let y = exp::stage(g, x);
+        let most = max_keepdim::stage(g, y, [-1]);
+        let z = sub::stage(g, x, most);
+        matmul::stage(g, y, z)
+    })?;
+    assert_eq!(twice, "3072 bytes");
+    Ok(())
+}

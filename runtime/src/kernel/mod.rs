@@ -4,7 +4,7 @@
 //! `place` says how values lie in memory, `access` sees through views, `border` knows what is zero around them,
 //! `fuse` groups nodes, `again` says what of them need not be in memory, `lower` makes a loop nest of each group,
 //! `tile` puts its loops in order, `windows` makes straight lines of short sums, `parts` cuts long ones, `chain`
-//! lets kernels take turns, and `plan` gives every value that outlives its kernel a place in the arena.
+//! lets kernels take turns, and `plan` gives every value that outlives its kernel a place in the arena, where it may `replace` another.
 
 mod access;
 mod again;
@@ -20,6 +20,7 @@ mod parts;
 mod place;
 mod plan;
 mod refusal;
+mod replace;
 mod tile;
 mod windows;
 

@@ -1,7 +1,8 @@
 //! The calls of a program in order, and where each value lives.
 //!
 //! Offsets in the arena come from live intervals: a value needs its place from the first kernel
-//! that touches it to the last, and takes the first gap that is free meanwhile.
+//! that touches it to the last, and takes the place of an argument that nothing reads later, or the first gap that
+//! is free meanwhile.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -337,11 +338,20 @@ impl Plan {
         // Places taken: start, stop, and the last kernel that needs them.
         let mut taken: Vec<(usize, usize, usize)> = Vec::new();
         let base = self.arena;
+        let ends: HashMap<Home, usize> = intervals.values().map(|&(last, home)| (home, last)).collect();
         for ((first, _), (last, home)) in intervals {
             let len = lens[&home].next_multiple_of(Buffer::LINE);
             self.unshared += len;
             taken.retain(|t| t.2 >= first);
             taken.sort_unstable();
+            if last > first
+                && let Some(start) = self.replaced(first, home, &ends, lens)
+                && let Some(place) = taken.iter_mut().find(|t| t.0 == start && t.2 == first)
+            {
+                place.2 = last;
+                self.spots.insert(home, Spot::Arena(start));
+                continue;
+            }
             let mut start = base;
             for &(from, to, _) in &taken {
                 if start + len <= from {
@@ -353,5 +363,22 @@ impl Plan {
             self.arena = self.arena.max(start + len);
             self.spots.insert(home, Spot::Arena(start));
         }
+    }
+
+    /// Where an argument of a stage lies that nothing reads later, if `result` can be written there.
+    fn replaced(
+        &self,
+        stage: usize,
+        result: Home,
+        ends: &HashMap<Home, usize>,
+        lens: &HashMap<Home, usize>,
+    ) -> Option<usize> {
+        // Calls that take turns do not read all of an argument before one writes.
+        let [call] = &self.calls[self.stages[stage].clone()] else { return None };
+        let fits = |home: &Home| ends.get(home) == Some(&stage) && lens[home] == lens[&result];
+        call.replaced_by(result).into_iter().filter(fits).find_map(|home| match self.spots.get(&home) {
+            Some(Spot::Arena(start)) => Some(*start),
+            _ => None,
+        })
     }
 }
