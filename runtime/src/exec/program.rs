@@ -322,10 +322,11 @@ impl Program {
         let arena = 4 * self.arena.len();
         let _ = writeln!(
             text,
-            "{}: {} kernels, {flops} flops, {bytes} bytes moved; arena {arena} bytes ({} without sharing)",
+            "{}: {} kernels, {flops} flops, {bytes} bytes moved; arena {arena} bytes ({} without sharing), {} a thread",
             self.name,
             kernels.len(),
-            4 * unshared
+            4 * unshared,
+            4 * self.scratch
         );
         if let Some(kept) = kept {
             let saved = without.map_or(String::new(), |all| match all.checked_sub(*kept) {

@@ -288,8 +288,10 @@ impl Chain {
         purpose: &dyn Fn(&Home) -> Purpose,
         rooms: &mut Vec<usize>,
     ) {
-        for (home, (member, result)) in self.written.clone() {
-            let Home::Value(_) = home else { continue };
+        let mut written: Vec<_> = self.written.iter().map(|(&home, &by)| (by, home)).collect();
+        written.retain(|(_, home)| matches!(home, Home::Value(_)));
+        written.sort_unstable_by_key(|(by, _)| *by);
+        for ((member, result), home) in written {
             let uses: Vec<(usize, usize)> = self
                 .members
                 .iter()
@@ -298,10 +300,10 @@ impl Chain {
                     nest.call.operands.iter().enumerate().filter(|(_, o)| o.home == home).map(move |(i, _)| (m, i))
                 })
                 .collect();
-            let written = uses.iter().filter(|&&(m, i)| self.members[m].1.writes().contains(&i)).count();
+            let writers = uses.iter().filter(|&&(m, i)| self.members[m].1.writes().contains(&i)).count();
             let writer = &self.members[member].1;
             let is_sum = writer.reads().contains(&result);
-            if purpose(&home) != Purpose::Inside || users[&home] != uses.len() || written != 1 || is_sum {
+            if purpose(&home) != Purpose::Inside || users[&home] != uses.len() || writers != 1 || is_sum {
                 continue;
             }
             let (from, footprint) = (writer.call.operands[result].offset, writer.footprint(result));
