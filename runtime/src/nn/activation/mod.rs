@@ -49,7 +49,7 @@ pub fn gelu(x: Tensor) -> Tensor {
 }
 
 /// GELU in its tanh form, ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))): PyTorch's
-/// `approximate="tanh"`, as GPT-2 uses it.
+/// `approximate="tanh"`, as GPT-2 uses it. It is computed as x σ(2 √(2/π) (x + 0.044715 x³)), which is the same.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -60,6 +60,5 @@ pub fn gelu(x: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn gelu_tanh(x: Tensor) -> Tensor {
-    let inner = SQRT_2_OVER_PI * (x + 0.044715 * x * x * x);
-    0.5 * x * (1.0 + tanh(inner))
+    x * sigmoid(x * (2.0 * SQRT_2_OVER_PI + 2.0 * SQRT_2_OVER_PI * 0.044715 * x * x))
 }
