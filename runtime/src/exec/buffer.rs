@@ -13,12 +13,13 @@ impl Line {
 pub(crate) struct Buffer {
     memory: Memory,
     len: usize,
+    /// Whether large pages were asked for.
+    settled: bool,
 }
 
 enum Memory {
     Lines(Box<[Line]>),
-    /// Memory of the system's own, in large pages where it has them: with small ones a step over tens of
-    /// megabytes spends much of its time on finding pages.
+    /// Pages of the system's.
     Pages(memmap2::MmapMut),
 }
 
@@ -32,8 +33,23 @@ impl Buffer {
     /// An array of zeros.
     pub(crate) fn zeros(len: usize) -> Buffer {
         let lines = || Memory::Lines(vec![Line([0.0; Line::LEN]); len.div_ceil(Line::LEN)].into_boxed_slice());
-        let memory = if 4 * len < Buffer::LARGE { lines() } else { pages(4 * len).map_or_else(lines, Memory::Pages) };
-        Buffer { memory, len }
+        let pages = || memmap2::MmapMut::map_anon(4 * len).map_or_else(|_| lines(), Memory::Pages);
+        let memory = if 4 * len < Buffer::LARGE { lines() } else { pages() };
+        Buffer { memory, len, settled: false }
+    }
+
+    /// Asks for large pages, now that the buffer has been used and will be again: with small ones a step over
+    /// tens of megabytes spends some of its time on finding pages. The system exchanges them by and by, so that
+    /// no step waits for it; one that has none leaves the small ones.
+    pub(crate) fn settle(&mut self) {
+        if self.settled {
+            return;
+        }
+        self.settled = true;
+        #[cfg(target_os = "linux")]
+        if let Memory::Pages(map) = &self.memory {
+            let _ = map.advise(memmap2::Advice::HugePage);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -53,15 +69,6 @@ impl Buffer {
             Memory::Pages(map) => map.as_ptr().cast(),
         }
     }
-}
-
-/// So many bytes of zeros from the system, which starts them at a page.
-fn pages(bytes: usize) -> Option<memmap2::MmapMut> {
-    let map = memmap2::MmapMut::map_anon(bytes).ok()?;
-    // A system without large pages, or that has none left, gives small ones.
-    #[cfg(target_os = "linux")]
-    let _ = map.advise(memmap2::Advice::HugePage);
-    Some(map)
 }
 
 impl Clone for Buffer {

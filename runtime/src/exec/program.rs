@@ -211,6 +211,7 @@ impl Program {
         if let Some(start) = start {
             self.pace.took(start.elapsed());
         }
+        self.arena.settle();
     }
 
     /// What one of several threads does, or a thread alone.

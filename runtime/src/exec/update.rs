@@ -111,6 +111,7 @@ impl Update {
         self.slots.extend(self.state.iter_mut().map(Buffer::as_mut_ptr));
         // SAFETY: all arrays have the length the update was compiled for and are borrowed mutably.
         unsafe { self.program.run(&self.slots) };
+        [params, grads].into_iter().chain(&mut self.state).for_each(Buffer::settle);
         Ok(())
     }
 
