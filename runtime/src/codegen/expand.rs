@@ -84,6 +84,8 @@ impl Strip {
     /// 2ⁿ in two factors, so that a result below the normal range is rounded once.
     fn plain_scale(&mut self, x: Reg, n: Reg) -> Reg {
         let n = self.to_int_in_range(n);
+        let least = self.int(-252);
+        let n = self.imax(n, least);
         let half = self.shr(n, 1);
         let rest = self.isub(n, half);
         let first = self.power_of_two(half);

@@ -5,6 +5,10 @@ use super::strip::{Reg, Strip};
 /// ln 2 to so few digits that its product with an exponent is exact.
 pub(super) const LN_2_HIGH: f32 = 0.693_145_75;
 
+/// A number whose exponential is zero, by so much that no rounding is asked for: where a result is just below the
+/// smallest number, some processors take two hundred cycles to make a zero of it.
+const FAR_BELOW: f32 = -700.0;
+
 /// Where the two ways of computing erf meet.
 pub(super) const ERF_BOUND: f32 = 0.921_875;
 
@@ -39,7 +43,7 @@ impl Strip {
     /// eˣ = 2ⁿ eʳ.
     pub(crate) fn exp(&mut self, x: Reg) -> Reg {
         let x = self.at_most(x, 89.0);
-        let x = self.at_least(x, -104.0);
+        let x = self.at_least(x, FAR_BELOW);
         let (y, n) = self.exp_parts(x);
         self.scale(y, n)
     }
@@ -161,7 +165,7 @@ impl Strip {
     /// 1 / (1 + e⁻ˣ) = 2ⁿ / (2ⁿ + e⁻ʳ) with x = n ln 2 + r, where nothing overflows.
     pub(crate) fn sigmoid(&mut self, x: Reg) -> Reg {
         let x = self.at_most(x, 30.0);
-        let x = self.at_least(x, -105.0);
+        let x = self.at_least(x, FAR_BELOW);
         let (n, r) = self.by_powers_of_two(x);
         // The polynomial of `exp_rest` for −r.
         let p =
