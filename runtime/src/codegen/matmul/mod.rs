@@ -4,6 +4,8 @@
 //! have; `blocking` chooses its tiles. Elsewhere Cranelift compiles one (`portable`).
 
 #[cfg(target_arch = "x86_64")]
+mod ahead;
+#[cfg(target_arch = "x86_64")]
 mod blocking;
 #[cfg(target_arch = "x86_64")]
 mod dots;

@@ -227,14 +227,14 @@ impl Emitter<'_> {
             for &(count, rows) in &panel.tiles {
                 let [a, c] = e.spec.row(rows).map(|s| 4 * s as i64);
                 let moves = [(A_TILE, a), (C_TILE, c)];
-                e.repeat(TILES, count, &moves, |e| e.tile(panel, rows))?;
+                e.repeat(TILES, count, &moves, |e| e.tile(panel, (count, rows)))?;
             }
             Ok(())
         })
     }
 
     /// Some rows of a panel: sums over the chunk, stored or added to those of earlier chunks.
-    fn tile(&mut self, panel: &Panel, rows: usize) -> Emit {
+    fn tile(&mut self, panel: &Panel, (tiles, rows): (usize, usize)) -> Emit {
         let [[_, a_column], [b_row, _], _] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
         let bytes = 4 * self.simd.lanes() as i64;
         let packed = self.blocking.packing != Packing::Direct;
@@ -248,6 +248,7 @@ impl Emitter<'_> {
         let turned = (self.blocking.last / UNROLL * UNROLL) as i64;
         self.sums(turned * a_column, turned * b_row, &|e| {
             e.sweep(&[(A_AT, a_column), (B_AT, b_row)], &|e, steps| {
+                e.ahead(panel, (tiles, rows), steps)?;
                 (0..steps).try_for_each(|step| e.step(panel, &sums, step, b_row, panel.masked && !packed))
             })
         })?;
