@@ -129,7 +129,7 @@ impl Program {
             clock: None,
         };
         let mut sizes = Vec::new();
-        let long: Vec<bool> = plan.stages.iter().map(|stage| is_long(&plan.calls[stage.clone()])).collect();
+        let long: Vec<bool> = plan.stages.iter().map(|stage| Call::are_long(&plan.calls[stage.clone()])).collect();
         for call in plan.calls {
             let operands = program.spots.len();
             program.spots.extend(call.operands.iter().map(|o| (plan.spots[&o.home], o.offset)));
@@ -390,11 +390,6 @@ impl Step {
         // SAFETY: promised by the caller.
         unsafe { self.kernel.run(units, &moved[..self.strides.len()]) };
     }
-}
-
-/// Whether a stage takes so long that threads gain more than they lose by waiting for each other.
-fn is_long(calls: &[Call]) -> bool {
-    calls.iter().map(Call::nanoseconds).sum::<usize>() > Call::LONG
 }
 
 impl Kernel {

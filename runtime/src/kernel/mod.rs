@@ -4,7 +4,8 @@
 //! `place` says how values lie in memory, `access` sees through views, `border` knows what is zero around them,
 //! `fuse` groups nodes, `again` says what of them need not be in memory, `lower` makes a loop nest of each group,
 //! `tile` puts its loops in order, `windows` makes straight lines of short sums, `parts` cuts long ones, `chain`
-//! lets kernels take turns, and `plan` gives every value that outlives its kernel a place in the arena, where it may `replace` another.
+//! lets kernels take turns, and `plan` gives every value that outlives its kernel a place in the arena, where it may
+//! `replace` another.
 
 mod access;
 mod again;
@@ -269,17 +270,17 @@ impl Call {
     }
 
     /// Nanoseconds from which on threads gain more than they lose by waiting for each other.
-    pub(crate) const LONG: usize = 4000;
+    const LONG: usize = 4000;
 
-    /// About how long it takes on one core.
-    pub(crate) fn nanoseconds(&self) -> usize {
-        // About 32 operations or 16 bytes a nanosecond.
-        self.flops() / 32 + self.bytes() / 16
+    /// Whether threads should share calls that run one after the other.
+    pub(crate) fn are_long(calls: &[Call]) -> bool {
+        calls.iter().map(Call::nanoseconds).sum::<usize>() > Call::LONG
     }
 
-    /// Whether threads should share it.
-    fn is_long(&self) -> bool {
-        self.nanoseconds() > Call::LONG
+    /// About how long it takes on one core.
+    fn nanoseconds(&self) -> usize {
+        // About 32 operations or 16 bytes a nanosecond.
+        self.flops() / 32 + self.bytes() / 16
     }
 }
 

@@ -38,7 +38,7 @@ struct Sum {
 pub(super) fn cut(graph: &Graph, mut call: Call, parts: Option<usize>, rooms: &mut Vec<usize>) -> Vec<Call> {
     let behind = parts.map_or(vec![], |parts| cut_sums(graph, &mut call, parts, rooms));
     let mut calls = Vec::new();
-    if call.is_long() && call.is_split() {
+    if Call::are_long(std::slice::from_ref(&call)) && call.is_split() {
         calls.extend(take_fills(&mut call));
     }
     calls.push(call);

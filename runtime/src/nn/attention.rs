@@ -2,6 +2,7 @@
 
 use super::activation::softmax;
 use super::math::rsqrt;
+use super::operation::operation;
 use crate::check::{Check, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
@@ -15,51 +16,16 @@ const MANY: usize = 1 << 16;
 /// for the gradient (Dao et al., arXiv:2205.14135); how they are cut into what fits a cache is the planner's.
 macro_rules! again {
     ($(#[$doc:meta])* $name:ident($query:ident, $key:ident, $($x:ident),*; $($flag:ident: $kind:ty),*) = $forward:path;) => {
-        $(#[$doc])*
-        #[allow(non_camel_case_types)]
-        pub enum $name {}
-
-        impl $name {
-            #[doc = concat!("Stages `", stringify!($name), "`.")]
-            #[track_caller]
-            #[allow(clippy::too_many_arguments)]
-            pub fn stage(
-                g: &mut Stage,
-                $query: impl Into<Value>,
-                $key: impl Into<Value>,
-                $($x: impl Into<Value>,)*
-                $($flag: $kind),*
-            ) -> Value {
+        operation! {
+            $(#[$doc])*
+            $name($query, $key, $($x),*; $($flag: $kind),*) = $forward;
+            |g, dout| {
                 use $forward as forward;
-                forward::stage(g, $query, $key, $($x,)* $($flag),*)
-            }
-
-            #[doc = concat!("Stages the gradient of `", stringify!($name), "`.")]
-            #[allow(clippy::too_many_arguments, clippy::type_complexity)]
-            pub fn grad(
-                g: &mut Stage,
-                $query: impl Into<Value>,
-                $key: impl Into<Value>,
-                $($x: impl Into<Value>,)*
-                $($flag: $kind,)*
-                dout: Grad,
-            ) -> (Grad, Grad, $(again!(@ $x),)* $(again!(@ $flag)),*) {
-                use $forward as forward;
-                let ($query, $key) = ($query.into(), $key.into());
                 let many = g.dim($query, -2) * g.dim($key, -2) >= MANY;
                 forward::grad(&mut g.recompute(many), $query, $key, $($x,)* $($flag,)* dout)
             }
-
-            #[doc = concat!("The shape rule of `", stringify!($name), "`.")]
-            #[track_caller]
-            #[allow(clippy::too_many_arguments)]
-            pub const fn shape(cx: &mut Check, $query: Type, $key: Type, $($x: Type,)* $($flag: Type),*) -> Type {
-                use $forward as forward;
-                forward::shape(cx, $query, $key, $($x,)* $($flag),*)
-            }
         }
     };
-    (@ $arg:ident) => { Grad };
 }
 
 /// Scaled dot-product attention, softmax(Q Kᵀ / √D) V (Vaswani et al., arXiv:1706.03762), over any

@@ -1,6 +1,6 @@
 //! Normalisation without parameters.
 
-use super::closed::closed;
+use super::operation::{closed, operation};
 use super::per_axis::{known, part, part_type, per_axis};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};

@@ -3,7 +3,7 @@
 use crate::check::{Check, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
-use crate::nn::closed::closed;
+use crate::nn::operation::{closed, operation};
 use crate::nn::math::reciprocal;
 use crate::ops::*;
 
