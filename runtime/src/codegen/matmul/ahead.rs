@@ -29,7 +29,7 @@ impl Emitter<'_> {
             })?;
         }
         // Of a left matrix whose columns are contiguous, the next tile reads elements right behind.
-        if a_row == 4 && a_column >= LINE {
+        if self.blocking.left.is_none() && a_row == 4 && a_column >= LINE {
             let last = 4 * self.spec.row(2 * rows - 1)[0] as i64;
             self.at_first(PANELS, panel.count, |e| {
                 steps.clone().try_for_each(|step| e.simd.code.prefetcht0(byte_ptr(at(A_AT, step * a_column + last))))

@@ -10,8 +10,16 @@ use crate::codegen::Level;
 /// Steps along the inner dimension in one turn of a loop.
 pub(super) const UNROLL: usize = 4;
 
-/// Elements of a chunk of a panel: a first-level cache of 32 KiB.
+/// Elements of a chunk of a panel: a first-level cache of 32 KiB. Panels of a large matrix come from the second one as
+/// fast, and longer chunks add to the result less often.
 const PANEL: usize = 8192;
+const LARGE_PANEL: usize = 16_384;
+
+/// Elements in half a page: what is further apart is in other pages more often than not.
+const FAR: usize = 512;
+
+/// Panels of two vectors from which on the left matrix is packed, if it pays at all.
+const MANY: usize = 8;
 
 /// How the right matrix gets into a panel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +55,8 @@ pub(super) struct Blocking {
     /// Elements of a vector.
     pub(super) lanes: usize,
     pub(super) packing: Packing,
+    /// The rows that a tile of the left matrix has in scratch memory, if it is packed.
+    pub(super) left: Option<usize>,
     pub(super) chunks: usize,
     /// The length of all chunks but the last, a multiple of `UNROLL` if there are more than one.
     pub(super) chunk: usize,
@@ -83,19 +93,30 @@ fn lanes(level: Level) -> usize {
 
 /// The columns of all panels but the last.
 pub(super) fn width(spec: &Spec) -> usize {
-    // Rows of the left matrix that are a multiple of 4 KiB apart fall into one set of a cache.
-    let together = if spec.strides[0][0] % 1024 == 0 && spec.block.is_none() { spec.m.min(6) } else { spec.m };
-    // A product of few rows has registers for wider panels.
+    // Rows of the left matrix that are a multiple of 4 KiB apart fall into one set of a cache, and of a large right
+    // matrix long runs of a row are read while its page is at hand.
+    let few = spec.strides[0][0] % 1024 == 0 || spec.large;
+    let together = if few && spec.block.is_none() { spec.m.min(6) } else { spec.m };
+    // A tile of few rows has registers for wider panels.
     let vectors = (2..=8).rev().find(|&v| rows(spec, v, true) >= together).unwrap_or(2);
     vectors * lanes(spec.level)
+}
+
+/// Whether the left matrix is copied, tile behind tile: where each step of a tile is in another page or nearly so,
+/// and many panels read it.
+fn packs_left(spec: &Spec) -> bool {
+    let [row, column] = spec.strides[0];
+    let far = row == 1 && column.unsigned_abs() >= FAR;
+    far && spec.large && spec.block.is_none() && spec.n >= MANY * 2 * lanes(spec.level)
 }
 
 impl Blocking {
     pub(super) fn new(spec: &Spec) -> Blocking {
         let (lanes, width) = (lanes(spec.level), width(spec));
+        let left = packs_left(spec).then(|| rows(spec, width / lanes, true).min(spec.m));
         let panel = |count: usize, columns: usize| {
             let (vectors, masked) = (columns.div_ceil(lanes), !columns.is_multiple_of(lanes));
-            let tiles = split(spec.m, rows(spec, vectors.max(1), masked));
+            let tiles = split(spec.m, left.unwrap_or_else(|| rows(spec, vectors.max(1), masked)));
             Panel { count, columns, vectors, masked, tiles: tiles.into_iter().filter(|t| t.0 > 0).collect() }
         };
         let panels: Vec<Panel> = [panel(spec.n / width, width), panel(1, spec.n % width)]
@@ -109,11 +130,17 @@ impl Blocking {
         let longest = if packing == Packing::Direct && tiles == 1 || whole {
             spec.k
         } else {
-            PANEL / width.min(spec.n.next_multiple_of(lanes))
+            (if spec.large { LARGE_PANEL } else { PANEL }) / width.min(spec.n.next_multiple_of(lanes))
         };
         let chunks = spec.k.div_ceil(longest.max(UNROLL)).max(1);
         let chunk = if chunks == 1 { spec.k } else { spec.k.div_ceil(chunks).next_multiple_of(UNROLL) };
-        Blocking { lanes, packing, chunks, chunk, last: spec.k - (chunks - 1) * chunk, panels }
+        Blocking { lanes, packing, left, chunks, chunk, last: spec.k - (chunks - 1) * chunk, panels }
+    }
+
+    /// Elements from one packed tile of the left matrix to the next: not a multiple of a page, and with room for a
+    /// vector that ends behind its tile.
+    pub(super) fn tile(&self, rows: usize) -> usize {
+        rows * self.chunk.max(self.last) + self.lanes
     }
 
     /// Roughly how many vector instructions there are.
@@ -129,8 +156,14 @@ impl Blocking {
         vectors * terms * spec.k + apart
     }
 
-    /// The elements of the memory for one packed panel.
+    /// The elements of the memory for one packed panel, and for the packed left matrix behind it.
     pub(super) fn scratch(&self) -> usize {
+        let tiles = self.panels.first().map_or(0, |p| p.tiles.iter().map(|t| t.0).sum());
+        self.panel() + self.left.map_or(0, |rows| tiles * self.tile(rows))
+    }
+
+    /// The elements of the memory for one packed panel.
+    pub(super) fn panel(&self) -> usize {
         if let Packing::Direct | Packing::Dots = self.packing {
             return 0;
         }
@@ -144,13 +177,13 @@ impl Packing {
         let [row, column] = spec.strides[1];
         // Copying pays if rows are far apart and read often; measured, with vectors of 256 bits a
         // panel's row is a single cache line, and it pays sooner.
-        let far = if spec.level == Level::Avx512 { 24_000 } else { 8_000 };
+        let often = if spec.level == Level::Avx512 { 24_000 } else { 8_000 };
         if !spec.sums.is_empty() {
             let fewer = spec.n < spec.k || column != 1;
             return if spec.strides[0][1] == 1 && row == 1 && fewer { Packing::Dots } else { Packing::Direct };
         }
         match (row, column) {
-            (_, 1) if tiles * row.unsigned_abs() > far => Packing::Rows,
+            (_, 1) if tiles * row.unsigned_abs() > often => Packing::Rows,
             (_, 1) => Packing::Direct,
             _ if spec.n == 1 => Packing::Direct,
             (1, _) if dots::suits(spec, lanes) => Packing::Dots,

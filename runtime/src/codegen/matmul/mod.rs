@@ -45,6 +45,8 @@ struct Spec {
     sums: Vec<(usize, [isize; 2])>,
     /// Rows are in blocks of so many, which are so far apart in the left matrix and the result.
     block: Option<(usize, [isize; 2])>,
+    /// Whether the right matrix, this part and the others, is too large for a second-level cache beside the left one.
+    large: bool,
 }
 
 /// Rows of a product that one kernel computes. More are split, so that the rows of the left matrix
@@ -53,6 +55,9 @@ const ROWS: usize = 768;
 
 /// Strides up to which all offsets in a kernel fit 32 bits: at most 256 of them are added up.
 const FAR: usize = 1 << 21;
+
+/// Elements of a right matrix up to which it stays in a second-level cache beside the left one: 512 KiB.
+const LARGE: usize = 1 << 17;
 
 /// Splits `len` into parts of at most `most`, as equal as can be: numbers and sizes.
 fn split(len: usize, most: usize) -> [(usize, usize); 2] {
@@ -84,14 +89,14 @@ struct Piece {
 fn pieces(form: &Form, level: Level) -> Vec<Piece> {
     let (p, whole) = (&form.matmul, form.whole(level));
     let work = p.work().div_ceil(WORK);
-    let wanted = match p.whole {
-        true => 1,
-        false => work.min(PARTS.div_ceil((p.pairs() * form.shares.len()).max(1))),
-    };
+    // Parts there are anyway.
+    let portable = whole.level == Level::Portable;
+    let parts = p.pairs() * form.shares.len() * if portable { 1 } else { p.m.div_ceil(ROWS) };
+    let wanted = if p.whole { 1 } else { work.min(PARTS.div_ceil(parts.max(1))) };
     // Whole panels of columns; where there is only one, rows.
     let across = p.n.div_ceil(wanted.max(1)).next_multiple_of(whole.panel());
     let down = if p.n > across || wanted < 2 || whole.block.is_some() { p.m } else { p.m.div_ceil(wanted).max(FEW) };
-    let rows = if whole.level == Level::Portable { down } else { down.min(ROWS) };
+    let rows = if portable { down } else { down.min(ROWS) };
     // Parts as equal as can be.
     let rows = p.m.div_ceil(p.m.div_ceil(rows.max(1)).max(1));
     let [[a_row, _], [_, b_column], [c_row, c_column]] = p.strides;
@@ -240,7 +245,8 @@ impl Spec {
         let reach = |(size, strides): &(usize, [isize; 2])| strides.map(|s| 4 * *size as isize * s);
         let far = far || p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
         let level = if far || packed { Level::Portable } else { level };
-        Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone(), block: None }
+        let large = p.sums.is_empty() && p.k * p.n > LARGE;
+        Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone(), block: None, large }
     }
 
     /// The same with so many turns of one of the loops around the inner dimension.

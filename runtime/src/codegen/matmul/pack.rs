@@ -1,11 +1,12 @@
-//! Copies a chunk of a panel of the right matrix into scratch memory, row behind row.
+//! Copies a chunk of a panel of the right matrix into scratch memory, row behind row, and a chunk of the left matrix
+//! tile behind tile, column behind column.
 
 use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
 use super::blocking::{Packing, Panel, UNROLL};
 use super::simd::Emit;
-use super::x86::{B_AT, B_FROM, Emitter, SCRATCH, at};
+use super::x86::{A, A_TILE, B_AT, B_FROM, Emitter, SCRATCH, TILES, at};
 
 /// Where the copy is written, and a register for what is copied. Tiles use them otherwise.
 const TO: AsmRegister64 = r10;
@@ -54,6 +55,55 @@ impl Emitter<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Packs the chunk of the left matrix behind the panel, if it is packed: its columns are contiguous.
+    pub(super) fn pack_left(&mut self) -> Emit {
+        let Some(rows) = self.blocking.left else { return Ok(()) };
+        let column = 4 * self.spec.strides[0][1] as i64;
+        let (to_column, tile) = (4 * rows as i64, 4 * self.blocking.tile(rows) as i64);
+        let tiles = self.blocking.panels.first().map_or(vec![], |p| p.tiles.clone());
+        // Registers of the panels, which come later.
+        let (from, to) = (B_FROM, A_TILE);
+        self.simd.code.mov(from, A)?;
+        self.simd.code.lea(to, at(SCRATCH, 4 * self.blocking.panel() as i64))?;
+        self.sweep(&[(from, column), (to, to_column)], &|e, steps| {
+            e.simd.code.mov(B_AT, from)?;
+            e.simd.code.mov(TO, to)?;
+            tiles.iter().try_for_each(|&(count, rows)| {
+                let moves = [(B_AT, 4 * rows as i64), (TO, tile)];
+                e.repeat(TILES, count, &moves, |e| e.runs_of(rows, steps, column, to_column))
+            })
+        })
+    }
+
+    /// Some runs of `len` elements.
+    fn runs_of(&mut self, len: usize, runs: usize, apart: i64, to_apart: i64) -> Emit {
+        for run in 0..runs as i64 {
+            let mut done = 0;
+            while done < len {
+                let (from, to) = (run * apart + 4 * done as i64, run * to_apart + 4 * done as i64);
+                let code = &mut self.simd.code;
+                done += match len - done {
+                    8.. => {
+                        code.vmovups(ymm0, ymmword_ptr(at(B_AT, from)))?;
+                        code.vmovups(ymmword_ptr(at(TO, to)), ymm0)?;
+                        8
+                    }
+                    4.. => {
+                        code.vmovups(xmm0, xmmword_ptr(at(B_AT, from)))?;
+                        code.vmovups(xmmword_ptr(at(TO, to)), xmm0)?;
+                        4
+                    }
+                    _ => {
+                        code.mov(ELEMENT, dword_ptr(at(B_AT, from)))?;
+                        code.mov(dword_ptr(at(TO, to)), ELEMENT)?;
+                        1
+                    }
+                };
+            }
+        }
+        Ok(())
     }
 
     /// Single elements of some rows.

@@ -121,6 +121,20 @@ fn long_sums_and_many_rows() {
 }
 
 #[test]
+fn large_matrices() {
+    for (m, n, k) in [(29, 270, 503), (7, 130, 1101), (1, 300, 450), (45, 600, 260)] {
+        for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
+            check(&dense(m, n, k, ta, tb));
+        }
+        // Columns of the left matrix that are far apart: it is packed, where one part reads it often.
+        let [_, b, c] = dense(m, n, k, true, false).strides;
+        for whole in [false, true] {
+            check(&MatMul { m, n, k, whole, strides: [[1, 600], b, c], ..MatMul::default() });
+        }
+    }
+}
+
+#[test]
 fn views() {
     // Rows of a wider matrix, every second row, one row for all, one element for all, any strides.
     for strides in [[[40, 1], [70, 1]], [[80, 1], [140, 1]], [[0, 1], [0, 1]], [[0, 0], [0, 0]], [[3, 50], [2, 99]]] {

@@ -98,6 +98,7 @@ impl Emitter<'_> {
         let chunk = blocking.chunk as i64;
         self.repeat(CHUNKS, blocking.chunks, &[(A, chunk * a_column), (B, chunk * b_row)], |e| {
             e.set_turns()?;
+            e.pack_left()?;
             e.simd.code.mov(B_FROM, B)?;
             e.simd.code.mov(C_PANEL, C)?;
             blocking.panels.iter().try_for_each(|panel| e.panels(panel))
@@ -222,10 +223,14 @@ impl Emitter<'_> {
         self.repeat(PANELS, panel.count, &[(B_FROM, columns * b_column), (C_PANEL, columns * c_column)], |e| {
             e.pack(panel)?;
             e.simd.code.mov(PANEL, if e.blocking.packing == Packing::Direct { B_FROM } else { SCRATCH })?;
-            e.simd.code.mov(A_TILE, A)?;
+            match e.blocking.left {
+                Some(_) => e.simd.code.lea(A_TILE, at(SCRATCH, 4 * e.blocking.panel() as i64))?,
+                None => e.simd.code.mov(A_TILE, A)?,
+            }
             e.simd.code.mov(C_TILE, C_PANEL)?;
             for &(count, rows) in &panel.tiles {
                 let [a, c] = e.spec.row(rows).map(|s| 4 * s as i64);
+                let a = e.blocking.left.map_or(a, |rows| 4 * e.blocking.tile(rows) as i64);
                 let moves = [(A_TILE, a), (C_TILE, c)];
                 e.repeat(TILES, count, &moves, |e| e.tile(panel, (count, rows)))?;
             }
@@ -235,7 +240,8 @@ impl Emitter<'_> {
 
     /// Some rows of a panel: sums over the chunk, stored or added to those of earlier chunks.
     fn tile(&mut self, panel: &Panel, (tiles, rows): (usize, usize)) -> Emit {
-        let [[_, a_column], [b_row, _], _] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
+        let [_, [b_row, _], _] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
+        let a_column = self.a_column();
         let bytes = 4 * self.simd.lanes() as i64;
         let packed = self.blocking.packing != Packing::Direct;
         let b_row = if packed { panel.vectors as i64 * bytes } else { b_row };
@@ -260,16 +266,22 @@ impl Emitter<'_> {
         self.store(panel, &sums)
     }
 
+    /// Bytes from one column of a tile's left matrix to the next.
+    fn a_column(&self) -> i64 {
+        4 * self.blocking.left.map_or(self.spec.strides[0][1] as i64, |rows| rows as i64)
+    }
+
     /// One step along the inner dimension, the `step`th of a turn.
     fn step(&mut self, panel: &Panel, sums: &Sums, step: usize, b_row: i64, masked: bool) -> Emit {
-        let a_column = 4 * self.spec.strides[0][1] as i64;
+        let a_column = self.a_column();
         let bytes = 4 * self.simd.lanes() as i64;
         for j in 0..panel.vectors {
             let place = at(B_AT, step as i64 * b_row + j as i64 * bytes);
             self.simd.load(sums.free + j, place, masked && j + 1 == panel.vectors)?;
         }
         for i in 0..sums.rows {
-            let element = at(A_AT, step as i64 * a_column + 4 * self.spec.row(i)[0] as i64);
+            let row = if self.blocking.left.is_some() { i as isize } else { self.spec.row(i)[0] };
+            let element = at(A_AT, step as i64 * a_column + 4 * row as i64);
             let set = step % sums.sets;
             if panel.vectors == 1 && self.simd.wide() {
                 self.simd.fma_element(sums.at(set, i, 0), sums.free, element)?;

@@ -3,8 +3,8 @@
 use crate::check::{Check, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
-use crate::nn::operation::{closed, operation};
 use crate::nn::math::reciprocal;
+use crate::nn::operation::{closed, operation};
 use crate::ops::*;
 
 closed! {
