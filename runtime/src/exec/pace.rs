@@ -9,6 +9,11 @@ use std::time::Duration;
 /// Runs of each kind in a trial, one behind the other: the first wakes the threads up.
 const TRIAL: u32 = 4;
 
+/// How long a trial of each kind goes on, in so many runs at most: a core that was idle may take a while to be as
+/// fast as it can be.
+const WHILE: Duration = Duration::from_millis(1);
+const LONGEST: u32 = 32;
+
 /// Runs of the faster kind until the next trial: so many at first, twice as many after each trial that ends
 /// like the one before, up to the most.
 const FIRST: u32 = 16;
@@ -16,40 +21,74 @@ const MOST: u32 = 1024;
 
 /// What is known of a program's runs.
 pub(super) struct Pace {
-    /// Runs since the last trial began.
+    phase: Phase,
+    /// Runs in this phase, and their time.
     runs: u32,
-    /// The lowest times in it, alone and together.
+    time: Duration,
+    /// The lowest times in a trial, alone and together.
     best: [Duration; 2],
-    /// Runs between that trial and the next.
+    /// Runs between the last trial and the next.
     stretch: u32,
     /// How the trial before ended.
     before: Option<bool>,
 }
 
+/// What comes after each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    TryTogether,
+    TryAlone,
+    Settled,
+}
+
 impl Pace {
     pub(super) fn new() -> Pace {
-        Pace { runs: 0, best: [Duration::MAX; 2], stretch: FIRST, before: None }
+        Pace {
+            phase: Phase::TryTogether,
+            runs: 0,
+            time: Duration::ZERO,
+            best: [Duration::MAX; 2],
+            stretch: FIRST,
+            before: None,
+        }
     }
 
     /// Whether the next run is to be one of all threads together.
     pub(super) fn together(&self) -> bool {
-        if self.runs < 2 * TRIAL { self.runs < TRIAL } else { self.best[1] < self.best[0] }
+        match self.phase {
+            Phase::TryTogether => true,
+            Phase::TryAlone => false,
+            Phase::Settled => self.best[1] < self.best[0],
+        }
     }
 
     /// Notes how long that run took.
     pub(super) fn took(&mut self, time: Duration) {
         let kind = usize::from(self.together());
-        if self.runs < 2 * TRIAL {
-            self.best[kind] = self.best[kind].min(time);
+        (self.runs, self.time) = (self.runs + 1, self.time + time);
+        let tried = self.runs >= TRIAL && (self.time >= WHILE || self.runs >= LONGEST);
+        match self.phase {
+            Phase::TryTogether | Phase::TryAlone => self.best[kind] = self.best[kind].min(time),
+            Phase::Settled => {}
         }
-        self.runs += 1;
-        if self.runs == 2 * TRIAL {
-            let ended = Some(self.together());
-            self.stretch = if self.before == ended { (2 * self.stretch).min(MOST) } else { FIRST };
-            self.before = ended;
-        } else if self.runs == 2 * TRIAL + self.stretch {
-            (self.runs, self.best) = (0, [Duration::MAX; 2]);
+        match self.phase {
+            Phase::TryTogether if tried => self.enter(Phase::TryAlone),
+            Phase::TryAlone if tried => {
+                self.enter(Phase::Settled);
+                let ended = Some(self.together());
+                self.stretch = if self.before == ended { (2 * self.stretch).min(MOST) } else { FIRST };
+                self.before = ended;
+            }
+            Phase::Settled if self.runs == self.stretch => {
+                self.enter(Phase::TryTogether);
+                self.best = [Duration::MAX; 2];
+            }
+            _ => {}
         }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        (self.phase, self.runs, self.time) = (phase, 0, Duration::ZERO);
     }
 }
 
@@ -72,8 +111,15 @@ mod tests {
     #[test]
     fn the_faster_way_is_taken() {
         // Trials after 0, 24, 64 and 136 runs, each with four runs of the other kind.
-        assert_eq!(together(100, 60, 200), 200 - 4 * 4);
-        assert_eq!(together(100, 160, 200), 4 * 4);
+        assert_eq!(together(1000, 600, 200), 200 - 4 * 4);
+        assert_eq!(together(1000, 1600, 200), 4 * 4);
+    }
+
+    #[test]
+    fn short_runs_are_tried_for_a_while() {
+        // The first trial: ten runs together, and twenty alone until a millisecond has passed.
+        assert_eq!(together(50, 100, 40), 10);
+        assert_eq!(together(1, 2, 80), 32);
     }
 
     #[test]
@@ -82,7 +128,7 @@ mod tests {
         for i in 0..200 {
             let both = pace.together();
             let slow = if i < 100 { both } else { !both };
-            pace.took(Duration::from_micros(if slow { 100 } else { 50 }));
+            pace.took(Duration::from_micros(if slow { 1000 } else { 500 }));
         }
         assert!(pace.together(), "threads became faster and were not tried again");
     }
