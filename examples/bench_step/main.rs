@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release --example bench_step -- --workload mlp_small
 //! cargo run --release --example bench_step -- --workload chargpt --profile
-//! cargo run --release --example bench_step -- --chart lines.jsonl --out steps.svg
+//! cargo run --release --example bench_step -- --chart examples/bench_step/xeon.jsonl --out steps.svg
 //! ```
 //!
 //! One step is the forward pass, the loss, the backward pass and the optimizer's update, on one fixed

@@ -107,7 +107,8 @@ pub(super) fn width(spec: &Spec) -> usize {
 fn packs_left(spec: &Spec) -> bool {
     let [row, column] = spec.strides[0];
     let far = row == 1 && column.unsigned_abs() >= FAR;
-    far && spec.large && spec.block.is_none() && spec.n >= MANY * 2 * lanes(spec.level)
+    let in_chunks = spec.block.is_none() && spec.strides[2][1] == 1;
+    far && in_chunks && spec.large && spec.n >= MANY * 2 * lanes(spec.level)
 }
 
 impl Blocking {
@@ -130,15 +131,16 @@ impl Blocking {
         let longest = if packing == Packing::Direct && tiles == 1 || whole {
             spec.k
         } else {
-            (if spec.large { LARGE_PANEL } else { PANEL }) / width.min(spec.n.next_multiple_of(lanes))
+            let elements = if spec.large { LARGE_PANEL } else { PANEL };
+            elements / width.min(spec.n.next_multiple_of(lanes))
         };
         let chunks = spec.k.div_ceil(longest.max(UNROLL)).max(1);
         let chunk = if chunks == 1 { spec.k } else { spec.k.div_ceil(chunks).next_multiple_of(UNROLL) };
         Blocking { lanes, packing, left, chunks, chunk, last: spec.k - (chunks - 1) * chunk, panels }
     }
 
-    /// Elements from one packed tile of the left matrix to the next: not a multiple of a page, and with room for a
-    /// vector that ends behind its tile.
+    /// Elements from one packed tile of the left matrix to the next: a vector more than it has, so that tiles do not
+    /// fall into the same sets of a cache while they are written side by side.
     pub(super) fn tile(&self, rows: usize) -> usize {
         rows * self.chunk.max(self.last) + self.lanes
     }

@@ -2,8 +2,8 @@
 //!
 //! Around a tile stand counted loops over chunks, panels and tiles (see `blocking`). In a tile each
 //! step along the inner dimension reads a row of the panel as vectors, and every row's element of
-//! the left matrix as one value for all lanes. So the left matrix may have any strides, and needs
-//! no packing.
+//! the left matrix as one value for all lanes. So the left matrix may have any strides; it is packed
+//! only where that saves more than it takes.
 
 use iced_x86::IcedError;
 use iced_x86::code_asm::registers::*;
