@@ -81,7 +81,8 @@ impl Strip {
         self.select(is_zero, minus_infinity, exponent)
     }
 
-    /// 2ⁿ in two factors, so that a result below the normal range is rounded once.
+    /// 2ⁿ in two factors, so that a result below the normal range is rounded once. Both are the smallest there are
+    /// where n is far below.
     fn plain_scale(&mut self, x: Reg, n: Reg) -> Reg {
         let n = self.to_int_in_range(n);
         let least = self.int(-252);

@@ -67,9 +67,8 @@ impl Pace {
         let kind = usize::from(self.together());
         (self.runs, self.time) = (self.runs + 1, self.time + time);
         let tried = self.runs >= TRIAL && (self.time >= WHILE || self.runs >= LONGEST);
-        match self.phase {
-            Phase::TryTogether | Phase::TryAlone => self.best[kind] = self.best[kind].min(time),
-            Phase::Settled => {}
+        if self.phase != Phase::Settled {
+            self.best[kind] = self.best[kind].min(time);
         }
         match self.phase {
             Phase::TryTogether if tried => self.enter(Phase::TryAlone),

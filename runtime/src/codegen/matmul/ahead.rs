@@ -1,6 +1,6 @@
 //! Asks for memory that is read soon. The machine sees by itself what comes next along a row, but not where every
-//! step goes to another row: some processors then wait for it half of the time. What is asked for may lie behind a
-//! matrix, which does no harm: nothing is read.
+//! step goes to another row: some processors then wait for it. What is asked for may lie behind a matrix, which does no
+//! harm: nothing is read.
 
 use iced_x86::code_asm::*;
 

@@ -16,7 +16,7 @@ const PANEL: usize = 8192;
 const LARGE_PANEL: usize = 16_384;
 
 /// Elements in half a page: what is further apart is in other pages more often than not.
-const FAR: usize = 512;
+const HALF_PAGE: usize = 512;
 
 /// Panels of two vectors from which on the left matrix is packed, if it pays at all.
 const MANY: usize = 8;
@@ -106,7 +106,7 @@ pub(super) fn width(spec: &Spec) -> usize {
 /// and many panels read it.
 fn packs_left(spec: &Spec) -> bool {
     let [row, column] = spec.strides[0];
-    let far = row == 1 && column.unsigned_abs() >= FAR;
+    let far = row == 1 && column.unsigned_abs() >= HALF_PAGE;
     let in_chunks = spec.block.is_none() && spec.strides[2][1] == 1;
     far && in_chunks && spec.large && spec.n >= MANY * 2 * lanes(spec.level)
 }

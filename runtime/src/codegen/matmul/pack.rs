@@ -72,38 +72,9 @@ impl Emitter<'_> {
             e.simd.code.mov(TO, to)?;
             tiles.iter().try_for_each(|&(count, rows)| {
                 let moves = [(B_AT, 4 * rows as i64), (TO, tile)];
-                e.repeat(TILES, count, &moves, |e| e.runs_of(rows, steps, column, to_column))
+                e.repeat(TILES, count, &moves, |e| e.elements(steps, 0..rows, column, 4, to_column))
             })
         })
-    }
-
-    /// Some runs of `len` elements.
-    fn runs_of(&mut self, len: usize, runs: usize, apart: i64, to_apart: i64) -> Emit {
-        for run in 0..runs as i64 {
-            let mut done = 0;
-            while done < len {
-                let (from, to) = (run * apart + 4 * done as i64, run * to_apart + 4 * done as i64);
-                let code = &mut self.simd.code;
-                done += match len - done {
-                    8.. => {
-                        code.vmovups(ymm0, ymmword_ptr(at(B_AT, from)))?;
-                        code.vmovups(ymmword_ptr(at(TO, to)), ymm0)?;
-                        8
-                    }
-                    4.. => {
-                        code.vmovups(xmm0, xmmword_ptr(at(B_AT, from)))?;
-                        code.vmovups(xmmword_ptr(at(TO, to)), xmm0)?;
-                        4
-                    }
-                    _ => {
-                        code.mov(ELEMENT, dword_ptr(at(B_AT, from)))?;
-                        code.mov(dword_ptr(at(TO, to)), ELEMENT)?;
-                        1
-                    }
-                };
-            }
-        }
-        Ok(())
     }
 
     /// Single elements of some rows.
