@@ -1,9 +1,10 @@
 //! Gradients that are another one times a slope.
 //!
 //! Where a value is used twice, the gradients from both uses are added up. If both are multiples of one
-//! gradient, that is taken out of the sum: a d + b d = (a + b) d. So whatever a function of single elements
-//! is made of, its gradient is one product, and its slope, which depends on forward values alone, is all that
-//! the way back reads of them: it is computed where they are at hand, and kept in their stead.
+//! gradient, that is taken out of the sum: a d + b d = (a + b) d, and what has most in common comes first, as in
+//! Horner's rule. So whatever a function of single elements is made of, its gradient is one product, and its
+//! slope, which depends on forward values alone, is all that the way back reads of them: it is computed where they
+//! are at hand, and kept in their stead.
 
 use crate::graph::{Grad, Op, Stage, Var};
 use crate::ops::elementwise::Binary;
@@ -63,14 +64,20 @@ impl Stage {
         if let Some(sum) = self.scattered(a, b).or_else(|| self.scattered(b, a)) {
             return Some(sum);
         }
-        match self.common(a, b) {
-            Some(d) if a != b => {
-                let (a, b) = (self.slope(a, d), self.slope(b, d));
-                let slope = self.binary(Binary::Add, a, b);
-                Some(self.scale(d, slope))
-            }
-            _ => Some(self.binary(Binary::Add, a, b)),
+        let common = self.common(a, b).filter(|_| a != b);
+        // What has more in common is added up first: a d + b c d + c d = a d + (b + 1) c d.
+        if let Some(&(left, right)) = self.sums.get(&a)
+            && self.common(right, b) > common
+        {
+            let right = self.add(Some(right), Some(b));
+            return self.add(Some(left), right);
         }
+        let Some(d) = common else { return Some(self.binary(Binary::Add, a, b)) };
+        let slopes = (self.slope(a, d), self.slope(b, d));
+        let slope = self.binary(Binary::Add, slopes.0, slopes.1);
+        let sum = self.scale(d, slope);
+        self.sums.entry(sum).or_insert((a, b));
+        Some(sum)
     }
 
     /// The sum of `d` and of rows that were added to zeros: they are added to `d` where it is.
@@ -150,6 +157,19 @@ mod tests {
         let sum = g.add(Some(d), Some(multiple)).unwrap();
         let one = g.number(1.0);
         let slope = g.binary(Binary::Add, one, x);
+        assert_eq!(sum, g.binary(Binary::Mul, d, slope));
+    }
+
+    #[test]
+    fn what_has_more_in_common_is_added_up_first() {
+        let mut g = Stage::new();
+        let [a, b, x, y, d] = [0, 1, 2, 3, 4].map(|slot| g.input(slot, &[8], DType::F32));
+        let outer = g.scale(d, b);
+        let parts = [g.scale(d, a), g.scale(outer, x), g.scale(outer, y)];
+        let sum = parts.into_iter().fold(None, |sum, part| g.add(sum, Some(part))).unwrap();
+        let inner = g.binary(Binary::Add, x, y);
+        let inner = g.binary(Binary::Mul, b, inner);
+        let slope = g.binary(Binary::Add, a, inner);
         assert_eq!(sum, g.binary(Binary::Mul, d, slope));
     }
 }

@@ -33,6 +33,8 @@ pub struct Stage {
     pub(crate) updates: Option<Updates>,
     /// Gradients that are another one times a slope.
     pub(crate) scaled: HashMap<Var, (Var, Var)>,
+    /// Of sums of gradients with something in common, both that were added up.
+    pub(crate) sums: HashMap<Var, (Var, Var)>,
 }
 
 /// The new value of states, by number.
