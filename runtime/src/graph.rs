@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::ops::elementwise::{Binary, Compare, Unary};
+use crate::ops::multiply_add::Fma;
 use crate::ops::reduce::Reduce;
 use crate::shape::{DType, MAX_RANK};
 pub use crate::stage::{Recompute, Stage};
@@ -132,6 +133,9 @@ pub enum Op {
     Unary(Unary),
     /// A function of two elements of the same place.
     Binary(Binary),
+    /// The product of the first two arguments and the third, all elements of the same place. Graphs are staged
+    /// without; it is what a product and a sum become before kernels are made.
+    Fma(Fma),
     /// A comparison of two elements of the same place.
     Compare(Compare),
     /// The second argument where the first holds, else the third.
@@ -221,6 +225,7 @@ impl Node {
         match &self.op {
             Op::Unary(op) => op.name().into(),
             Op::Binary(op) => op.name().into(),
+            Op::Fma(op) => op.name().into(),
             Op::Compare(op) => op.name().into(),
             Op::Reduce(op, _) => op.name().into(),
             Op::Input(i) => format!("input {i}"),

@@ -20,6 +20,7 @@ pub mod shape;
 mod simplify;
 mod slope;
 mod stage;
+mod structure;
 mod tensor;
 pub mod train;
 

@@ -13,6 +13,7 @@ use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::reduce::Reduce;
 use crate::shape::{DType, Dim, MAX_RANK, Shape};
 use crate::simplify::simplify;
+use crate::structure::structure;
 
 /// A graph under construction, with the gradients that have reached its parameters.
 #[derive(Default)]
@@ -476,32 +477,5 @@ impl std::ops::Index<Var> for Stage {
 
     fn index(&self, v: Var) -> &Node {
         &self.graph[v]
-    }
-}
-
-/// What a node computes, as a number: equal for equal computations in different scopes.
-fn structure(node: &Node, of: &[u64]) -> u64 {
-    use std::hash::{Hash, Hasher};
-    let mut args: Vec<u64> = node.args.iter().map(|arg| of[arg.index()]).collect();
-    if let Op::Binary(Binary::Add | Binary::Mul) = node.op {
-        args.sort_unstable(); // in the graph they are in the order of their numbers
-    }
-    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
-    (&node.op, args, &node.shape, node.dtype).hash(&mut hasher);
-    hasher.finish()
-}
-
-/// The hash FNV-1a: the standard library's own may change, and random numbers depend on this.
-struct Fnv(u64);
-
-impl std::hash::Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ byte as u64).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

@@ -11,7 +11,7 @@ const FAR_BELOW: f32 = -700.0;
 
 /// (eʳ − 1 − r) / r² within ±½ ln 2 as a polynomial: eʳ is off by at most 3·10⁻⁹ of itself. A fit of least maximal
 /// error, by linear programming.
-const EXP_REST: [f32; 5] = [1.382_119_6e-3, 8.368_666e-3, 4.166_825_9e-2, 1.666_652_1e-1, 4.999_999_4e-1];
+const EXP_REST: [f32; 5] = [1.382_119_6e-3, 8.368_666e-3, 4.166_826e-2, 1.666_652_1e-1, 4.999_999_4e-1];
 
 /// 1½ 2²³: what is added to it is rounded to a whole number.
 const WHOLE: f32 = 12_582_912.0;

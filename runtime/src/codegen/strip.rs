@@ -4,6 +4,7 @@
 //! are computed at once. Its instructions are few and plain, so that an emitter is small: functions
 //! such as `exp` are expanded into them (see `math`).
 
+use crate::ops::multiply_add::Fma;
 use crate::ops::reduce::Reduce;
 
 /// The result of an instruction.
@@ -114,8 +115,7 @@ pub(crate) enum Inst {
     Number(usize, Walk),
     One(Op1, Reg),
     Two(Op2, Reg, Reg),
-    /// `a * b + c`, rounded once where the machine can.
-    Fma(Reg, Reg, Reg),
+    Fma(Fma, Reg, Reg, Reg),
     /// Lanes of the second where the mask holds, else of the third.
     Select(Reg, Reg, Reg),
 }
@@ -127,7 +127,7 @@ impl Inst {
             Inst::Const(..) | Inst::Load(..) | Inst::Scalar(_) | Inst::Number(..) => [None; 3],
             Inst::One(_, x) => [Some(x), None, None],
             Inst::Two(_, x, y) => [Some(x), Some(y), None],
-            Inst::Fma(x, y, z) | Inst::Select(x, y, z) => [Some(x), Some(y), Some(z)],
+            Inst::Fma(_, x, y, z) | Inst::Select(x, y, z) => [Some(x), Some(y), Some(z)],
         };
         args.into_iter().flatten()
     }
@@ -138,7 +138,7 @@ impl Inst {
             Inst::Const(..) | Inst::Load(..) | Inst::Scalar(_) | Inst::Number(..) => self,
             Inst::One(op, x) => Inst::One(op, f(x)),
             Inst::Two(op, x, y) => Inst::Two(op, f(x), f(y)),
-            Inst::Fma(x, y, z) => Inst::Fma(f(x), f(y), f(z)),
+            Inst::Fma(op, x, y, z) => Inst::Fma(op, f(x), f(y), f(z)),
             Inst::Select(x, y, z) => Inst::Select(f(x), f(y), f(z)),
         }
     }
@@ -269,7 +269,7 @@ impl Strip {
     }
 
     pub(crate) fn fma(&mut self, a: Reg, b: Reg, c: Reg) -> Reg {
-        self.push(Inst::Fma(a, b, c), Kind::Float)
+        self.push(Inst::Fma(Fma::MulAdd, a, b, c), Kind::Float)
     }
 
     pub(crate) fn select(&mut self, mask: Reg, a: Reg, b: Reg) -> Reg {

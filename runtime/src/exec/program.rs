@@ -11,7 +11,7 @@ use crate::codegen::matmul::{self, Product};
 use crate::codegen::{CompiledLoop, Level, compile};
 use crate::error::Result;
 use crate::graph::{Graph, Op, Var};
-use crate::kernel::{Call, Description, OPERANDS, Plan, Spot, Work, plan};
+use crate::kernel::{Call, Description, OPERANDS, Plan, Spot, Work, plan, with_multiply_adds};
 
 /// Where a value lives that comes from outside or goes there: a pointer of the caller's, and an
 /// offset from it in elements.
@@ -111,6 +111,7 @@ impl Program {
         outputs: &[(Var, Place)],
     ) -> Result<Program> {
         threads()?;
+        let graph = &with_multiply_adds(graph, outputs);
         let plan = plan(graph, source, outputs)?;
         let loops: Vec<_> = plan.calls.iter().filter_map(Call::loop_kernel).collect();
         let mut compiled = compile(&loops, Level::current()?)?.into_iter();

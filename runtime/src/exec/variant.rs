@@ -7,7 +7,7 @@ use super::staged::{self, Signature, Staged};
 use super::{Place, Program};
 use crate::error::Result;
 use crate::graph::{Op, Rows, Var};
-use crate::kernel::plan;
+use crate::kernel::{plan, with_multiply_adds};
 use crate::network::{Function, Network};
 use crate::tensor::{Inputs, Tensor};
 
@@ -74,8 +74,9 @@ impl<N: Network> Loss<'_, N> {
         let inputs = &variant.signature;
         let staged = self.stage(&variant.net, inputs, false)?;
         let count = inputs.count();
-        let plan = plan(&staged.graph, &|op| self.source(op, count), &self.results(&staged, count))?;
-        Ok(plan.kept(&staged.graph))
+        let results = self.results(&staged, count);
+        let graph = with_multiply_adds(&staged.graph, &results);
+        Ok(plan(&graph, &|op| self.source(op, count), &results)?.kept(&graph))
     }
 
     fn stage(&self, net: &N, inputs: &impl Inputs, checkpoints: bool) -> Result<Staged> {

@@ -28,7 +28,7 @@ fn is_cheap(op: &Op) -> bool {
     match op {
         Op::Unary(op) => matches!(op, Unary::Neg | Unary::Abs),
         Op::Binary(op) => !matches!(op, Binary::Div),
-        Op::Select => true,
+        Op::Fma(_) | Op::Select => true,
         _ => false,
     }
 }

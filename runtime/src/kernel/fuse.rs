@@ -74,7 +74,7 @@ pub(super) struct Fusion<'a> {
 
 /// What a node is to fusion.
 pub(super) fn is_elementwise(op: &Op) -> bool {
-    matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Cast | Op::Random(_))
+    matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Fma(_) | Op::Compare(_) | Op::Select | Op::Cast | Op::Random(_))
 }
 
 /// Whether a node is in memory before the program starts.

@@ -351,6 +351,7 @@ impl Lowering<'_> {
         match node.op {
             Op::Unary(op) => op.lower(strip, args[0]),
             Op::Binary(op) => op.lower(strip, node.dtype, args[0], args[1]),
+            Op::Fma(op) => strip.push(Inst::Fma(op, args[0], args[1], args[2]), Kind::Float),
             Op::Compare(op) => compare(strip, op, from, args[0], args[1]),
             Op::Select => strip.select(args[0], args[1], args[2]),
             Op::Cast => cast(strip, from, node.dtype, args[0]),

@@ -1,7 +1,7 @@
 //! From a graph to kernels: which nodes are computed together, in which loops, and where in
 //! memory.
 //!
-//! `place` says how values lie in memory, `access` sees through views, `border` knows what is zero around them,
+//! `multiply_add` joins products and sums, `place` says how values lie in memory, `access` sees through views, `border` knows what is zero around them,
 //! `fuse` groups nodes, `again` says what of them need not be in memory, `lower` makes a loop nest of each group,
 //! `tile` puts its loops in order, `windows` makes straight lines of short sums, `parts` cuts long ones, `chain`
 //! lets kernels take turns, and `plan` gives every value that outlives its kernel a place in the arena, where it may
@@ -16,6 +16,7 @@ mod describe;
 mod fuse;
 mod loops;
 mod lower;
+mod multiply_add;
 mod nest;
 mod parts;
 mod place;
@@ -27,6 +28,7 @@ mod windows;
 
 pub(crate) use chain::OPERANDS;
 pub(crate) use describe::Description;
+pub(crate) use multiply_add::with_multiply_adds;
 pub(crate) use plan::{Plan, Spot, plan};
 pub(crate) use refusal::Refusal;
 #[cfg(test)]

@@ -77,6 +77,7 @@ mod heads;
 pub mod layout;
 mod like;
 mod list;
+pub mod multiply_add;
 pub mod order;
 pub mod product;
 pub(crate) mod random;

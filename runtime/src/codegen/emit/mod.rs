@@ -14,6 +14,7 @@ use cranelift_frontend::FunctionBuilder;
 
 use super::strip::{Effect, Inst, Kind, Op1, Op2, Reg, Strip, Walk};
 use crate::kernel::LoopKernel;
+use crate::ops::multiply_add::Fma;
 use crate::ops::reduce::Reduce;
 
 /// Elements of a vector.
@@ -275,13 +276,32 @@ impl Emitter<'_, '_> {
             Inst::Number(operand, walk) => self.number(p, operand, walk),
             Inst::One(op, x) => self.one(op, r(x), float, int),
             Inst::Two(op, x, y) => self.two(op, strip.kind(x), r(x), r(y), p.lanes),
-            Inst::Fma(x, y, z) if self.fma => self.b.ins().fma(r(x), r(y), r(z)),
-            Inst::Fma(x, y, z) => {
-                let product = self.b.ins().fmul(r(x), r(y));
-                self.b.ins().fadd(product, r(z))
-            }
+            Inst::Fma(op, x, y, z) => self.multiply_add(op, r(x), r(y), r(z)),
             Inst::Select(mask, x, y) => self.select(r(mask), r(x), r(y)),
             Inst::Const(..) | Inst::Scalar(_) => unreachable!("computed before the loop"),
+        }
+    }
+
+    fn multiply_add(&mut self, op: Fma, x: Value, y: Value, z: Value) -> Value {
+        let ins = self.b.ins();
+        match (op, self.fma) {
+            (Fma::MulAdd, true) => ins.fma(x, y, z),
+            (Fma::MulSub, true) => {
+                let z = ins.fneg(z);
+                self.b.ins().fma(x, y, z)
+            }
+            (Fma::SubMul, true) => {
+                let x = ins.fneg(x);
+                self.b.ins().fma(x, y, z)
+            }
+            (op, false) => {
+                let product = ins.fmul(x, y);
+                match op {
+                    Fma::MulAdd => self.b.ins().fadd(product, z),
+                    Fma::MulSub => self.b.ins().fsub(product, z),
+                    Fma::SubMul => self.b.ins().fsub(z, product),
+                }
+            }
         }
     }
 

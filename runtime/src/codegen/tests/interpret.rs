@@ -2,6 +2,7 @@
 
 use crate::codegen::strip::{Effect, Inst, Kind, Op1, Op2, Reg, Strip, Walk};
 use crate::kernel::LoopKernel;
+use crate::ops::multiply_add::Fma;
 use crate::ops::reduce::Reduce;
 
 /// Runs a kernel on memories, of which every operand starts at an element of one.
@@ -87,7 +88,15 @@ impl Machine<'_> {
                 }
                 Inst::One(op, x) => one(op, r(x)),
                 Inst::Two(op, x, y) => two(op, r(x), r(y)),
-                Inst::Fma(x, y, z) => f(r(x)).mul_add(f(r(y)), f(r(z))).to_bits(),
+                Inst::Fma(op, x, y, z) => {
+                    let (x, y, z) = (f(r(x)), f(r(y)), f(r(z)));
+                    match op {
+                        Fma::MulAdd => x.mul_add(y, z),
+                        Fma::MulSub => x.mul_add(y, -z),
+                        Fma::SubMul => (-x).mul_add(y, z),
+                    }
+                    .to_bits()
+                }
                 Inst::Select(m, x, y) => r(m) & r(x) | !r(m) & r(y),
             };
             regs.push(bits);

@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::ops::multiply_add::Fma;
 
 /// Random choices.
 struct Dice(ChaCha8Rng);
@@ -127,7 +128,10 @@ impl Maker {
                 let op = d.one(&[Op2::Add, Op2::Sub, Op2::Mul, Op2::Div]);
                 values.floats.push(s.push(Inst::Two(op, a, b), Kind::Float));
             }
-            3 | 4 => values.floats.push(s.fma(a, b, c)),
+            3 | 4 => {
+                let op = d.one(&[Fma::MulAdd, Fma::MulSub, Fma::SubMul]);
+                values.floats.push(s.push(Inst::Fma(op, a, b, c), Kind::Float));
+            }
             5 => {
                 // The sign of a zero is not specified.
                 let x = if d.below(2) == 0 { s.max(a, b) } else { s.min(a, b) };

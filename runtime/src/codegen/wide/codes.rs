@@ -2,6 +2,8 @@
 
 use iced_x86::Code::{self, *};
 
+use crate::ops::multiply_add::Fma;
+
 /// An instruction at both widths.
 #[derive(Clone, Copy)]
 pub(super) struct Pair(pub(super) Code, pub(super) Code);
@@ -21,10 +23,34 @@ pub(super) const DIV: Pair = Pair(EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vdi
 /// The second argument where either is NaN or both are zero.
 pub(super) const MAX: Pair = Pair(EVEX_Vmaxps_zmm_k1z_zmm_zmmm512b32_sae, VEX_Vmaxps_ymm_ymm_ymmm256);
 pub(super) const MIN: Pair = Pair(EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae, VEX_Vminps_ymm_ymm_ymmm256);
-/// `d = x d + y`, `d = x y + d` and `d = d y + x`.
-pub(super) const FMA213: Pair = Pair(EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vfmadd213ps_ymm_ymm_ymmm256);
-pub(super) const FMA231: Pair = Pair(EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vfmadd231ps_ymm_ymm_ymmm256);
-pub(super) const FMA132: Pair = Pair(EVEX_Vfmadd132ps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vfmadd132ps_ymm_ymm_ymmm256);
+
+/// A product and a third number in the place of one of them: `d = x d + y`, `d = x y + d` and `d = d y + x`.
+pub(super) struct Fused {
+    pub(super) x_d_y: Pair,
+    pub(super) x_y_d: Pair,
+    pub(super) d_y_x: Pair,
+}
+
+pub(super) fn fused(op: Fma) -> Fused {
+    match op {
+        Fma::MulAdd => Fused {
+            x_d_y: Pair(EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vfmadd213ps_ymm_ymm_ymmm256),
+            x_y_d: Pair(EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vfmadd231ps_ymm_ymm_ymmm256),
+            d_y_x: Pair(EVEX_Vfmadd132ps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vfmadd132ps_ymm_ymm_ymmm256),
+        },
+        Fma::MulSub => Fused {
+            x_d_y: Pair(EVEX_Vfmsub213ps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vfmsub213ps_ymm_ymm_ymmm256),
+            x_y_d: Pair(EVEX_Vfmsub231ps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vfmsub231ps_ymm_ymm_ymmm256),
+            d_y_x: Pair(EVEX_Vfmsub132ps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vfmsub132ps_ymm_ymm_ymmm256),
+        },
+        Fma::SubMul => Fused {
+            x_d_y: Pair(EVEX_Vfnmadd213ps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vfnmadd213ps_ymm_ymm_ymmm256),
+            x_y_d: Pair(EVEX_Vfnmadd231ps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vfnmadd231ps_ymm_ymm_ymmm256),
+            d_y_x: Pair(EVEX_Vfnmadd132ps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vfnmadd132ps_ymm_ymm_ymmm256),
+        },
+    }
+}
+
 pub(super) const SQRT: Pair = Pair(EVEX_Vsqrtps_zmm_k1z_zmmm512b32_er, VEX_Vsqrtps_ymm_ymmm256);
 pub(super) const ROUND: Pair = Pair(EVEX_Vrndscaleps_zmm_k1z_zmmm512b32_imm8_sae, VEX_Vroundps_ymm_ymmm256_imm8);
 pub(super) const TO_INT: Pair = Pair(EVEX_Vcvttps2dq_zmm_k1z_zmmm512b32_sae, VEX_Vcvttps2dq_ymm_ymmm256);

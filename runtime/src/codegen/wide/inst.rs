@@ -6,6 +6,7 @@ use super::asm::{Emit, SCRATCH_MASK, Src};
 use super::codes::{self, Pair};
 use super::place::Place;
 use crate::codegen::strip::{Inst, Kind, Op1, Op2, Reg};
+use crate::ops::multiply_add::Fma;
 
 // Conditions of comparisons.
 const EQ: u32 = 0;
@@ -31,7 +32,7 @@ impl Place<'_, '_> {
             Inst::One(op, x) => self.one(v, op, x),
             Inst::Two(op, x, y) if self.is_mask(x) => self.of_masks(v, op, x, y),
             Inst::Two(op, x, y) => self.two(v, op, x, y),
-            Inst::Fma(x, y, z) => self.fma(v, x, y, z),
+            Inst::Fma(op, x, y, z) => self.fma(v, op, x, y, z),
             Inst::Select(mask, x, y) => self.select(v, mask, x, y),
             Inst::Scalar(_) => Ok(()),
         }
@@ -246,33 +247,35 @@ impl Place<'_, '_> {
         self.asm().blend(m, d, y, x)
     }
 
-    /// `x * y + z`. The result takes the place of an argument that is not read again, if there is one.
-    fn fma(&mut self, v: usize, x: Reg, y: Reg, z: Reg) -> Emit {
+    /// A product of `x` and `y` and a third number. The result takes the place of an argument that is not read again,
+    /// if there is one.
+    fn fma(&mut self, v: usize, op: Fma, x: Reg, y: Reg, z: Reg) -> Emit {
+        let codes = codes::fused(op);
         let (x, y) = if self.in_register(x) { (x, y) } else { (y, x) };
         let rx = self.need(x)?;
         if let Some(d) = self.dying(z) {
             let y = self.src(y);
             self.replace(v, d);
-            return self.asm().three(codes::FMA231, d, rx, y);
+            return self.asm().three(codes.x_y_d, d, rx, y);
         }
         if let Some(d) = self.dying(x) {
             let (sy, sz) = (self.src(y), self.src(z));
             if let (Src::Mem(y), Src::Reg(z)) = (sy, sz) {
                 self.replace(v, d);
-                return self.asm().three(codes::FMA132, d, z, Src::Mem(y));
+                return self.asm().three(codes.d_y_x, d, z, Src::Mem(y));
             }
             let y = self.need(y)?;
             self.replace(v, d);
-            return self.asm().three(codes::FMA213, d, y, sz);
+            return self.asm().three(codes.x_d_y, d, y, sz);
         }
         if let Some(d) = self.dying(y) {
             let z = self.src(z);
             self.replace(v, d);
-            return self.asm().three(codes::FMA213, d, rx, z);
+            return self.asm().three(codes.x_d_y, d, rx, z);
         }
         let (y, z) = (self.src(y), self.src(z));
         let d = self.result_apart(v)?;
         self.asm().copy(d, z)?;
-        self.asm().three(codes::FMA231, d, rx, y)
+        self.asm().three(codes.x_y_d, d, rx, y)
     }
 }

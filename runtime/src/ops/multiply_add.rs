@@ -1,0 +1,32 @@
+//! A product and a third number in one operation.
+
+/// How a product and a third number make one, which is rounded once where the machine can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fma {
+    /// a b + c.
+    MulAdd,
+    /// a b − c.
+    MulSub,
+    /// c − a b.
+    SubMul,
+}
+
+impl Fma {
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fma::MulAdd => "mul_add",
+            Fma::MulSub => "mul_sub",
+            Fma::SubMul => "sub_mul",
+        }
+    }
+
+    /// The exact value.
+    pub(crate) fn reference(self, a: f64, b: f64, c: f64) -> f64 {
+        match self {
+            Fma::MulAdd => a.mul_add(b, c),
+            Fma::MulSub => a.mul_add(b, -c),
+            Fma::SubMul => (-a).mul_add(b, c),
+        }
+    }
+}

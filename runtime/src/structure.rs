@@ -1,0 +1,43 @@
+//! What nodes compute, as numbers: equal for equal computations in different scopes.
+
+use std::hash::{Hash, Hasher};
+
+use crate::graph::{Graph, Node, Op};
+use crate::ops::elementwise::Binary;
+
+impl Graph {
+    /// What each node computes.
+    pub(crate) fn structure(&self) -> Vec<u64> {
+        let mut of = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            of.push(structure(node, &of));
+        }
+        of
+    }
+}
+
+/// What a node computes, as a number, from those of the nodes before it.
+pub(crate) fn structure(node: &Node, of: &[u64]) -> u64 {
+    let mut args: Vec<u64> = node.args.iter().map(|arg| of[arg.index()]).collect();
+    if let Op::Binary(Binary::Add | Binary::Mul) = node.op {
+        args.sort_unstable(); // in the graph they are in the order of their numbers
+    }
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    (&node.op, args, &node.shape, node.dtype).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The hash FNV-1a: the standard library's own may change, and random numbers depend on this.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ byte as u64).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
