@@ -2,7 +2,7 @@
 
 use downhill::prelude::*;
 use downhill::shape::DType;
-use downhill::{Error, Profile};
+use downhill::{Error, Pass, Profile};
 
 #[network(sequential, loss = cross_entropy)]
 struct Classifier {
@@ -44,6 +44,26 @@ fn every_kernel_of_the_step_is_in_the_profile() -> downhill::Result<()> {
         assert!(kernel.floor.as_nanos() > 0 && kernel.bytes > 0, "{kernel:?}");
         assert!(explained.contains(&kernel.operations), "{kernel:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn every_kernel_belongs_to_a_pass() -> downhill::Result<()> {
+    let (profile, _) = profiled(true)?;
+    let passes: Vec<Pass> = profile.kernels().iter().map(|kernel| kernel.pass).collect();
+    let mut order = passes.clone();
+    order.dedup();
+    assert_eq!(order, [Pass::Forward, Pass::Backward, Pass::Update]);
+    for (kernel, pass) in profile.kernels().iter().zip(passes) {
+        assert_eq!(kernel.program != "Classifier::loss", pass == Pass::Update, "{kernel:?}");
+    }
+    // Two products on the way to the loss, and three on the way back: no gradient of the input is needed.
+    let products = |pass| profile.kernels().iter().filter(|k| k.pass == pass && k.kind == "matmul").count();
+    assert_eq!([Pass::Forward, Pass::Backward].map(products), [2, 3]);
+    let times: std::time::Duration =
+        [Pass::Forward, Pass::Backward, Pass::Update].map(|p| profile.pass_time(p)).iter().sum();
+    assert_eq!(times, profile.kernel_time());
+    assert!(profile.to_string().contains("us, backward "), "{profile}");
     Ok(())
 }
 

@@ -26,7 +26,7 @@ pub mod train;
 
 pub use downhill_macros::network;
 pub use error::{Error, Result};
-pub use exec::{Computation, KernelProfile, Model, ParamInfo, Profile, Step, set_threads, threads};
+pub use exec::{Computation, KernelProfile, Model, ParamInfo, Pass, Profile, Step, set_threads, threads};
 pub use graph::{Grad, Stage, Value};
 pub use tensor::{Index, Input, Inputs, Tensor};
 pub use train::{Epochs, Report, Trainer};

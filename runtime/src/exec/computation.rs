@@ -1,7 +1,7 @@
 //! A graph that was staged by hand, compiled.
 
 use super::model::input_ptr;
-use super::profile::Profile;
+use super::profile::{Pass, Profile};
 use super::staged::check_rows;
 use super::{Buffer, Place, Program};
 use crate::error::{Error, Result};
@@ -145,7 +145,7 @@ impl Computation {
         let mut profile = Profile::new(runs)?;
         self.program.start_clock();
         let done = profile.measure(|| self.run(inputs));
-        profile.stop_clock(&mut self.program);
+        profile.stop_clock(&mut self.program, Pass::Forward);
         done.map(|()| profile.finish())
     }
 

@@ -21,7 +21,7 @@ mod weights;
 pub(crate) use buffer::Buffer;
 pub use computation::Computation;
 pub use model::{Model, ParamInfo};
-pub use profile::{KernelProfile, Profile};
+pub use profile::{KernelProfile, Pass, Profile};
 pub(crate) use program::{Place, Program};
 pub(crate) use rules::Rules;
 pub use step::Step;

@@ -21,6 +21,18 @@ pub struct Profile {
     machine: &'static Machine,
 }
 
+/// A part of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// What the loss is computed with, and what is kept for its gradient on the way. Kernels of a
+    /// [`Computation`](crate::Computation) all belong to it.
+    Forward,
+    /// The gradient of the loss, and what is computed after the loss otherwise.
+    Backward,
+    /// What is done with the gradient.
+    Update,
+}
+
 /// One kernel of a [`Profile`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -29,6 +41,8 @@ pub struct KernelProfile {
     pub program: String,
     /// Its number there, as `explain` counts.
     pub index: usize,
+    /// The part of the step that it belongs to.
+    pub pass: Pass,
     /// What it is: a loop nest, a product and so on.
     pub kind: String,
     /// The sizes of its loops; of a product rows, inner dimension and columns.
@@ -89,7 +103,9 @@ impl<N: Network> Step<N> {
         let variant = self.variant(model, &inputs)?;
         self.programs(variant).for_each(Program::start_clock);
         let done = profile.measure(|| self.run(model, inputs).map(|_| ()));
-        self.programs(variant).for_each(|program| profile.stop_clock(program));
+        for (number, program) in self.programs(variant).enumerate() {
+            profile.stop_clock(program, if number == 0 { Pass::Forward } else { Pass::Update });
+        }
         done.map(|()| profile.finish())
     }
 }
@@ -112,13 +128,15 @@ impl Profile {
         Ok(())
     }
 
-    /// Ends the timing of a program and takes its kernels over.
-    pub(super) fn stop_clock(&mut self, program: &mut Program) {
+    /// Ends the timing of a program that begins with this part of a step, and takes its kernels over.
+    pub(super) fn stop_clock(&mut self, program: &mut Program, begins: Pass) {
+        let forward = program.forward().unwrap_or(usize::MAX);
         let times = program.stop_clock();
         for (index, (kernel, time)) in program.kernels().iter().zip(times).enumerate() {
             self.kernels.push(KernelProfile {
                 program: program.name().into(),
                 index,
+                pass: if index < forward { begins } else { Pass::Backward },
                 kind: kernel.kind.clone(),
                 sizes: kernel.sizes.clone(),
                 operations: kernel.operations.clone(),
@@ -163,6 +181,11 @@ impl Profile {
         self.kernels.iter().map(|kernel| kernel.time).sum()
     }
 
+    /// The time of all kernels of a part of the step.
+    pub fn pass_time(&self, pass: Pass) -> Duration {
+        self.kernels.iter().filter(|kernel| kernel.pass == pass).map(|kernel| kernel.time).sum()
+    }
+
     /// The number of runs.
     pub fn runs(&self) -> usize {
         self.runs
@@ -182,6 +205,11 @@ impl fmt::Display for Profile {
             micros(floor),
             self.runs
         )?;
+        if self.kernels.iter().any(|kernel| kernel.pass != Pass::Forward) {
+            let [forward, backward, update] =
+                [Pass::Forward, Pass::Backward, Pass::Update].map(|pass| micros(self.pass_time(pass)));
+            writeln!(f, "forward {forward:.1} us, backward {backward:.1} us, update {update:.1} us")?;
+        }
         writeln!(f, "{}", self.machine)?;
         writeln!(
             f,

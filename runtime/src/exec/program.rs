@@ -98,6 +98,8 @@ struct Report {
     bytes: usize,
     flops: usize,
     unshared: usize,
+    /// The number of kernels before those of the gradient alone, where there is one.
+    forward: Option<usize>,
     /// Bytes of activations that are kept for the gradient, where there is one.
     kept: Option<usize>,
 }
@@ -311,6 +313,11 @@ impl Program {
         &self.name
     }
 
+    /// The number of kernels before those of the gradient alone, where there is one.
+    pub(crate) fn forward(&self) -> Option<usize> {
+        self.report.forward
+    }
+
     /// What the kernels are.
     pub(crate) fn kernels(&self) -> &[Description] {
         &self.report.kernels
@@ -319,7 +326,7 @@ impl Program {
     /// What the kernels are, and what they read, write and compute. `without` are the bytes of activations
     /// that would be kept without checkpoints.
     pub(crate) fn explain(&self, without: Option<usize>) -> String {
-        let Report { kernels, bytes, flops, unshared, kept } = &self.report;
+        let Report { kernels, bytes, flops, unshared, kept, .. } = &self.report;
         let mut text = String::new();
         let arena = 4 * self.arena.len();
         let _ = writeln!(
@@ -361,6 +368,7 @@ impl Report {
             bytes: plan.calls.iter().map(Call::bytes).sum(),
             flops: plan.calls.iter().map(Call::flops).sum(),
             unshared: plan.unshared,
+            forward: plan.forward(graph),
             kept: plan.kept(graph),
         }
     }

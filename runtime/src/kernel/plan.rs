@@ -251,12 +251,17 @@ fn product(fusion: &Fusion<'_>, v: Var, ta: bool, tb: bool) -> MatMul {
 }
 
 impl Plan {
+    /// How many calls come before those of the gradient alone. `None` where there is no gradient.
+    pub(crate) fn forward(&self, graph: &Graph) -> Option<usize> {
+        let forward = graph.live([graph.loss?]);
+        let last = self.calls.iter().rposition(|call| call.nodes.iter().any(|v| forward[v.index()]))?;
+        Some(last + 1)
+    }
+
     /// The bytes that are kept for the gradient: of values in the arena that are there when the last kernel
     /// of the loss is done, and that a later kernel reads. `None` where there is no gradient.
     pub(crate) fn kept(&self, graph: &Graph) -> Option<usize> {
-        let forward = graph.live([graph.loss?]);
-        let last = self.calls.iter().rposition(|call| call.nodes.iter().any(|v| forward[v.index()]))?;
-        let (before, behind) = self.calls.split_at(last + 1);
+        let (before, behind) = self.calls.split_at(self.forward(graph)?);
         let written: HashSet<Var> = before.iter().flat_map(|call| call.nodes.iter().copied()).collect();
         let read = behind.iter().flat_map(|call| &call.operands).filter_map(|operand| match operand.home {
             Home::Value(v) => written.contains(&v).then_some(v),
