@@ -94,7 +94,7 @@ fn lanes(level: Level) -> usize {
 /// The columns of all panels but the last.
 pub(super) fn width(spec: &Spec) -> usize {
     // Rows of the left matrix that are a multiple of 4 KiB apart fall into one set of a cache, and of a large right
-    // matrix long runs of a row are read while its page is at hand.
+    // matrix or result long runs of a row are read or written while its page is at hand.
     let few = spec.strides[0][0] % 1024 == 0 || spec.large;
     let together = if few && spec.block.is_none() { spec.m.min(6) } else { spec.m };
     // A tile of few rows has registers for wider panels.

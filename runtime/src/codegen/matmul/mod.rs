@@ -45,7 +45,8 @@ struct Spec {
     sums: Vec<(usize, [isize; 2])>,
     /// Rows are in blocks of so many, which are so far apart in the left matrix and the result.
     block: Option<(usize, [isize; 2])>,
-    /// Whether the right matrix, this part and the others, is too large for a second-level cache beside the left one.
+    /// Whether the right matrix, this part and the others, or the result is too large for a second-level cache beside
+    /// the left one.
     large: bool,
 }
 
@@ -56,7 +57,7 @@ const ROWS: usize = 768;
 /// Strides up to which all offsets in a kernel fit 32 bits: at most 256 of them are added up.
 const FAR: usize = 1 << 21;
 
-/// Elements of a right matrix up to which it stays in a second-level cache beside the left one: 512 KiB.
+/// Elements of a right matrix or a result up to which it stays in a second-level cache beside the left one: 512 KiB.
 const LARGE: usize = 1 << 17;
 
 /// Splits `len` into parts of at most `most`, as equal as can be: numbers and sizes.
@@ -245,7 +246,7 @@ impl Spec {
         let reach = |(size, strides): &(usize, [isize; 2])| strides.map(|s| 4 * *size as isize * s);
         let far = far || p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
         let level = if far || packed { Level::Portable } else { level };
-        let large = p.sums.is_empty() && p.k * p.n > LARGE;
+        let large = p.sums.is_empty() && p.n * p.k.max(p.m) > LARGE;
         Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone(), block: None, large }
     }
 

@@ -122,7 +122,7 @@ fn long_sums_and_many_rows() {
 
 #[test]
 fn large_matrices() {
-    for (m, n, k) in [(29, 270, 503), (7, 130, 1101), (1, 300, 450), (45, 600, 260)] {
+    for (m, n, k) in [(29, 270, 503), (7, 130, 1101), (1, 300, 450), (45, 600, 260), (400, 350, 9)] {
         for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
             check(&dense(m, n, k, ta, tb));
         }
