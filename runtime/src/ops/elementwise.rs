@@ -132,9 +132,9 @@ unary! {
     Sigmoid sigmoid ("0.0" => "0.5")
         reference |x| 1.0 / (1.0 + (-x).exp());
         grad |g, _, y, dy| {
-            let one = g.number(1.0);
-            let rest = g.binary(Binary::Sub, one, y);
-            let slope = g.binary(Binary::Mul, y, rest);
+            // One operation, rounded once; y itself is no more exact where it is nearly 1.
+            let square = g.binary(Binary::Mul, y, y);
+            let slope = g.binary(Binary::Sub, y, square);
             Some(g.scale(dy, slope))
         };
         lower |s, x| s.sigmoid(x);
