@@ -115,6 +115,7 @@ pub(crate) enum Inst {
     Number(usize, Walk),
     One(Op1, Reg),
     Two(Op2, Reg, Reg),
+    /// The product of the first two and the third.
     Fma(Fma, Reg, Reg, Reg),
     /// Lanes of the second where the mask holds, else of the third.
     Select(Reg, Reg, Reg),

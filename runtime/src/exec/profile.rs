@@ -82,6 +82,7 @@ impl<N: Network> Step<N> {
     /// As [`Step::run`], and [`Error::Setting`] when `runs` is 0.
     ///
     /// ```
+    /// use downhill::Pass;
     /// use downhill::prelude::*;
     ///
     /// #[network(sequential, loss = mse)]
@@ -95,6 +96,7 @@ impl<N: Network> Step<N> {
     /// let profile = step.profile(&mut model, (&x, &x), 5)?;
     /// assert_eq!(step.steps(), 5);
     /// assert!(profile.kernels().iter().any(|kernel| kernel.program == "update"));
+    /// assert!(profile.pass_time(Pass::Backward) < profile.time());
     /// println!("{profile}");
     /// # Ok::<(), downhill::Error>(())
     /// ```

@@ -1,11 +1,11 @@
 //! From a graph to kernels: which nodes are computed together, in which loops, and where in
 //! memory.
 //!
-//! `multiply_add` joins products and sums, `place` says how values lie in memory, `access` sees through views, `border` knows what is zero around them,
-//! `fuse` groups nodes, `again` says what of them need not be in memory, `lower` makes a loop nest of each group,
-//! `tile` puts its loops in order, `windows` makes straight lines of short sums, `parts` cuts long ones, `chain`
-//! lets kernels take turns, and `plan` gives every value that outlives its kernel a place in the arena, where it may
-//! `replace` another.
+//! `multiply_add` joins products and sums, `place` says how values lie in memory, `access` sees through views,
+//! `border` knows what is zero around them, `fuse` groups nodes, `again` says what of them need not be in memory,
+//! `lower` makes a loop nest of each group, `tile` puts its loops in order, `windows` makes straight lines of short
+//! sums, `parts` cuts long ones, `chain` lets kernels take turns, and `plan` gives every value that outlives its
+//! kernel a place in the arena, where it may `replace` another.
 
 mod access;
 mod again;
