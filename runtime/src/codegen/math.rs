@@ -13,6 +13,9 @@ const FAR_BELOW: f32 = -700.0;
 /// error, by linear programming.
 const EXP_REST: [f32; 5] = [1.382_119_6e-3, 8.368_666e-3, 4.166_826e-2, 1.666_652_1e-1, 4.999_999_4e-1];
 
+/// e⁻ʳ within ±½ ln 2, off by at most 10⁻⁷ of itself: enough for the logistic function. The fit of a degree less.
+const EXP_NEGATIVE: [f32; 6] = [-8.289_726e-3, 4.189_785_6e-2, -1.666_764_8e-1, 4.999_915e-1, -9.999_997e-1, 1.0];
+
 /// 1½ 2²³: what is added to it is rounded to a whole number.
 const WHOLE: f32 = 12_582_912.0;
 
@@ -42,10 +45,10 @@ impl Strip {
         (n, self.fma(n, low, r))
     }
 
-    /// eʳ within ±½ ln 2, or e⁻ʳ. One is added last, so that it alone rounds visibly.
-    fn exp_of_part(&mut self, r: Reg, sign: f32) -> Reg {
+    /// eʳ within ±½ ln 2. One is added last, so that it alone rounds visibly.
+    fn exp_of_part(&mut self, r: Reg) -> Reg {
         let [c6, c5, c4, c3, c2] = EXP_REST;
-        self.polynomial(r, &[c6, sign * c5, c4, sign * c3, c2, sign, 1.0])
+        self.polynomial(r, &[c6, c5, c4, c3, c2, 1.0, 1.0])
     }
 
     /// eˣ = 2ⁿ eʳ.
@@ -53,7 +56,7 @@ impl Strip {
         let x = self.at_most(x, 89.0);
         let x = self.at_least(x, FAR_BELOW);
         let (n, r) = self.by_powers_of_two(x);
-        let y = self.exp_of_part(r, 1.0);
+        let y = self.exp_of_part(r);
         self.scale(y, n)
     }
 
@@ -61,7 +64,7 @@ impl Strip {
     pub(super) fn half_exp(&mut self, x: Reg) -> Reg {
         let x = self.at_most(x, 90.0);
         let (n, r) = self.by_powers_of_two(x);
-        let y = self.exp_of_part(r, 1.0);
+        let y = self.exp_of_part(r);
         let one = self.float(1.0);
         let n = self.sub(n, one);
         self.scale(y, n)
@@ -170,7 +173,7 @@ impl Strip {
         let x = self.at_most(x, 30.0);
         let x = self.at_least(x, FAR_BELOW);
         let (n, r) = self.by_powers_of_two(x);
-        let inverse = self.exp_of_part(r, -1.0);
+        let inverse = self.polynomial(r, &EXP_NEGATIVE);
         let one = self.float(1.0);
         let power = self.scale(one, n);
         let denominator = self.add(power, inverse);
