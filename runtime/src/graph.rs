@@ -245,6 +245,8 @@ impl Node {
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     pub(crate) nodes: Vec<Node>,
+    /// What each node computes, as it was staged, as a number that does not depend on the scope.
+    pub(crate) structure: Vec<u64>,
     /// The loss whose gradient is among them.
     pub(crate) loss: Option<Var>,
 }

@@ -25,8 +25,6 @@ pub struct Stage {
     /// The scope of nodes to come, and the number of scopes so far.
     scope: u32,
     scopes: u32,
-    /// What each node computes as a number that does not depend on the scope.
-    structure: Vec<u64>,
     training: bool,
     /// Whether scopes in which values are computed again count for nothing.
     keeps_all: bool,
@@ -243,7 +241,7 @@ impl Stage {
     /// same is done to the same value in a run, also where it is computed again.
     pub fn random_for(&mut self, x: Var) -> Var {
         let seed = self.push(Op::Seed, vec![], vec![], DType::I32);
-        let stream = self.structure[x.index()];
+        let stream = self.graph.structure[x.index()];
         let shape = self[x].shape.clone();
         self.push(Op::Random((stream ^ stream >> 32) as u32), vec![seed], shape, DType::F32)
     }
@@ -463,7 +461,7 @@ impl Stage {
             Err(node) => {
                 let next = Var(self.graph.nodes.len() as u32);
                 *self.memo.entry(node).or_insert_with_key(|node| {
-                    self.structure.push(structure(node, &self.structure));
+                    self.graph.structure.push(structure(node, &self.graph.structure));
                     self.graph.nodes.push(node.clone());
                     next
                 })

@@ -2,19 +2,8 @@
 
 use std::hash::{Hash, Hasher};
 
-use crate::graph::{Graph, Node, Op};
+use crate::graph::{Node, Op};
 use crate::ops::elementwise::Binary;
-
-impl Graph {
-    /// What each node computes.
-    pub(crate) fn structure(&self) -> Vec<u64> {
-        let mut of = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
-            of.push(structure(node, &of));
-        }
-        of
-    }
-}
 
 /// What a node computes, as a number, from those of the nodes before it.
 pub(crate) fn structure(node: &Node, of: &[u64]) -> u64 {

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::exec::Place;
-use crate::graph::{Graph, Node, Op, Var};
+use crate::graph::{Graph, Op, Var};
 use crate::ops::elementwise::Binary;
 use crate::ops::multiply_add::Fma;
 use crate::shape::DType;
@@ -16,8 +16,7 @@ use crate::shape::DType;
 /// The graph with sums and differences of such products in one operation.
 pub(crate) fn with_multiply_adds(graph: &Graph, outputs: &[(Var, Place)]) -> Graph {
     let live = graph.live(outputs.iter().map(|&(v, _)| v));
-    let structure = graph.structure();
-    let of = |v: Var| structure[v.index()];
+    let of = |v: Var| graph.structure[v.index()];
     let mut users: HashMap<u64, HashSet<u64>> = HashMap::new();
     for (v, node) in graph.vars().filter(|(v, _)| live[v.index()]) {
         for &arg in &node.args {
@@ -25,7 +24,8 @@ pub(crate) fn with_multiply_adds(graph: &Graph, outputs: &[(Var, Place)]) -> Gra
         }
     }
     let results: HashSet<u64> = outputs.iter().map(|&(v, _)| of(v)).collect();
-    let vanishes = |v: Var| is_product(&graph[v]) && users[&of(v)].len() == 1 && !results.contains(&of(v));
+    let is_product = |v: Var| graph[v].op == Op::Binary(Binary::Mul);
+    let vanishes = |v: Var| is_product(v) && users[&of(v)].len() == 1 && !results.contains(&of(v));
     let mut joined = graph.clone();
     for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && node.dtype == DType::F32) {
         let (Op::Binary(op), &[a, b]) = (&node.op, &node.args[..]) else { continue };
@@ -40,14 +40,11 @@ pub(crate) fn with_multiply_adds(graph: &Graph, outputs: &[(Var, Place)]) -> Gra
             (Binary::Sub, true, _) => (Fma::MulSub, a, b),
             _ => continue,
         };
-        let args = [&graph[product].args[..], &[other]].concat();
-        joined.nodes[v.index()] = Node { op: Op::Fma(op), args, ..node.clone() };
+        let node = &mut joined.nodes[v.index()];
+        node.op = Op::Fma(op);
+        node.args = [&graph[product].args[..], &[other]].concat();
     }
     joined
-}
-
-fn is_product(node: &Node) -> bool {
-    node.op == Op::Binary(Binary::Mul)
 }
 
 #[cfg(test)]
@@ -68,6 +65,13 @@ mod tests {
 
     fn inputs(g: &mut Stage) -> [Var; 3] {
         [0, 1, 2].map(|slot| g.input(slot, &[8], DType::F32))
+    }
+
+    /// A product, and a sum with it.
+    fn product_and_sum(g: &mut Stage) -> [Var; 2] {
+        let [a, b, c] = inputs(g);
+        let product = g.binary(Binary::Mul, a, b);
+        [product, g.binary(Binary::Add, product, c)]
     }
 
     #[test]
@@ -91,9 +95,8 @@ mod tests {
     #[test]
     fn a_product_of_which_more_is_made_stays() {
         let mut g = Stage::new();
-        let [a, b, c] = inputs(&mut g);
-        let product = g.binary(Binary::Mul, a, b);
-        let sum = g.binary(Binary::Add, product, c);
+        let [product, sum] = product_and_sum(&mut g);
+        let [_, _, c] = inputs(&mut g);
         let other = g.binary(Binary::Max, product, c);
         let both = [Op::Binary(Binary::Mul), Op::Binary(Binary::Add)];
         assert_eq!(left(&g, &[sum, other])[..2], both);
@@ -103,13 +106,10 @@ mod tests {
     #[test]
     fn what_is_computed_again_is_computed_in_the_same_way() {
         let mut g = Stage::new();
-        let [a, b, c] = inputs(&mut g);
-        let product = g.binary(Binary::Mul, a, b);
-        let sum = g.binary(Binary::Add, product, c);
+        let [_, sum] = product_and_sum(&mut g);
         let again = {
             let mut g = g.recompute(true);
-            let product = g.binary(Binary::Mul, a, b);
-            let sum = g.binary(Binary::Add, product, c);
+            let [product, sum] = product_and_sum(&mut g);
             g.binary(Binary::Max, product, sum)
         };
         let ops = left(&g, &[sum, again]);

@@ -283,26 +283,16 @@ impl Emitter<'_, '_> {
     }
 
     fn multiply_add(&mut self, op: Fma, x: Value, y: Value, z: Value) -> Value {
-        let ins = self.b.ins();
-        match (op, self.fma) {
-            (Fma::MulAdd, true) => ins.fma(x, y, z),
-            (Fma::MulSub, true) => {
-                let z = ins.fneg(z);
-                self.b.ins().fma(x, y, z)
-            }
-            (Fma::SubMul, true) => {
-                let x = ins.fneg(x);
-                self.b.ins().fma(x, y, z)
-            }
-            (op, false) => {
-                let product = ins.fmul(x, y);
-                match op {
-                    Fma::MulAdd => self.b.ins().fadd(product, z),
-                    Fma::MulSub => self.b.ins().fsub(product, z),
-                    Fma::SubMul => self.b.ins().fsub(z, product),
-                }
-            }
+        let (x, z) = match op {
+            Fma::MulAdd => (x, z),
+            Fma::MulSub => (x, self.b.ins().fneg(z)),
+            Fma::SubMul => (self.b.ins().fneg(x), z),
+        };
+        if self.fma {
+            return self.b.ins().fma(x, y, z);
         }
+        let product = self.b.ins().fmul(x, y);
+        self.b.ins().fadd(product, z)
     }
 
     fn one(&mut self, op: Op1, x: Value, float: Type, int: Type) -> Value {
