@@ -15,6 +15,9 @@ use crate::shape::{DType, Dim, MAX_RANK, Shape};
 use crate::simplify::simplify;
 use crate::structure::structure;
 
+/// More parameters than any model has.
+const PARAMS: usize = 1 << 24;
+
 /// A graph under construction, with the gradients that have reached its parameters.
 #[derive(Default)]
 pub struct Stage {
@@ -132,6 +135,9 @@ impl Stage {
     }
 
     pub(crate) fn add_param_grad(&mut self, id: usize, d: Grad) {
+        if id >= PARAMS {
+            return self.refuse("a parameter without a number was given a gradient");
+        }
         if self.grads.len() <= id {
             self.grads.resize(id + 1, None);
         }
@@ -179,13 +185,20 @@ impl Stage {
     pub(crate) fn checked(&mut self, rule: impl FnOnce(&mut Check) -> Type) -> Option<TensorType> {
         let mut cx = Check::record();
         let ty = rule(&mut cx);
-        if self.error.is_none() {
-            self.error = cx.first().map(str::to_owned);
+        // A result that is too large is refused here as the operand of what comes next is elsewhere.
+        let _ = ty.operand(&mut cx, "a result");
+        if let Some(message) = cx.first() {
+            self.refuse(message);
         }
         match ty {
             Type::Tensor(t) if cx.errors() == 0 => Some(t),
             _ => None,
         }
+    }
+
+    /// Keeps an error, unless there was one before.
+    pub(crate) fn refuse(&mut self, message: &str) {
+        self.error.get_or_insert_with(|| message.to_owned());
     }
 
     /// A value as a tensor: a number is one without axes.

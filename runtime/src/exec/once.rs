@@ -5,7 +5,7 @@ use super::staged::index_bounds;
 use crate::error::Result;
 use crate::graph::{Op, Stage, Value, Var};
 use crate::reference::evaluate;
-use crate::tensor::{Input, Tensor};
+use crate::tensor::{Elements, Input, Tensor};
 
 impl Stage {
     /// Compiles the graph for these values, runs it once on the inputs, and gives the values.
@@ -60,11 +60,8 @@ impl Stage {
     /// has no elements, or the range of an index is not known.
     pub fn compile(&self, values: &[Value]) -> Result<Computation> {
         let roots = self.roots(values)?;
-        let slots = self.graph().nodes().iter().filter_map(|node| match node.op {
-            Op::Input(slot) => Some(slot + 1),
-            _ => None,
-        });
-        let bounds = index_bounds(self.graph(), roots.iter().copied(), slots.max().unwrap_or(0));
+        let inputs = expected(self, &roots)?.iter().map(|x| x.number + 1).max().unwrap_or(0);
+        let bounds = index_bounds(self.graph(), roots.iter().copied(), inputs);
         Computation::new(self, &roots, bounds.map_err(|message| refused(&message))?)
     }
 
@@ -75,11 +72,11 @@ impl Stage {
     /// As [`Stage::compute`].
     pub fn reference(&self, values: &[Value], inputs: &[Input<'_>]) -> Result<Vec<Vec<f64>>> {
         let roots = self.roots(values)?;
-        check_inputs(&expected(self, &roots)?, &inputs)?;
+        check_inputs(&expected(self, &roots)?, inputs)?;
         let source = |op: &Op| match op {
-            Op::Input(slot) => match inputs[*slot] {
-                Input::Tensor(_, data) => data.iter().map(|&x| x as f64).collect(),
-                Input::Index(_, data) => data.iter().map(|&x| x as f64).collect(),
+            Op::Input(number) => match inputs[*number].elements() {
+                Elements::Tensor(data) => data.iter().map(|&x| x as f64).collect(),
+                Elements::Index(data) => data.iter().map(|&x| x as f64).collect(),
             },
             _ => vec![],
         };
@@ -88,7 +85,7 @@ impl Stage {
 
     fn roots(&self, values: &[Value]) -> Result<Vec<Var>> {
         let root = |value: &Value| match value {
-            Value::Var(v) => Ok(*v),
+            Value::Var(v) if self.graph().has(*v) => Ok(*v),
             _ => Err(refused(self.error().unwrap_or("a value is not a tensor"))),
         };
         values.iter().map(root).collect()

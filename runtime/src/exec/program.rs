@@ -6,20 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::Buffer;
 use super::pace::Pace;
+use super::slots::{Extent, Memory, Outside, Region, Slot};
 use super::team::{Barrier, Team, threads};
 use crate::codegen::matmul::{self, Product};
 use crate::codegen::{CompiledLoop, Level, compile};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Graph, Op, Var};
 use crate::kernel::{Call, Description, OPERANDS, Plan, Spot, Work, plan, with_multiply_adds};
-
-/// Where a value lives that comes from outside or goes there: a pointer of the caller's, and an
-/// offset from it in elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) slot: usize,
-    pub(crate) offset: usize,
-}
 
 /// A compiled graph.
 pub(crate) struct Program {
@@ -28,6 +21,10 @@ pub(crate) struct Program {
     stages: Vec<Stage>,
     /// Where each operand of all steps is, one step behind the other.
     spots: Vec<(Spot, usize)>,
+    /// The slots it was compiled for, and where each starts in the run at hand.
+    slots: Vec<(Extent, *mut f32)>,
+    /// The operands that lie in slots.
+    outside: Vec<Operand>,
     /// What the steps compute in.
     arena: Buffer,
     /// What each thread brings along; the first is that of the caller.
@@ -39,6 +36,16 @@ pub(crate) struct Program {
     pace: Pace,
     /// The lowest time of each kernel, while they are timed.
     clock: Option<Vec<Duration>>,
+}
+
+/// An operand in memory of the caller.
+struct Operand {
+    /// Its number among the operands of all steps.
+    number: usize,
+    /// The number of the slot.
+    slot: usize,
+    /// Elements from the start of the slot on.
+    offset: usize,
 }
 
 /// The operands as one thread sees them: the same, but for scratch memory of its own.
@@ -105,16 +112,19 @@ struct Report {
 }
 
 impl Program {
-    /// Compiles the part of a graph that `outputs` need. `source` says where inputs and parameters are.
+    /// Compiles the part of a graph that `outputs` need, to be run on memory of these `slots`. `source` says where
+    /// inputs and parameters are; whatever is not there as declared is refused.
     pub(crate) fn compile(
         name: &str,
         graph: &Graph,
-        source: &dyn Fn(&Op) -> Place,
-        outputs: &[(Var, Place)],
+        source: &dyn Fn(&Op) -> Result<Region, String>,
+        outputs: &[(Var, Region)],
+        slots: &[Extent],
     ) -> Result<Program> {
         threads()?;
-        let graph = &with_multiply_adds(graph, outputs);
-        let plan = plan(graph, source, outputs)?;
+        let outside = Outside::new(name, graph, source, outputs, slots)?;
+        let graph = &with_multiply_adds(graph, &outside.outputs);
+        let plan = plan(graph, &outside)?;
         let loops: Vec<_> = plan.calls.iter().filter_map(Call::loop_kernel).collect();
         let mut compiled = compile(&loops, Level::current()?)?.into_iter();
         let products: Vec<_> = plan.calls.iter().filter_map(Call::matmul).collect();
@@ -124,7 +134,9 @@ impl Program {
             steps: Vec::new(),
             stages: Vec::new(),
             spots: Vec::new(),
-            arena: arena(&plan),
+            slots: slots.iter().map(|&extent| (extent, std::ptr::null_mut())).collect(),
+            outside: Vec::new(),
+            arena: arena(name, &plan)?,
             seats: Vec::new(),
             scratch: plan.scratch,
             report: Report::new(graph, &plan),
@@ -167,40 +179,66 @@ impl Program {
             stage.shared = long && program.units(&stage) > 1;
             program.stages.push(stage);
         }
-        let caller = program.seat();
+        program.outside = program.outside()?;
+        let caller = program.seat()?;
         program.seats.push(caller);
         Ok(program)
     }
 
+    /// The operands that lie in slots.
+    fn outside(&self) -> Result<Vec<Operand>> {
+        let mut operands = Vec::new();
+        for (number, (spot, offset)) in self.spots.iter().enumerate() {
+            let Spot::Outside(place) = spot else { continue };
+            let slot = self.slots.iter().position(|(extent, _)| extent.slot == place.slot);
+            let slot = slot.ok_or_else(|| self.refused(format!("{} was not declared", place.slot)))?;
+            operands.push(Operand { number, slot, offset: place.offset + offset });
+        }
+        Ok(operands)
+    }
+
+    fn refused(&self, message: String) -> Error {
+        Error::Shape { function: self.name.clone(), message }
+    }
+
     /// Runs all kernels; allocates nothing, but for what each other thread brings along at the first run
-    /// with so many.
+    /// with so many. `memory` gives the memory of each slot.
+    ///
+    /// # Errors
+    ///
+    /// When a slot is missing, or has another length than it was declared with; nothing is computed then.
     ///
     /// # Safety
     ///
-    /// Every slot must point to memory that holds what was placed there at compilation, and
-    /// nothing else may use the memory of outputs meanwhile. Index entries must be in range.
-    pub(crate) unsafe fn run(&mut self, slots: &[*mut f32]) {
+    /// The memory of slots that are written may not be that of other slots, and nothing else may use it meanwhile. Index
+    /// entries must be in range.
+    pub(crate) unsafe fn run(&mut self, memory: &mut dyn FnMut(Slot) -> Option<Memory>) -> Result<()> {
+        for i in 0..self.slots.len() {
+            let (extent, start) = &mut self.slots[i];
+            match Memory::of(memory(extent.slot), extent) {
+                Ok(found) => *start = found,
+                Err(message) => return Err(self.refused(message)),
+            }
+        }
         // Compilation has seen that the number of threads is known. What is timed runs on one.
         let shared = self.clock.is_none() && self.stages.iter().any(|stage| stage.shared);
         let most = if shared { threads().unwrap_or(1) } else { 1 };
         let threads = if most > 1 && self.pace.together() { most } else { 1 };
         let start = (most > 1).then(Instant::now);
         while self.seats.len() < threads {
-            let seat = self.seat();
+            let seat = self.seat()?;
             self.seats.push(seat);
         }
         for seat in &mut self.seats[..threads] {
-            for (pointer, (spot, offset)) in seat.pointers.iter_mut().zip(&self.spots) {
-                if let Spot::Outside(place) = spot {
-                    *pointer = slots[place.slot].wrapping_add(place.offset + offset).cast();
-                }
+            for operand in &self.outside {
+                seat.pointers[operand.number] = self.slots[operand.slot].1.wrapping_add(operand.offset).cast();
             }
         }
         if let Some(mut times) = self.clock.take() {
             // SAFETY: as below.
             unsafe { self.time(&mut times) };
             self.clock = Some(times);
-            return;
+            return Ok(());
         }
         let program = &*self;
         // SAFETY: the plan gave every operand a place that covers what the kernels reach, the caller
@@ -215,6 +253,7 @@ impl Program {
             self.pace.took(start.elapsed());
         }
         self.arena.settle();
+        Ok(())
     }
 
     /// What one of several threads does, or a thread alone.
@@ -287,8 +326,8 @@ impl Program {
     }
 
     /// The operands of one more thread; those of the caller are set at each run.
-    fn seat(&mut self) -> Seat {
-        let mut scratch = Buffer::zeros(self.scratch);
+    fn seat(&mut self) -> Result<Seat> {
+        let mut scratch = Buffer::zeros(self.scratch, &self.name)?;
         let (arena, room) = (self.arena.as_mut_ptr(), scratch.as_mut_ptr());
         let pointer = |&(spot, offset): &(Spot, usize)| match spot {
             Spot::Arena(start) => arena.wrapping_add(start + offset).cast(),
@@ -296,7 +335,7 @@ impl Program {
             Spot::Nowhere => std::ptr::without_provenance_mut(4 * offset),
             Spot::Outside(_) => std::ptr::null_mut(),
         };
-        Seat { pointers: self.spots.iter().map(pointer).collect(), scratch }
+        Ok(Seat { pointers: self.spots.iter().map(pointer).collect(), scratch })
     }
 
     /// Times the kernels of all runs from now on.
@@ -351,14 +390,14 @@ impl Program {
     }
 }
 
-fn arena(plan: &Plan) -> Buffer {
-    let mut arena = Buffer::zeros(plan.arena);
+fn arena(name: &str, plan: &Plan) -> Result<Buffer> {
+    let mut arena = Buffer::zeros(plan.arena, name)?;
     for (offset, bits) in &plan.data {
         for (to, &bits) in arena[*offset..].iter_mut().zip(bits) {
             *to = f32::from_bits(bits);
         }
     }
-    arena
+    Ok(arena)
 }
 
 impl Report {

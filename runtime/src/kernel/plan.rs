@@ -14,7 +14,7 @@ use super::{Call, Home, MatMul, Operand, Turns, Work, contract, lower, parts};
 use crate::codegen::Level;
 use crate::codegen::matmul::scratch;
 use crate::error::Error;
-use crate::exec::{Buffer, Place};
+use crate::exec::{Buffer, Outside, Place, Slot};
 use crate::graph::{Graph, Op, Var};
 
 /// Where a value lives.
@@ -47,8 +47,9 @@ pub(crate) struct Plan {
     pub(crate) unshared: usize,
 }
 
-/// Plans the part of a graph that `outputs` need. `source` says where inputs and parameters are.
-pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var, Place)]) -> Result<Plan, Error> {
+/// Plans the part of a graph that the outputs need.
+pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
+    let Outside { sources, outputs } = outside;
     let roots: Vec<Var> = outputs.iter().map(|(v, _)| *v).collect();
     let fusion = Fusion::new(graph, &roots);
     let mut spots = HashMap::new();
@@ -85,11 +86,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     }
     spots.insert(Home::Nowhere, Spot::Nowhere);
     let live = graph.live(roots);
-    let sources = graph.vars().filter(|(v, node)| live[v.index()] && is_source(&node.op));
-    let read: HashSet<usize> = sources
-        .filter(|(_, node)| !matches!(node.op, Op::Data(_) | Op::Iota))
-        .map(|(_, node)| source(&node.op).slot)
-        .collect();
+    let read: HashSet<Slot> = sources.values().map(|place| place.slot).collect();
     let purpose = |home: &Home| match spots.get(home) {
         Some(Spot::Outside(place)) if read.contains(&place.slot) => Purpose::InPlace,
         Some(_) => Purpose::Result,
@@ -100,10 +97,10 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && is_source(&node.op)) {
         let home = Home::Value(v);
         match &node.op {
-            Op::Data(bits) => plan.keep(home, bits.to_vec()),
-            Op::Iota => plan.keep(home, (0..node.len() as u32).collect()),
-            op => {
-                plan.spots.insert(home, Spot::Outside(source(op)));
+            Op::Data(bits) => plan.keep(home, bits.len(), bits.iter().copied())?,
+            Op::Iota => plan.keep(home, node.len(), 0..)?,
+            _ => {
+                plan.spots.insert(home, Spot::Outside(sources[&v]));
             }
         }
     }
@@ -114,7 +111,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
             && let Op::Const(bits) = graph[v].op
             && !plan.spots.contains_key(&home)
         {
-            plan.keep(home, vec![bits; graph[v].len()]);
+            plan.keep(home, graph[v].len(), std::iter::repeat(bits))?;
         }
     }
     for call in &plan.calls {
@@ -272,12 +269,15 @@ impl Plan {
         Some(kept.into_iter().map(|v| 4 * graph[v].len()).sum())
     }
 
-    /// Gives data that is known beforehand a place of its own.
-    fn keep(&mut self, home: Home, bits: Vec<u32>) {
+    /// Gives `len` elements that are known beforehand a place of their own.
+    fn keep(&mut self, home: Home, len: usize, bits: impl Iterator<Item = u32>) -> Result<(), Error> {
+        let mut data = Vec::new();
+        data.try_reserve_exact(len).map_err(|_| Error::Memory { what: "constants".into(), elements: len })?;
+        data.extend(bits.take(len));
         self.spots.insert(home, Spot::Arena(self.arena));
-        let len = bits.len().next_multiple_of(Buffer::LINE);
-        self.data.push((self.arena, bits));
-        self.arena += len;
+        self.data.push((self.arena, data));
+        self.arena += len.next_multiple_of(Buffer::LINE);
+        Ok(())
     }
 
     /// Results may take the place of inputs only if no later kernel reads the input.
