@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::error::Error;
 use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::multiply_add::Fma;
 use crate::ops::reduce::Reduce;
@@ -219,6 +220,11 @@ impl Node {
     /// The number of elements; `None` where they are more than a tensor can have.
     pub(crate) fn checked_len(&self) -> Option<usize> {
         elements(&self.shape)
+    }
+
+    /// That it has more elements than a tensor can have.
+    pub(crate) fn too_large(&self) -> Error {
+        Error::TooLarge { what: format!("the result of {}", self.name()), shape: self.shape.clone() }
     }
 
     /// Whether there is no element.

@@ -113,7 +113,7 @@ impl Param {
     #[doc(hidden)]
     pub const fn number(&mut self, next: usize) -> usize {
         self.id = next;
-        if self.present { next + 1 } else { next }
+        if self.present { next.saturating_add(1) } else { next }
     }
 
     /// Refuses sizes that no memory can hold together with `len` elements before them; gives the elements of all.

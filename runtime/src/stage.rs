@@ -11,7 +11,7 @@ use crate::check::{Check, TensorType, Type};
 use crate::graph::{Contraction, Grad, Graph, Node, Op, Rows, Value, Var};
 use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::reduce::Reduce;
-use crate::shape::{DType, Dim, MAX_RANK, Shape};
+use crate::shape::{DType, Dim, MAX_RANK, Shape, elements};
 use crate::simplify::simplify;
 use crate::structure::structure;
 
@@ -25,6 +25,8 @@ pub struct Stage {
     memo: HashMap<Node, Var>,
     grads: Vec<Grad>,
     error: Option<String>,
+    /// The first node with more elements than a tensor can have.
+    too_large: Option<Node>,
     /// The scope of nodes to come, and the number of scopes so far.
     scope: u32,
     scopes: u32,
@@ -112,6 +114,12 @@ impl Stage {
     /// The first shape error of an operation that was staged by hand.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
+    }
+
+    /// Refuses a graph with a node of more elements than a tensor can have, whatever depends on it: from its size other
+    /// sizes may have been computed.
+    pub(crate) fn check_sizes(&self) -> Result<(), crate::Error> {
+        self.too_large.as_ref().map_or(Ok(()), |node| Err(node.too_large()))
     }
 
     /// An input, by number.
@@ -228,7 +236,7 @@ impl Stage {
 
     /// Numbers that are known beforehand, as a tensor of this shape.
     pub(crate) fn data(&mut self, data: &[f32], shape: &[usize]) -> Var {
-        debug_assert_eq!(data.len(), shape.iter().product::<usize>());
+        debug_assert_eq!(Some(data.len()), elements(shape));
         let data = data.iter().map(|x| x.to_bits()).collect();
         self.push(Op::Data(data), vec![], shape.to_vec(), DType::F32)
     }
@@ -319,7 +327,7 @@ impl Stage {
 
     /// The same elements under another shape of the same length.
     pub fn reshape(&mut self, x: Var, shape: &[usize]) -> Var {
-        debug_assert_eq!(self[x].len(), shape.iter().product::<usize>());
+        debug_assert_eq!(self[x].checked_len(), elements(shape));
         let dtype = self[x].dtype;
         self.push(Op::Reshape, vec![x], shape.to_vec(), dtype)
     }
@@ -384,7 +392,7 @@ impl Stage {
     /// Tensors one behind the other along an axis.
     pub fn concat(&mut self, xs: &[Var], axis: usize) -> Var {
         let mut shape = self[xs[0]].shape.clone();
-        shape[axis] = xs.iter().map(|&x| self[x].shape[axis]).sum();
+        shape[axis] = xs.iter().map(|&x| self[x].shape[axis]).fold(0, usize::saturating_add);
         let dtype = self[xs[0]].dtype;
         self.push(Op::Concat(axis), xs.to_vec(), shape, dtype)
     }
@@ -469,6 +477,9 @@ impl Stage {
         // What is given or constant is the same in every scope.
         let given = matches!(op, Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Data(_) | Op::Iota | Op::Seed);
         let node = Node { op, args, shape, dtype, scope: if given { 0 } else { self.scope } };
+        if self.too_large.is_none() && node.checked_len().is_none() {
+            self.too_large = Some(node.clone());
+        }
         match simplify(self, node) {
             Ok(v) => v,
             Err(node) => {

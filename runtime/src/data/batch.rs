@@ -225,13 +225,7 @@ impl<'a, D: Dataset> Batches<'a, D> {
             return Err(Error::Data { source_name: "the data set".into(), message: "has no samples".into() });
         }
         let batch = Batch::new(&columns, size.min(samples))?;
-        let mut order = Vec::new();
-        if order.try_reserve_exact(samples).is_err() {
-            let message = format!("has {samples} samples, for whose order there is no memory");
-            return Err(Error::Data { source_name: "the data set".into(), message });
-        }
-        order.extend(0..samples);
-        Ok(Batches { data, batch, size, seed: None, order, next: 0 })
+        Ok(Batches { data, batch, size, seed: None, order: order::in_order(samples)?, next: 0 })
     }
 
     /// The same in an order that depends on `seed` and the epoch alone, on any machine.

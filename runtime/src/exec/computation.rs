@@ -38,7 +38,7 @@ pub(super) fn expected(g: &Stage, roots: &[Var]) -> Result<Vec<Expected>> {
     let mut inputs: Vec<Expected> = Vec::new();
     for (_, node) in g.graph().vars().filter(|(v, _)| live[v.index()]) {
         if node.checked_len().is_none() {
-            return Err(Error::TooLarge { what: format!("the result of {}", node.name()), shape: node.shape.clone() });
+            return Err(node.too_large());
         }
         if node.is_empty() {
             return Err(refused(&format!("the result of {} has no elements", node.name())));

@@ -2,7 +2,7 @@
 
 use super::computation::{Computation, check_inputs, expected, refused};
 use super::staged::index_bounds;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Op, Stage, Value, Var};
 use crate::reference::evaluate;
 use crate::tensor::{Elements, Input, Tensor};
@@ -73,6 +73,7 @@ impl Stage {
     pub fn reference(&self, values: &[Value], inputs: &[Input<'_>]) -> Result<Vec<Vec<f64>>> {
         let roots = self.roots(values)?;
         check_inputs(&expected(self, &roots)?, inputs)?;
+        self.check_room(&roots)?;
         let source = |op: &Op| match op {
             Op::Input(number) => match inputs[*number].elements() {
                 Elements::Tensor(data) => data.iter().map(|&x| x as f64).collect(),
@@ -83,7 +84,19 @@ impl Stage {
         evaluate(self.graph(), &roots, &source).map_err(|e| refused(&e.to_string()))
     }
 
+    /// Refuses values for which the reference, which keeps all of them, has no memory.
+    fn check_room(&self, roots: &[Var]) -> Result<()> {
+        let live = self.graph().live(roots.iter().copied());
+        let nodes = self.graph().vars().filter(|(v, _)| live[v.index()]);
+        let elements = nodes.map(|(_, node)| node.len()).fold(0, usize::saturating_add);
+        match Vec::<f64>::new().try_reserve_exact(elements) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Error::Memory { what: "the reference".into(), elements }),
+        }
+    }
+
     fn roots(&self, values: &[Value]) -> Result<Vec<Var>> {
+        self.check_sizes()?;
         let root = |value: &Value| match value {
             Value::Var(v) if self.graph().has(*v) => Ok(*v),
             _ => Err(refused(self.error().unwrap_or("a value is not a tensor"))),

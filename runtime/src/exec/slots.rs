@@ -14,7 +14,7 @@ use crate::shape::DType;
 use crate::tensor::{Elements, Input};
 
 /// Memory of the caller, by what is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Slot {
     /// The parameters of a model, and its states behind them.
     Params,
@@ -135,7 +135,13 @@ impl Outside {
         let refused = |message| Error::Shape { function: name.into(), message };
         let live = graph.live(outputs.iter().map(|(v, _)| *v));
         let mut sources = HashMap::new();
-        for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && is_outside(&node.op)) {
+        for (v, node) in graph.vars().filter(|(v, _)| live[v.index()]) {
+            if node.checked_len().is_none() {
+                return Err(node.too_large());
+            }
+            if !is_outside(&node.op) {
+                continue;
+            }
             let region = source(&node.op).map_err(refused)?;
             region.check(graph, v, slots, false).map_err(refused)?;
             sources.insert(v, region.place);
@@ -144,7 +150,7 @@ impl Outside {
         for (v, region) in outputs {
             ends.push((region, region.check(graph, *v, slots, true).map_err(refused)?));
         }
-        ends.sort_by_key(|(region, _)| (order(slots, region.place.slot), region.place.offset));
+        ends.sort_by_key(|(region, _)| (region.place.slot, region.place.offset));
         for pair in ends.windows(2) {
             let [(before, end), (next, _)] = pair else { continue };
             if before.place.slot == next.place.slot && *end > next.place.offset {
@@ -154,10 +160,6 @@ impl Outside {
         let outputs = outputs.iter().map(|(v, region)| (*v, region.place)).collect();
         Ok(Outside { sources, outputs })
     }
-}
-
-fn order(slots: &[Extent], slot: Slot) -> Option<usize> {
-    slots.iter().position(|extent| extent.slot == slot)
 }
 
 impl Region {

@@ -166,13 +166,8 @@ fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, updates: Updates, inp
     if let Some(message) = g.error() {
         return Err(Error::Shape { function: f.name.into(), message: message.into() });
     }
+    g.check_sizes()?;
     let (graph, grads) = g.finish();
-    if let Some(node) = graph.nodes().iter().find(|node| node.checked_len().is_none()) {
-        return Err(Error::TooLarge {
-            what: format!("{}: the result of {}", f.name, node.name()),
-            shape: node.shape.clone(),
-        });
-    }
     let foreign = |v: &&Var| !graph.has(**v);
     if outputs.iter().chain(grads.iter().flatten()).chain(updates.values()).any(|v| foreign(&v)) {
         return Err(Error::Shape { function: f.name.into(), message: "a result is of another graph".into() });

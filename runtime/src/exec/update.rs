@@ -332,6 +332,7 @@ impl Staged {
 
     fn compile(self, name: &str, slots: &[Extent]) -> Result<Program> {
         let Staged { g, inputs, results } = self;
+        g.check_sizes()?;
         let result = |(value, region): (Value, Region)| match value {
             Value::Var(v) if g.graph().has(v) => Ok((v, region)),
             _ => Err(refused(g.error().unwrap_or("a result is not a tensor").into())),

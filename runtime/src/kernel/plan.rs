@@ -126,7 +126,7 @@ pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
             lens.insert(operand.home, len);
         }
     }
-    plan.check_overwrites(&lens)?;
+    plan.check_overwrites(&lens, sources)?;
     plan.assign_scratch(&rooms);
     plan.assign(&lens);
     Ok(plan)
@@ -280,15 +280,32 @@ impl Plan {
         Ok(())
     }
 
-    /// Results may take the place of inputs only if no later kernel reads the input.
-    fn check_overwrites(&self, lens: &HashMap<Home, usize>) -> Result<(), Error> {
+    /// Results may take the place of inputs only if no later kernel reads the input, and their own reads each element
+    /// no later than it writes that place.
+    fn check_overwrites(&self, lens: &HashMap<Home, usize>, sources: &HashMap<Var, Place>) -> Result<(), Error> {
         let range = |home: &Home| match self.spots.get(home) {
             Some(Spot::Outside(place)) => Some((place.slot, place.offset, place.offset + lens[home])),
             _ => None,
         };
+        // A copy of an input reads what it is a kernel of.
+        let writes = |call: &Call, home: &Home| match home {
+            Home::Value(v) => call.nodes.contains(v) && !sources.contains_key(v),
+            _ => true,
+        };
         for (i, call) in self.calls.iter().enumerate() {
-            for result in call.operands.iter().map(|o| o.home).filter(|home| self.writes(call, home)) {
+            for result in call.operands.iter().map(|o| o.home).filter(|home| writes(call, home)) {
                 let Some((slot, start, stop)) = range(&result) else { continue };
+                let replaced = call.replaced_by(result);
+                let torn = call.operands.iter().map(|o| o.home).filter(|home| *home != result).any(|home| {
+                    let other = range(&home).filter(|r| r.0 == slot && r.1 < stop && start < r.2);
+                    other.is_some_and(|r| r != (slot, start, stop) || !replaced.contains(&home))
+                });
+                if torn {
+                    return Err(Error::Compile {
+                        what: "a result in the place of an input".into(),
+                        message: "it is not computed from the elements of the same places alone".into(),
+                    });
+                }
                 let clash = self.calls[i + 1..].iter().flat_map(|c| &c.operands).any(|o| {
                     o.home != result && range(&o.home).is_some_and(|r| r.0 == slot && r.1 < stop && start < r.2)
                 });
@@ -301,13 +318,6 @@ impl Plan {
             }
         }
         Ok(())
-    }
-
-    fn writes(&self, call: &Call, home: &Home) -> bool {
-        match home {
-            Home::Value(v) => call.nodes.contains(v),
-            _ => true,
-        }
     }
 
     /// The rooms of a stage are one behind the other; the next stage has the same memory.

@@ -121,10 +121,13 @@ pub(super) const fn one_for_each(cx: &mut Check, op: &str, name: &str, ty: Type,
     }
 }
 
-/// The number for axis `i`, if it is known.
+/// The number for axis `i`, if it is known and not one that was refused as too large.
 pub(super) const fn known(ty: Type, i: usize) -> Option<isize> {
     match part_type(ty, i) {
-        Type::Dim(dim) => dim.get(),
+        Type::Dim(dim) => match dim.get() {
+            Some(n) if n.unsigned_abs() > MOST => None,
+            n => n,
+        },
         _ => None,
     }
 }
