@@ -662,7 +662,7 @@ mod random {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1000))]
+        #![proptest_config(ProptestConfig::with_cases(4000))]
 
         /// Two operations with sizes of any kind, one on the result of the other: what is staged can be computed, and
         /// the rest is refused. Nothing panics.

@@ -5,7 +5,7 @@ use std::any::Any;
 use crate::check::{Check, Message, ParamSet, TensorType, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::init::Init;
-use crate::shape::{DType, MAX_RANK, Shape, elements};
+use crate::shape::{DType, MAX_RANK, MOST, Shape, elements};
 
 /// A parameter of a network: its shape and how it starts. The numbers themselves are in the
 /// [`Model`](crate::Model).
@@ -116,7 +116,7 @@ impl Param {
         if self.present { next.saturating_add(1) } else { next }
     }
 
-    /// Refuses sizes that no memory can hold together with `len` elements before them; gives the elements of all.
+    /// Refuses more elements than a network can have with the `len` before them; gives the number of all.
     #[doc(hidden)]
     #[track_caller]
     pub const fn check_layout(&self, cx: &mut Check, path: Message, len: usize) -> usize {
@@ -124,18 +124,16 @@ impl Param {
             return len;
         }
         let sizes = self.sizes.split_at(self.rank).0;
-        let all = match elements(sizes) {
-            Some(own) => elements(&[len + own]),
-            None => None,
+        let (what, own) = match elements(sizes) {
+            Some(own) => ("a network with parameter `", own),
+            None => ("parameter `", MOST + 1),
         };
-        match all {
-            Some(all) => all,
-            None => {
-                let message = Message::new().str("parameter `").str(path.get()).str("` ").shape(Shape::sizes(sizes));
-                cx.error(message.str(" has more than 2^40 elements"));
-                len
-            }
+        if own > MOST - len {
+            let message = Message::new().str(what).str(path.get()).str("` ").shape(Shape::sizes(sizes));
+            cx.error(message.str(" has more than 2^40 elements"));
+            return len;
         }
+        len + own
     }
 
     #[doc(hidden)]

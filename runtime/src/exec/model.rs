@@ -57,7 +57,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// The number of elements; the largest number there is where they are more than memory can hold.
+    /// The number of elements; the largest number there is where they are more than a tensor can have.
     pub(super) fn len(&self) -> usize {
         elements(&self.shape).unwrap_or(usize::MAX)
     }
@@ -104,11 +104,12 @@ pub(super) fn output_slot(i: usize, shape: &[usize]) -> Extent {
 /// can hold.
 fn lay_out(entries: &mut [Entry], states: bool, mut offset: usize) -> Result<usize> {
     for entry in entries.iter_mut().filter(|entry| entry.state == states) {
-        let len = elements(&entry.shape).map(|len| len.next_multiple_of(Buffer::LINE));
-        let end = len.and_then(|len| offset.checked_add(len)).filter(|&end| elements(&[end]).is_some());
-        let Some(end) = end else {
-            return Err(Error::TooLarge { what: format!("parameter `{}`", entry.name), shape: entry.shape.clone() });
-        };
+        let refused = |what| Err(Error::TooLarge { what, shape: entry.shape.clone() });
+        let Some(len) = elements(&entry.shape) else { return refused(format!("parameter `{}`", entry.name)) };
+        let end = offset + len.next_multiple_of(Buffer::LINE);
+        if elements(&[end]).is_none() {
+            return refused(format!("a network with parameter `{}`", entry.name));
+        }
         entry.offset = offset;
         offset = end;
     }

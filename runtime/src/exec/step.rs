@@ -17,7 +17,8 @@ use crate::tensor::{Input, Inputs, Tensor};
 /// A compiled training step, for a training loop of one's own.
 ///
 /// It is compiled for each set of input shapes at its first run with them, and kept; after that a
-/// run allocates nothing.
+/// run allocates nothing. A run takes any model of the same parameters, and computes with the options of that model's
+/// network: for other options it is compiled anew too.
 ///
 /// ```
 /// use downhill::prelude::*;
