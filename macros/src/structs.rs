@@ -9,6 +9,7 @@ use crate::dims::locals;
 use crate::emit::parens;
 use crate::error::Errors;
 use crate::fields::{Field, FieldKind};
+use crate::names::local;
 use crate::sequential;
 
 /// A network as a struct.
@@ -16,6 +17,8 @@ pub struct Struct {
     pub item: ItemStruct,
     pub sizes: Vec<Size>,
     pub fields: Vec<Field>,
+    /// Whether mistakes in its sizes are shown at the field that it is.
+    track_caller: bool,
 }
 
 /// A const parameter of the struct.
@@ -29,7 +32,7 @@ pub struct Size {
 /// Expands a struct.
 pub fn expand(args: &Args, item: ItemStruct, errors: &mut Errors) -> TokenStream {
     let before = errors.len();
-    let network = Struct::parse(item, errors);
+    let network = Struct::parse(args, item, errors);
     let sequential = match (&args.sequential, &args.loss) {
         (Some(_), loss) => sequential::expand(args, &network, loss.as_ref(), errors),
         (None, Some(loss)) => {
@@ -45,7 +48,7 @@ pub fn expand(args: &Args, item: ItemStruct, errors: &mut Errors) -> TokenStream
 }
 
 impl Struct {
-    fn parse(item: ItemStruct, errors: &mut Errors) -> Struct {
+    fn parse(args: &Args, item: ItemStruct, errors: &mut Errors) -> Struct {
         let sizes: Vec<Size> = item.generics.params.iter().filter_map(|param| size(param, errors)).collect();
         if let Some(clause) = &item.generics.where_clause {
             errors.at(clause, "a network has no `where` clause");
@@ -61,7 +64,7 @@ impl Struct {
             }
             Fields::Unit => Vec::new(),
         };
-        Struct { item, sizes, fields }
+        Struct { item, sizes, fields, track_caller: args.track_caller.is_some() }
     }
 
     fn definition(&self) -> TokenStream {
@@ -295,13 +298,15 @@ impl Struct {
         let fields: Vec<_> = self.fields.iter().filter(|field| field.has_params()).collect();
         let steps = fields.iter().map(|field| {
             let (name, segment) = (&field.name, field.path_name());
+            // The whole call stands at its field.
+            let span = local(name.span());
             let check = |place: TokenStream, path: TokenStream| {
-                let args = parens(name.span(), quote!(cx, #path, len));
-                quote_spanned!(name.span()=> len = #place.check_layout #args;)
+                let args = parens(span, quote!(cx, #path, len));
+                quote_spanned!(span=> len = #place.check_layout #args;)
             };
             match field.kind {
                 FieldKind::Layers(..) => {
-                    let check = check(quote!(self.#name[i]), quote!(path.field(#segment).index(i)));
+                    let check = check(quote_spanned!(span=> self.#name[i]), quote!(path.field(#segment).index(i)));
                     quote! {
                         let mut i = 0;
                         while i < self.#name.len() {
@@ -310,7 +315,7 @@ impl Struct {
                         }
                     }
                 }
-                _ => check(quote!(self.#name), quote!(path.field(#segment))),
+                _ => check(quote_spanned!(span=> self.#name), quote!(path.field(#segment))),
             }
         });
         let names = self.clash(&fields).map(|field| {
@@ -330,6 +335,7 @@ impl Struct {
                 }
             }
         });
+        let track_caller = self.track_caller.then(|| quote!(#[track_caller]));
         let (mutable, unused) = match fields.is_empty() {
             true => (None, Some(quote!(let _ = (cx, path);))),
             false => (Some(quote!(mut)), None),
@@ -337,7 +343,7 @@ impl Struct {
         quote! {
             /// Reports parameters that no memory can hold behind `len` numbers, and two of one name.
             #[doc(hidden)]
-            #[track_caller]
+            #track_caller
             pub const fn check_layout(
                 &self,
                 cx: &mut ::downhill::check::Check,

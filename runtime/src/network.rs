@@ -142,7 +142,12 @@ impl Param {
     }
 
     pub(crate) const fn ty(&self) -> Type {
-        let shape = Shape::sizes(self.sizes.split_at(self.rank).0);
+        let sizes = self.sizes.split_at(self.rank).0;
+        if elements(sizes).is_none() {
+            // Reported where the network is defined.
+            return Type::Unknown;
+        }
+        let shape = Shape::sizes(sizes);
         let mut ty = TensorType::new(DType::F32, shape);
         if !self.state {
             ty.reach = ParamSet::one(self.id);

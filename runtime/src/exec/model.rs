@@ -155,8 +155,16 @@ impl<N: Network> Model<N> {
     ///
     /// The numbers of a parameter depend on the seed and on its place alone.
     ///
-    /// A network of constant sizes that no memory can hold does not compile. Where sizes are computed, it becomes a
-    /// model without numbers: whatever it is used for gives the error that [`Model::try_new`] gives at once.
+    /// A network of constant sizes that no memory can hold does not compile:
+    ///
+    /// ```compile_fail,E0080
+    /// use downhill::prelude::*;
+    ///
+    /// let model = Linear::<{ 1 << 40 }, { 1 << 40 }>::init(0);
+    /// ```
+    ///
+    /// Where sizes are computed, it becomes a model without numbers: whatever that is used for gives the error that
+    /// [`Model::try_new`] gives at once.
     pub fn new(net: N, seed: u64) -> Model<N> {
         let mut model = Model::without_numbers(net);
         // The error is found again when the model is used.

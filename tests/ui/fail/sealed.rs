@@ -1,12 +1,5 @@
-//! What is checked once cannot be made otherwise.
-use downhill::network::Function;
-use downhill::prelude::*;
-use downhill::{Elements, Input, Inputs};
-
-#[network(sequential, loss = mse)]
-struct Line {
-    line: Linear<4, 1>,
-}
+//! Inputs are what the library knows.
+use downhill::{Input, Inputs};
 
 struct Own;
 
@@ -16,7 +9,4 @@ impl Inputs for Own {
     }
 }
 
-fn main() {
-    let _ = Input { shape: &[1 << 20], elements: Elements::Index(&[]) };
-    let _ = Function { name: "other", ..Line::loss };
-}
+fn main() {}
