@@ -177,11 +177,23 @@ tensor_op! {
         };
         dx.unwrap_or_else(|| g.fill(0.0, &shape))
     },
-    shape |cx, x| sized(cx, "adaptive_max", x, axis, size),
+    shape |cx, x| {
+        if let Type::Dim(parts) = size
+            && let Some(parts) = parts.get()
+            && parts > PARTS
+        {
+            let message = Message::new().str("adaptive_max: ").num(parts).str(" parts are more than ").num(PARTS);
+            return cx.error(message);
+        }
+        sized(cx, "adaptive_max", x, axis, size)
+    },
 }
 
+/// The most parts of which each is staged by itself.
+const PARTS: isize = 1 << 16;
+
 /// The most weights of a resampling: they are a matrix of constants.
-const WEIGHTS: isize = 1 << 30;
+const WEIGHTS: isize = 1 << 28;
 
 /// The shape rule: an axis of another size.
 #[track_caller]
