@@ -138,7 +138,7 @@ impl<'a> AsRef<[Input<'a>]> for List<'a> {
     }
 }
 
-impl sealed::Sealed for &Batch {}
+impl sealed::Known for &Batch {}
 
 impl Inputs for &Batch {
     fn all(&self) -> impl AsRef<[Input<'_>]> {
