@@ -29,8 +29,7 @@ pub fn hardsigmoid(x: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn hardswish(x: Tensor) -> Tensor {
-    let below = select(x >= 3.0, x, x * (x + 3.0) / 6.0);
-    select(x <= -3.0, 0.0, below)
+    select(x <= -3.0, 0.0, x * hardsigmoid(x))
 }
 
 /// The number itself beyond ±`bound` (PyTorch: 0.5), else zero.
