@@ -52,7 +52,7 @@ pub fn bce_with_logits_terms(logits: Tensor, target: Tensor) -> Tensor {
     let finite = select(certain, 0.0, logits);
     let terms = (1.0 - target) * finite - minimum(finite, 0.0) + log1p(exp(-abs(finite)));
     let wrong = select(logits > 0.0, 1.0 - target, target);
-    select(certain, weighed(wrong, f32::INFINITY), terms)
+    select(certain, stop_gradient(weighed(wrong, f32::INFINITY)), terms)
 }
 
 /// The mean over all elements of [`bce_with_logits_terms`].
@@ -86,7 +86,7 @@ pub fn weighted_bce_with_logits_terms(logits: Tensor, target: Tensor, weight: Te
     let finite = select(certain, 0.0, logits);
     let terms = (1.0 - target) * finite - factor * log_sigmoid(finite);
     let wrong = select(logits > 0.0, 1.0 - target, pos_weight * target);
-    weighed(weight, select(certain, weighed(wrong, f32::INFINITY), terms))
+    weighed(weight, select(certain, stop_gradient(weighed(wrong, f32::INFINITY)), terms))
 }
 
 /// The mean over all elements of [`weighted_bce_with_logits_terms`].
