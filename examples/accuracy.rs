@@ -7,6 +7,10 @@
 //! ```
 //!
 //! `DOWNHILL_SIMD` says with which vectors.
+//!
+//! With AVX2, numbers from 10⁻⁴ to 150, where most functions vary, gave: exp 0.89, log 0.97, tanh 2.61, sigmoid 1.54,
+//! erf 1.27, sin 1.49, cos 1.82, expm1 1.46, log1p 2.47, erfc 3.58, tan 3.42, asin 2.36, acos 1.18, atan 2.80, sinh
+//! 2.38, cosh 1.35, asinh 2.95, acosh 3.12, exp2 0.91; angles up to 1.2 · 10⁵: sin 1.53, cos 1.82.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -52,7 +56,7 @@ fn main() -> Result<()> {
 fn promised(op: Unary) -> f64 {
     match op {
         Unary::Neg | Unary::Abs | Unary::Floor => 0.0,
-        Unary::Sqrt => 0.5001,
+        Unary::Sqrt => 0.5,
         Unary::Exp | Unary::Exp2 => 2.0,
         _ => 4.0,
     }
@@ -139,8 +143,8 @@ fn ulps(found: f32, exact: f64) -> f64 {
     if !found.is_finite() || !exact.is_finite() {
         return f64::INFINITY;
     }
-    // The results of an overflow may be the largest number.
-    let size = rounded.abs().clamp(f32::MIN_POSITIVE, f32::MAX);
-    let unit = size as f64 - f32::from_bits(size.to_bits() - 1) as f64;
+    // The distance of the numbers around the exact value; it is the same for all below the normal ones.
+    let exponent = (exact.to_bits() >> 52 & 0x7ff) as i32 - 1023;
+    let unit = 2f64.powi(exponent.clamp(-126, 127) - 23);
     (found as f64 - exact).abs() / unit
 }
