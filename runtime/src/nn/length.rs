@@ -9,8 +9,8 @@ use crate::ops::*;
 #[network(track_caller)]
 fn euclidean(x: Tensor, axes: [isize]) -> Tensor {
     let total = sum_keepdim(x * x, axes);
-    let safe = select(total > 0.0, total, 1.0);
-    select(total > 0.0, sqrt(safe), 0.0)
+    let safe = select(total == 0.0, 1.0, total);
+    select(total == 0.0, 0.0, sqrt(safe))
 }
 
 #[network(track_caller)]

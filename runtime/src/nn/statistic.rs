@@ -50,7 +50,8 @@ pub fn mean_keepdim(x: Tensor, axes: [isize]) -> Tensor {
 }
 
 /// The logarithm of the sum of exponentials over one axis or several, which are removed. The maximum is
-/// taken off first, so that large numbers do not overflow.
+/// taken off first, so that large numbers do not overflow. Where it is infinite, it is the result, and has no
+/// gradient.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -78,9 +79,10 @@ pub fn logsumexp(x: Tensor, axes: [isize]) -> Tensor {
 #[network(track_caller)]
 pub fn logsumexp_keepdim(x: Tensor, axes: [isize]) -> Tensor {
     let largest = stop_gradient(max_keepdim(x, axes));
-    // An infinite maximum is left in: what is taken off must be finite.
-    let top = select(abs(largest) == f32::INFINITY, 0.0, largest);
-    log(sum_keepdim(exp(x - top), axes)) + top
+    // An infinite maximum is the result, and has no difference from itself.
+    let infinite = abs(largest) == f32::INFINITY;
+    let rest = log(sum_keepdim(exp(select(infinite, 0.0, x - largest)), axes));
+    select(infinite, largest, rest + largest)
 }
 
 /// The variance over one axis or several, which are removed: the sum of squared distances from the mean

@@ -284,6 +284,15 @@ unary! {
         reference f64::floor;
         grad |_, _, _, _| None;
         lower |s, x| s.floor(x);
+    /// The power of two, 2ˣ.
+    Exp2 exp2 ("3.0" => "8.0")
+        reference f64::exp2;
+        grad |g, _, y, dy| {
+            let ln_2 = g.number(std::f64::consts::LN_2);
+            let slope = g.binary(Binary::Mul, y, ln_2);
+            Some(g.scale(dy, slope))
+        };
+        lower |s, x| s.exp2(x);
 }
 
 impl Unary {
@@ -513,6 +522,17 @@ binary! {
             (da, g.negate(db))
         };
         lower Strip::atan2, Strip::atan2;
+    /// What a / b, rounded towards zero, leaves over, exactly; it has the sign of `a`.
+    Fmod fmod ("-3.0", "2.0" => "-1.0")
+        reference |a, b| a % b;
+        grad |g, a, b, dy| {
+            let rest = g.binary(Binary::Fmod, a, b);
+            let taken = g.binary(Binary::Sub, a, rest);
+            let whole = g.binary(Binary::Div, taken, b);
+            let slope = g.unary(Unary::Neg, whole);
+            (dy, g.scale(dy, slope))
+        };
+        lower Strip::fmod, Strip::fmod;
 }
 
 /// A comparison.

@@ -18,8 +18,7 @@ use crate::ops::*;
 /// ```
 #[network(track_caller)]
 pub fn hinge_embedding_terms(distance: Tensor, label: Tensor, margin: f32) -> Tensor {
-    let apart = margin - distance;
-    let negative = select(label == 1.0, 0.0, select(apart > 0.0, apart, 0.0));
+    let negative = select(label == 1.0, 0.0, relu(margin - distance));
     let positive = select(label == -1.0, 0.0, distance);
     positive + negative
 }
@@ -55,9 +54,8 @@ pub fn cosine_embedding_terms(a: Tensor, b: Tensor, label: Tensor, margin: f32) 
     let length_a = sum_axes(a * a, [-1]) + 1e-12;
     let length_b = sum_axes(b * b, [-1]) + 1e-12;
     let cosine = product / sqrt(length_a * length_b);
-    let beyond = cosine - margin;
     let positive = select(label == 1.0, 1.0 - cosine, 0.0);
-    let negative = select(label == -1.0, select(beyond > 0.0, beyond, 0.0), 0.0);
+    let negative = select(label == -1.0, relu(cosine - margin), 0.0);
     positive + negative
 }
 

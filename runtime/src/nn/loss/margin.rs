@@ -2,6 +2,7 @@
 
 use crate::network;
 use crate::nn::activation::{log_sigmoid, relu};
+use crate::nn::math::weighed;
 use crate::nn::statistic::{mean, mean_axes};
 use crate::ops::*;
 
@@ -116,8 +117,8 @@ pub fn multi_margin_terms(
     let is_target = iota(C) == unsqueeze(within(targets, C), -1);
     let at_target = sum_keepdim(select(is_target, scores, 0.0), [-1]);
     let excess = margin - at_target + scores;
-    let counts = !is_target & (excess > 0.0);
-    let powers = select(counts, pow(select(counts, excess, 1.0), p), 0.0);
+    let costless = is_target | (excess <= 0.0);
+    let powers = select(costless, 0.0, pow(select(costless, 1.0, excess), p));
     sum_axes(select(is_target, weight, 0.0), [-1]) * mean_axes(powers, [-1])
 }
 
@@ -151,7 +152,7 @@ pub fn multi_margin(scores: Tensor<[N], C>, targets: Index<[N]>, p: f32, margin:
 /// ```
 #[network(track_caller)]
 pub fn multilabel_soft_margin_terms(scores: Tensor<[N], C>, labels: Tensor<[N], C>, weight: Tensor) -> Tensor<[N]> {
-    let cost = labels * log_sigmoid(scores) + (1.0 - labels) * log_sigmoid(-scores);
+    let cost = weighed(labels, log_sigmoid(scores)) + weighed(1.0 - labels, log_sigmoid(-scores));
     mean_axes(-weight * cost, [-1])
 }
 

@@ -2,6 +2,7 @@
 
 use crate::network;
 use crate::nn::activation::log_sigmoid;
+use crate::nn::math::weighed;
 use crate::nn::statistic::mean;
 use crate::ops::*;
 
@@ -35,7 +36,8 @@ pub fn bce(prediction: Tensor, target: Tensor) -> Tensor {
     mean(bce_terms(prediction, target))
 }
 
-/// The binary cross-entropy of logits, without overflow. One number for each element.
+/// The binary cross-entropy of logits, without overflow; an infinite logit is certain, and costs nothing where it is
+/// right. One number for each element.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -46,7 +48,11 @@ pub fn bce(prediction: Tensor, target: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn bce_with_logits_terms(logits: Tensor, target: Tensor) -> Tensor {
-    (1.0 - target) * logits - minimum(logits, 0.0) + log1p(exp(-abs(logits)))
+    let certain = abs(logits) == f32::INFINITY;
+    let finite = select(certain, 0.0, logits);
+    let terms = (1.0 - target) * finite - minimum(finite, 0.0) + log1p(exp(-abs(finite)));
+    let wrong = select(logits > 0.0, 1.0 - target, target);
+    select(certain, stop_gradient(weighed(wrong, f32::INFINITY)), terms)
 }
 
 /// The mean over all elements of [`bce_with_logits_terms`].
@@ -76,7 +82,11 @@ pub fn bce_with_logits(logits: Tensor, target: Tensor) -> Tensor {
 #[network(track_caller)]
 pub fn weighted_bce_with_logits_terms(logits: Tensor, target: Tensor, weight: Tensor, pos_weight: Tensor) -> Tensor {
     let factor = 1.0 + (pos_weight - 1.0) * target;
-    weight * ((1.0 - target) * logits - factor * log_sigmoid(logits))
+    let certain = abs(logits) == f32::INFINITY;
+    let finite = select(certain, 0.0, logits);
+    let terms = (1.0 - target) * finite - factor * log_sigmoid(finite);
+    let wrong = select(logits > 0.0, 1.0 - target, pos_weight * target);
+    weighed(weight, select(certain, stop_gradient(weighed(wrong, f32::INFINITY)), terms))
 }
 
 /// The mean over all elements of [`weighted_bce_with_logits_terms`].
@@ -122,10 +132,12 @@ pub fn weighted_bce(prediction: Tensor, target: Tensor, weight: Tensor) -> Tenso
 #[network(track_caller)]
 pub fn kl_div_terms(prediction: Tensor, target: Tensor, log_target: bool) -> Tensor {
     if log_target {
-        exp(target) * (target - prediction)
+        let share = exp(target);
+        let none = share == 0.0;
+        share * (select(none, 0.0, target) - select(none, 0.0, prediction))
     } else {
-        let safe = select(target > 0.0, target, 1.0);
-        select(target > 0.0, target * (log(safe) - prediction), 0.0)
+        let safe = select(target == 0.0, 1.0, target);
+        select(target == 0.0, 0.0, target * (log(safe) - prediction))
     }
 }
 
