@@ -11,6 +11,7 @@ use crate::check::{Check, TensorType, Type};
 use crate::graph::{Contraction, Grad, Graph, Node, Op, Rows, Value, Var};
 use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::reduce::Reduce;
+use crate::path::Path;
 use crate::shape::{DType, Dim, MAX_RANK, Shape, elements};
 use crate::simplify::simplify;
 use crate::structure::structure;
@@ -30,6 +31,8 @@ pub struct Stage {
     /// The scope of nodes to come, and the number of scopes so far.
     scope: u32,
     scopes: u32,
+    /// The call that is being staged.
+    path: Path,
     training: bool,
     /// Whether scopes in which values are computed again count for nothing.
     keeps_all: bool,
@@ -44,13 +47,14 @@ pub struct Stage {
 /// The new value of states, by number.
 pub(crate) type Updates = BTreeMap<usize, Var>;
 
-/// A stage within a scope in which values are computed again; the scope ends with it.
-pub struct Recompute<'s> {
+/// A stage within a call, or within a scope in which values are computed again; both end with it.
+pub struct Scope<'s> {
     stage: &'s mut Stage,
     outer: u32,
+    caller: Path,
 }
 
-impl std::ops::Deref for Recompute<'_> {
+impl std::ops::Deref for Scope<'_> {
     type Target = Stage;
 
     fn deref(&self) -> &Stage {
@@ -58,15 +62,16 @@ impl std::ops::Deref for Recompute<'_> {
     }
 }
 
-impl std::ops::DerefMut for Recompute<'_> {
+impl std::ops::DerefMut for Scope<'_> {
     fn deref_mut(&mut self) -> &mut Stage {
         self.stage
     }
 }
 
-impl Drop for Recompute<'_> {
+impl Drop for Scope<'_> {
     fn drop(&mut self) {
         self.stage.scope = self.outer;
+        self.stage.path = self.caller;
     }
 }
 
@@ -154,13 +159,40 @@ impl Stage {
 
     /// A scope in which values are staged anew even if they are there already, so that those from
     /// before need not be kept; without `anew` nothing changes.
-    pub fn recompute(&mut self, anew: bool) -> Recompute<'_> {
-        let outer = self.scope;
+    pub fn recompute(&mut self, anew: bool) -> Scope<'_> {
+        let (outer, caller) = (self.scope, self.path);
         if anew && !self.keeps_all {
             self.scopes += 1;
             self.scope = self.scopes;
         }
-        Recompute { stage: self, outer }
+        Scope { stage: self, outer, caller }
+    }
+
+    /// A call, by its number in the function that makes it. `#[network]` numbers the calls of a body; by hand, each
+    /// call gets a number of its own, and its gradient the same. Random numbers of calls with different numbers, on
+    /// the way from the outermost function to the operation that draws them, have nothing to do with one another.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// g.set_training(true);
+    /// let x = g.constant(&Tensor::new([100], vec![1.0; 100])?);
+    /// let first = dropout::stage(&mut g.at(0), x, 0.5);
+    /// assert_eq!(dropout::stage(&mut g.at(0), x, 0.5), first);
+    /// assert_ne!(dropout::stage(&mut g.at(1), x, 0.5), first);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    pub fn at(&mut self, site: u32) -> Scope<'_> {
+        let (outer, caller) = (self.scope, self.path);
+        self.path = caller.then(site.into());
+        Scope { stage: self, outer, caller }
+    }
+
+    /// An iteration of a loop, which has a number among the calls of its function.
+    pub fn iteration(&mut self, site: u32, i: usize) -> Scope<'_> {
+        let (outer, caller) = (self.scope, self.path);
+        self.path = caller.then(site.into()).then(i as u64);
+        Scope { stage: self, outer, caller }
     }
 
     /// The size of a tensor's axis, counted from the end when negative.
@@ -258,13 +290,12 @@ impl Stage {
         crate::Tensor::new(shape, values[0].iter().map(|&x| x as f32).collect::<Vec<f32>>())
     }
 
-    /// Random numbers from 0 to 1, less than 1, for what is done to `x`: the same ones whenever the
-    /// same is done to the same value in a run, also where it is computed again.
+    /// Random numbers from 0 to 1, less than 1, as many as `x` has elements: those of the call that is being staged
+    /// (see [`Stage::at`]), the same ones whenever it is staged, also for its gradient and where it is computed again.
     pub fn random_for(&mut self, x: Var) -> Var {
         let seed = self.push(Op::Seed, vec![], vec![], DType::I32);
-        let stream = self.graph.structure[x.index()];
         let shape = self[x].shape.clone();
-        self.push(Op::Random((stream ^ stream >> 32) as u32), vec![seed], shape, DType::F32)
+        self.push(Op::Random(self.path.stream()), vec![seed], shape, DType::F32)
     }
 
     /// 0, 1, …, n - 1.

@@ -7,7 +7,7 @@ use syn::{Attribute, Type, Visibility};
 
 use super::backward::Backward;
 use super::forward::Forward;
-use super::{parens, tuple, unused};
+use super::{mentions, parens, tuple, unused};
 use crate::dims::locals;
 use crate::gradient::differentiate;
 use crate::liveness::{Liveness, Needs};
@@ -343,13 +343,4 @@ fn sizes_in(function: &Function, expr: &syn::Expr) -> Vec<ValueId> {
 
 fn letter(name: &Ident) -> Literal {
     Literal::character(name.to_string().chars().next().unwrap_or('?'))
-}
-
-/// Whether the tokens contain this name.
-fn mentions(tokens: &TokenStream, name: &str) -> bool {
-    tokens.clone().into_iter().any(|token| match token {
-        proc_macro2::TokenTree::Ident(ident) => ident == name,
-        proc_macro2::TokenTree::Group(group) => mentions(&group.stream(), name),
-        _ => false,
-    })
 }

@@ -56,6 +56,7 @@ impl Lower<'_> {
             outs: vec![Some(out)],
             list: false,
             checkpoint: false,
+            site: None,
             span,
         }));
         let state = self.env.iter_mut().find(|local| local.state && local.name == *name);
