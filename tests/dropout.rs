@@ -217,7 +217,7 @@ fn masks<N: downhill::network::Network>(
         // The result is linear in the weights, which are one: the gradient drops what the value does.
         assert_eq!(y, grad);
         bits.extend(grad.data().iter().map(|x| x.to_bits()));
-        masks.extend((0..CALLS).map(|call| y.data().iter().map(|&y| y as u32 / 2 >> call & 1 == 1).collect()));
+        masks.extend((0..CALLS).map(|call| y.data().iter().map(|&y| y as u32 >> (call + 1) & 1 == 1).collect()));
     }
     Ok((masks, bits))
 }
