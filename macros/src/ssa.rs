@@ -255,14 +255,17 @@ pub struct Plain {
 /// What an expression is in shape rules.
 #[derive(Clone)]
 pub enum Meaning {
-    Number,
+    /// Whether its value is known: it is written out, or the name of another number.
+    Number {
+        known: bool,
+    },
     Size(Dim),
     Sizes(Vec<Dim>),
     /// The expression itself.
     Constant,
 }
 
-/// Which of the functions is meant: staging has numbers, shape rules do without.
+/// Which of the functions is meant: staging has numbers, shape rules know the value of some.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Stage,
@@ -273,7 +276,7 @@ impl Plain {
     /// The values the expression reads in this mode.
     pub fn reads(&self, mode: Mode) -> &[ValueId] {
         match (&self.meaning, mode) {
-            (Meaning::Number, Mode::Shape) => &[],
+            (Meaning::Number { known: false }, Mode::Shape) => &[],
             _ => &self.reads,
         }
     }

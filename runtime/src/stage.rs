@@ -208,7 +208,7 @@ impl Stage {
         match value {
             Value::Var(v) => Type::tensor(self[v].dtype, Shape::sizes(&self[v].shape)),
             Value::Int(n) => Type::Dim(Dim::int(n)),
-            Value::Number(_) => Type::Number,
+            Value::Number(x) => Type::number(x),
             Value::Bool(b) => Type::Bool(b),
             Value::Ints { list, len } => {
                 let mut dims = [Dim::int(0); MAX_RANK];
@@ -249,6 +249,24 @@ impl Stage {
             Value::Int(n) => Some(self.number(n as f64)),
             _ => None,
         }
+    }
+
+    /// Two values that an operation takes for the same place: beside whole numbers, a number is one of them.
+    pub(crate) fn beside(&mut self, values: [Value; 2]) -> [Value; 2] {
+        let is_index = |value: Value| matches!(value, Value::Var(v) if self[v].dtype == DType::I32);
+        if !values.into_iter().any(is_index) {
+            return values;
+        }
+        values.map(|value| match value {
+            Value::Number(x) if x as i32 as f64 == x => Value::Var(self.integer(x as i32)),
+            Value::Int(n) => i32::try_from(n).map_or(value, |n| Value::Var(self.integer(n))),
+            other => other,
+        })
+    }
+
+    /// A whole number as an `Index` without axes.
+    pub(crate) fn integer(&mut self, n: i32) -> Var {
+        self.push(Op::Const(n as u32), vec![], vec![], DType::I32)
     }
 
     /// A number as a tensor without axes.
@@ -303,22 +321,30 @@ impl Stage {
         self.push(Op::Iota, vec![], vec![n], DType::I32)
     }
 
-    /// `op` of every element.
+    /// `op` of every element; whole numbers and truth values become numbers.
     pub fn unary(&mut self, op: Unary, x: Var) -> Var {
-        let (shape, dtype) = (self[x].shape.clone(), self[x].dtype);
-        self.push(Op::Unary(op), vec![x], shape, dtype)
+        let x = self.cast(x, DType::F32);
+        let shape = self[x].shape.clone();
+        self.push(Op::Unary(op), vec![x], shape, DType::F32)
     }
 
-    /// `op` of the elements of two tensors, broadcast against each other.
+    /// `op` of the elements of two tensors, broadcast against each other. Whole numbers become numbers where the
+    /// operation has no others, or the other side is one.
     pub fn binary(&mut self, op: Binary, a: Var, b: Var) -> Var {
-        let (a, b) = self.align(a, b);
+        let (mut a, mut b) = self.align(a, b);
+        if self[a].dtype == DType::Bool || self[a].dtype == DType::I32 && !op.is_whole() {
+            (a, b) = (self.cast(a, DType::F32), self.cast(b, DType::F32));
+        }
         let (shape, dtype) = (self[a].shape.clone(), self[a].dtype);
         self.push(Op::Binary(op), vec![a, b], shape, dtype)
     }
 
     /// Compares the elements of two tensors, broadcast against each other.
     pub fn compare(&mut self, op: Compare, a: Var, b: Var) -> Var {
-        let (a, b) = self.align(a, b);
+        let (mut a, mut b) = self.align(a, b);
+        if self[a].dtype == DType::Bool && matches!(op, Compare::Lt | Compare::Le) {
+            (a, b) = (self.cast(a, DType::F32), self.cast(b, DType::F32));
+        }
         let shape = self[a].shape.clone();
         self.push(Op::Compare(op), vec![a, b], shape, DType::Bool)
     }
@@ -344,16 +370,17 @@ impl Stage {
         self.push(Op::Within(rows), vec![index], shape, DType::I32)
     }
 
-    /// A reduction over the axes whose bit is set; they stay with size one.
+    /// A reduction over the axes whose bit is set; they stay with size one. Whole numbers and truth values become
+    /// numbers.
     pub fn reduce(&mut self, op: Reduce, x: Var, axes: u8) -> Var {
+        let x = self.cast(x, DType::F32);
         let mut shape = self[x].shape.clone();
         for (axis, size) in shape.iter_mut().enumerate() {
             if axes >> axis & 1 == 1 {
                 *size = 1;
             }
         }
-        let dtype = self[x].dtype;
-        self.push(Op::Reduce(op, axes), vec![x], shape, dtype)
+        self.push(Op::Reduce(op, axes), vec![x], shape, DType::F32)
     }
 
     /// The same elements under another shape of the same length.
@@ -473,10 +500,13 @@ impl Stage {
         self.push(Op::ScatterAdd, vec![index, d], shape, DType::F32)
     }
 
-    /// Whole numbers become numbers where the other side is one; then both are broadcast.
+    /// Whole numbers become numbers where the other side is one that they cannot be; then both are broadcast.
     fn align(&mut self, a: Var, b: Var) -> (Var, Var) {
         let (da, db) = (self[a].dtype, self[b].dtype);
-        let number = |v: &Stage, x: Var| matches!(v[x].op, Op::Const(_));
+        let number = |g: &Stage, x: Var| match g[x].op {
+            Op::Const(bits) => !Type::number(f32::from_bits(bits).into()).is_fraction(),
+            _ => false,
+        };
         let (a, b) = match (da, db) {
             (DType::F32, DType::I32) if number(self, a) => (self.cast(a, DType::I32), b),
             (DType::I32, DType::F32) if number(self, b) => (a, self.cast(b, DType::I32)),

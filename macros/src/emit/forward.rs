@@ -51,7 +51,9 @@ impl<'a> Forward<'a> {
     fn stmt(&mut self, stmt: &Stmt) -> TokenStream {
         match stmt {
             Stmt::For(source) => return self.for_stmt(source),
-            Stmt::Let { plain, .. } if self.mode == Mode::Shape && matches!(plain.meaning, Meaning::Number) => {
+            Stmt::Let { plain, out: None }
+                if self.mode == Mode::Shape && matches!(plain.meaning, Meaning::Number { .. }) =>
+            {
                 return TokenStream::new();
             }
             _ => {}
@@ -95,7 +97,7 @@ impl<'a> Forward<'a> {
             },
             Stmt::Let { plain, .. } => match (&plain.meaning, self.mode) {
                 (Meaning::Size(dim), Mode::Shape) => self.named_dim(dim),
-                (Meaning::Sizes(_), Mode::Shape) => self.plain(plain),
+                (Meaning::Sizes(_) | Meaning::Number { .. }, Mode::Shape) => self.plain(plain),
                 _ => plain.expr.to_token_stream(),
             },
             Stmt::If(source) => self.if_expr(source),
@@ -131,7 +133,9 @@ impl<'a> Forward<'a> {
     fn plain(&mut self, plain: &Plain) -> TokenStream {
         let expr = &plain.expr;
         match &plain.meaning {
-            Meaning::Number => quote!(::downhill::check::Type::Number),
+            Meaning::Number { known: true } if plain.reads.is_empty() => quote!(::downhill::check::Type::number(#expr)),
+            Meaning::Number { known: true } => quote!(#expr),
+            Meaning::Number { known: false } => quote!(::downhill::check::Type::Number),
             Meaning::Size(dim) => {
                 let dim = self.dim(dim);
                 quote!(::downhill::check::Type::Dim(#dim))

@@ -222,7 +222,8 @@ impl Unit {
         let mutable = (!self.sig.params.is_empty()).then(|| quote!(mut));
         let names = self.sig.params.iter().zip(&function.params).map(|(param, value)| {
             let name = function.name(*value);
-            let shown = if matches!(param.kind, ParamKind::Number(_)) { unused(name) } else { name.clone() };
+            let read = needs.contains(value) || !matches!(param.kind, ParamKind::Number(_));
+            let shown = if read { name.clone() } else { unused(name) };
             quote!(#shown)
         });
         Emitted {

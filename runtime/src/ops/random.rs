@@ -134,7 +134,7 @@ impl dropout {
     #[track_caller]
     pub const fn shape(cx: &mut Check, x: Type, p: Type) -> Type {
         match (numbers(cx, "dropout", x), p) {
-            (Some(x), Type::Number | Type::Dim(_)) => Type::Tensor(x),
+            (Some(x), Type::Number | Type::Fraction | Type::Dim(_)) => Type::Tensor(x),
             (None, _) => Type::Unknown,
             _ => cx.error(Message::new().str("dropout: expected a number as probability")),
         }
