@@ -105,6 +105,24 @@ impl Block {
 model!(Kept);
 model!(Again #[checkpoint]);
 
+/// The same with what is computed again written in front of the call.
+#[network]
+struct AgainByCall {
+    blocks: [Block; 2],
+}
+
+#[network]
+impl AgainByCall {
+    fn loss(&self, x: Tensor<B, 16>) -> Tensor {
+        let mut x = x;
+        for block in &self.blocks {
+            x = #[checkpoint]
+            block(x);
+        }
+        sum(x * x)
+    }
+}
+
 #[test]
 fn what_is_computed_again_is_dropped_again() -> downhill::Result<()> {
     fn bits<N: downhill::network::Network>(
@@ -119,7 +137,9 @@ fn what_is_computed_again_is_dropped_again() -> downhill::Result<()> {
         }
         Ok(bits)
     }
-    assert_eq!(bits(Kept::init(1), Kept::loss)?, bits(Again::init(1), Again::loss)?);
+    let kept = bits(Kept::init(1), Kept::loss)?;
+    assert_eq!(kept, bits(Again::init(1), Again::loss)?);
+    assert_eq!(kept, bits(AgainByCall::init(1), AgainByCall::loss)?);
     Ok(())
 }
 
@@ -269,5 +289,42 @@ fn masks_stay_what_they_are() -> downhill::Result<()> {
     let (masks, _) = masks(Many::init(1), Many::loss)?;
     let word = |mask: &[bool]| mask.iter().take(32).fold(0u32, |word, &kept| word << 1 | kept as u32);
     assert_eq!([0, 1, 17, 18].map(|i| word(&masks[i])), [2117373768, 583166129, 1473725484, 4173933431]);
+    Ok(())
+}
+
+/// Two passes through one network over the same input, as in SimCSE and R-Drop.
+#[network]
+struct Twice {
+    #[layer(dropout = 0.5)]
+    attention: MultiHeadAttention<8, 2>,
+    block: Stack,
+}
+
+#[network(sequential)]
+struct Stack {
+    line: Linear<8, 8>,
+    drop: Dropout,
+    drops: [Dropout; 2],
+}
+
+#[network]
+impl Twice {
+    fn loss(&self, x: Tensor<B, T, 8>) -> (Tensor, Tensor, Tensor) {
+        let attended = self.attention(x) - self.attention(x);
+        let mapped = self.block(x) - self.block(x);
+        (sum(attended * attended) + sum(mapped * mapped), mean(abs(attended)), mean(abs(mapped)))
+    }
+}
+
+#[test]
+fn two_passes_of_one_network_differ() -> downhill::Result<()> {
+    let mut model = Twice::init(1);
+    let x = Tensor::new([2, 5, 8], (0..80).map(|i| (i as f32).sin()).collect::<Vec<_>>())?;
+    let mut step = Step::new(&model, Twice::loss, Sgd::new(0.0))?;
+    step.differentiate(&mut model, &x)?;
+    for difference in step.outputs() {
+        assert!(difference.item()? > 0.01, "{difference:?}");
+    }
+    assert!(step.grad("block.line.weight")?.data().iter().any(|&d| d != 0.0));
     Ok(())
 }

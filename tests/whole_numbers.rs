@@ -71,6 +71,7 @@ impl Given {
     }
 }
 
+type Stage1 = fn(&mut Stage, Value) -> Value;
 type Stage2 = fn(&mut Stage, Value, Value) -> Value;
 type Whole2 = fn(i32, i32) -> i32;
 
@@ -186,10 +187,10 @@ macro_rules! functions {
 
 #[test]
 fn functions_of_numbers_take_no_others() {
-    let unary: [(&str, fn(&mut Stage, Value) -> Value); 21] = functions! {
+    let unary: [(&str, Stage1); 21] = functions! {
         neg abs exp log sqrt tanh sigmoid erf sin cos expm1 log1p erfc tan asin acos atan sinh cosh asinh acosh
     };
-    let more: [(&str, fn(&mut Stage, Value) -> Value); 6] = functions! { atanh floor sum max min prod };
+    let more: [(&str, Stage1); 6] = functions! { atanh floor sum max min prod };
     assert_eq!(unary.len() + 2, Unary::ALL.len());
     for (name, stage) in unary.into_iter().chain(more) {
         for given in [Given::Index, Given::Mask] {
@@ -201,11 +202,9 @@ fn functions_of_numbers_take_no_others() {
     }
 }
 
-type Axis = fn(&mut Stage, Value) -> Value;
-
 #[test]
 fn what_computes_along_an_axis_takes_numbers_alone() {
-    let operations: [(&str, Axis); 10] = [
+    let operations: [(&str, Stage1); 10] = [
         ("cumsum", |g, x| cumsum::stage(g, x, 0)),
         ("resize_nearest", |g, x| resize_nearest::stage(g, x, 0, 5, 0.0)),
         ("resize_nearest_exact", |g, x| resize_nearest_exact::stage(g, x, 0, 5, 0.0)),

@@ -94,6 +94,9 @@ use crate::error::Errors;
 /// (`self.bias.is_some()`, `D > 64`, an option, a `bool` parameter). `if training()` tells a step of training
 /// from evaluation, which both must come to the same shapes.
 ///
+/// An `Index` has `+ - *`, `maximum`, `minimum` and comparisons, beside another one or a whole constant, and its sums
+/// and products wrap around; a `Mask` has `!`, `&` and `|`. `float(..)` makes numbers of both, for all else.
+///
 /// A state that a body assigns has its new value in the rest of the body, while training and in evaluation, and no
 /// gradient passes through it. In the model it changes with a step of training only. All other bodies, also those
 /// that are called, see it as it was before the step.

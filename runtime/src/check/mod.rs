@@ -263,7 +263,7 @@ impl Check {
     pub const fn either(&mut self, training: Type, otherwise: Type) -> Type {
         let (Type::Tensor(a), Type::Tensor(b)) = (training, otherwise) else {
             return match training {
-                Type::Tensor(_) => training,
+                Type::Tensor(_) | Type::Fraction => training,
                 _ => otherwise,
             };
         };

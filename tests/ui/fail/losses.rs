@@ -20,8 +20,8 @@ impl Net {
         bce_with_logits(self.out(x), y)
     }
 
-    fn constants(&self, x: Tensor<B, 2>, y: Tensor<4>) -> Tensor {
-        l1(reshape(x, [4, 1]), y)
+    fn constants(&self, x: Tensor<4, 1>, y: Tensor<4>) -> Tensor {
+        l1(x, y)
     }
 
     fn weights(&self, x: Tensor<B, 2>, weight: Tensor<B>) -> Tensor {
