@@ -15,6 +15,7 @@ pub mod network;
 pub mod nn;
 pub mod ops;
 pub mod optim;
+mod path;
 pub mod reference;
 pub mod shape;
 mod simplify;

@@ -1,7 +1,7 @@
 //! Axes of another size: resampling and adaptive pooling. Each element of the result is a fixed weighted
 //! sum of elements of the axis, so all of them together are the product with a constant matrix.
 
-use super::{axis, axis_of, integer, number};
+use super::{axis, axis_of, integer, number, numbers};
 use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::ops::elementwise::Binary;
@@ -198,6 +198,7 @@ const WEIGHTS: isize = 1 << 28;
 /// The shape rule: an axis of another size.
 #[track_caller]
 const fn sized(cx: &mut Check, op: &str, x: TensorType, at: Type, size: Type) -> Type {
+    let Some(x) = numbers(cx, op, Type::Tensor(x)) else { return Type::Unknown };
     let (Some(axis), Some(size)) = (axis(cx, op, &x, at), number(cx, op, size)) else { return Type::Unknown };
     let old = x.shape.dim(axis);
     if matches!(size.get(), Some(n) if n < 1) || matches!(old.get(), Some(0)) {

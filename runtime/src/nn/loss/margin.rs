@@ -1,4 +1,5 @@
 //! Losses that want a margin. Each comes as `…_terms`, one number for each element, and as their mean.
+//! Scores and labels have the same shape, or one of them is a constant.
 
 use crate::network;
 use crate::nn::activation::{log_sigmoid, relu};
@@ -18,6 +19,7 @@ use crate::ops::*;
 /// ```
 #[network(track_caller)]
 pub fn margin_ranking_terms(a: Tensor, b: Tensor, label: Tensor, margin: f32) -> Tensor {
+    let (b, label) = (same_shape("margin_ranking", b, a), same_shape("margin_ranking", label, a));
     relu(margin - label * (a - b))
 }
 
@@ -47,7 +49,7 @@ pub fn margin_ranking(a: Tensor, b: Tensor, label: Tensor, margin: f32) -> Tenso
 /// ```
 #[network(track_caller)]
 pub fn hinge_terms(score: Tensor, label: Tensor) -> Tensor {
-    relu(1.0 - label * score)
+    relu(1.0 - same_shape("hinge", label, score) * score)
 }
 
 /// The mean of [`hinge_terms`].
@@ -76,7 +78,7 @@ pub fn hinge(score: Tensor, label: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn soft_margin_terms(score: Tensor, label: Tensor) -> Tensor {
-    -log_sigmoid(label * score)
+    -log_sigmoid(same_shape("soft_margin", label, score) * score)
 }
 
 /// The mean of [`soft_margin_terms`].

@@ -1,4 +1,5 @@
-//! Losses of probabilities. Each comes as `…_terms`, one number for each element, and as their mean.
+//! Losses of probabilities. Each comes as `…_terms`, one number for each element, and as their mean. Prediction and
+//! target have the same shape, or one of them is a constant.
 
 use crate::network;
 use crate::nn::activation::log_sigmoid;
@@ -17,6 +18,7 @@ use crate::ops::*;
 /// ```
 #[network(track_caller)]
 pub fn bce_terms(prediction: Tensor, target: Tensor) -> Tensor {
+    let target = same_shape("bce", target, prediction);
     let yes = maximum(log(prediction), -100.0);
     let no = maximum(log1p(-prediction), -100.0);
     -(target * yes + (1.0 - target) * no)
@@ -48,6 +50,7 @@ pub fn bce(prediction: Tensor, target: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn bce_with_logits_terms(logits: Tensor, target: Tensor) -> Tensor {
+    let target = same_shape("bce_with_logits", target, logits);
     let certain = abs(logits) == f32::INFINITY;
     let finite = select(certain, 0.0, logits);
     let terms = (1.0 - target) * finite - minimum(finite, 0.0) + log1p(exp(-abs(finite)));
@@ -70,7 +73,7 @@ pub fn bce_with_logits(logits: Tensor, target: Tensor) -> Tensor {
 }
 
 /// The binary cross-entropy of logits, where an element costs `weight` times as much, and a positive one
-/// `pos_weight` times that (both PyTorch: 1). One number for each element.
+/// `pos_weight` times that (both PyTorch: 1); both broadcast to the shape of `logits`. One number for each element.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -81,6 +84,9 @@ pub fn bce_with_logits(logits: Tensor, target: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn weighted_bce_with_logits_terms(logits: Tensor, target: Tensor, weight: Tensor, pos_weight: Tensor) -> Tensor {
+    let target = same_shape("weighted_bce_with_logits", target, logits);
+    let weight = fitting_shape("weighted_bce_with_logits", weight, logits);
+    let pos_weight = fitting_shape("weighted_bce_with_logits", pos_weight, logits);
     let factor = 1.0 + (pos_weight - 1.0) * target;
     let certain = abs(logits) == f32::INFINITY;
     let finite = select(certain, 0.0, logits);
@@ -103,7 +109,7 @@ pub fn weighted_bce_with_logits(logits: Tensor, target: Tensor, weight: Tensor, 
     mean(weighted_bce_with_logits_terms(logits, target, weight, pos_weight))
 }
 
-/// The mean over all elements of [`bce_terms`], each times its `weight`.
+/// The mean over all elements of [`bce_terms`], each times its `weight`, which broadcasts to their shape.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -114,7 +120,7 @@ pub fn weighted_bce_with_logits(logits: Tensor, target: Tensor, weight: Tensor, 
 /// ```
 #[network(track_caller)]
 pub fn weighted_bce(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor {
-    mean(weight * bce_terms(prediction, target))
+    mean(fitting_shape("weighted_bce", weight, prediction) * bce_terms(prediction, target))
 }
 
 /// The Kullback-Leibler divergence target · (ln target − prediction), where `prediction` holds logarithms of
@@ -131,6 +137,7 @@ pub fn weighted_bce(prediction: Tensor, target: Tensor, weight: Tensor) -> Tenso
 /// ```
 #[network(track_caller)]
 pub fn kl_div_terms(prediction: Tensor, target: Tensor, log_target: bool) -> Tensor {
+    let target = same_shape("kl_div", target, prediction);
     if log_target {
         let share = exp(target);
         let none = share == 0.0;
