@@ -577,7 +577,7 @@ impl Binary {
                     b
                 }
             }
-            Binary::Div | Binary::Pow | Binary::Atan2 => return None,
+            Binary::Div | Binary::Pow | Binary::Atan2 | Binary::Fmod => return None,
         })
     }
 }
