@@ -5,7 +5,7 @@
 //! values again where it needs them, in place of a tape. Algebra is simplified as nodes are made
 //! (see `simplify`), so no later pass has to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::check::{Check, TensorType, Type};
 use crate::graph::{Contraction, Grad, Graph, Node, Op, Rows, Value, Var};
@@ -39,6 +39,8 @@ pub struct Stage {
     pub(crate) scaled: HashMap<Var, (Var, Var)>,
     /// Of sums of gradients with something in common, both that were added up.
     pub(crate) sums: HashMap<Var, (Var, Var)>,
+    /// Single numbers that were staged as a sum of all elements of a value, which may have been one.
+    pub(crate) totals: HashSet<Var>,
 }
 
 /// The new value of states, by number.
@@ -322,7 +324,11 @@ impl Stage {
             }
         }
         let dtype = self[x].dtype;
-        self.push(Op::Reduce(op, axes), vec![x], shape, dtype)
+        let v = self.push(Op::Reduce(op, axes), vec![x], shape, dtype);
+        if op == Reduce::Sum && self[v].len() == 1 {
+            self.totals.insert(v);
+        }
+        v
     }
 
     /// The same elements under another shape of the same length.
