@@ -5,7 +5,7 @@
 //! values again where it needs them, in place of a tape. Algebra is simplified as nodes are made
 //! (see `simplify`), so no later pass has to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::check::{Check, TensorType, Type};
 use crate::graph::{Contraction, Grad, Graph, Node, Op, Rows, Value, Var};
@@ -42,6 +42,8 @@ pub struct Stage {
     pub(crate) scaled: HashMap<Var, (Var, Var)>,
     /// Of sums of gradients with something in common, both that were added up.
     pub(crate) sums: HashMap<Var, (Var, Var)>,
+    /// Single numbers that were staged as a sum of all elements of a value, which may have been one.
+    pub(crate) totals: HashSet<Var>,
 }
 
 /// The new value of states, by number.
@@ -380,7 +382,11 @@ impl Stage {
                 *size = 1;
             }
         }
-        self.push(Op::Reduce(op, axes), vec![x], shape, DType::F32)
+        let v = self.push(Op::Reduce(op, axes), vec![x], shape, DType::F32);
+        if op == Reduce::Sum && self[v].len() == 1 {
+            self.totals.insert(v);
+        }
+        v
     }
 
     /// The same elements under another shape of the same length.
