@@ -1,5 +1,7 @@
 //! Memory for elements of 32 bits, aligned to a cache line.
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 
 /// One cache line.
@@ -20,9 +22,12 @@ pub(crate) struct Buffer {
 }
 
 enum Memory {
-    Lines(Box<[Line]>),
+    /// A vector, since pointers into it stay valid when the buffer is moved.
+    Lines(Vec<Line>),
     /// Pages of the system's.
     Pages(memmap2::MmapMut),
+    /// Pages of which some cannot be touched; as a slice it is empty.
+    Guarded(memmap2::MmapMut),
 }
 
 impl Buffer {
@@ -43,6 +48,27 @@ impl Buffer {
         let pages = (bytes >= Buffer::LARGE).then(|| memmap2::MmapMut::map_anon(bytes).ok()).flatten();
         let memory = pages.map(Memory::Pages).or_else(|| lines(len)).ok_or_else(refused)?;
         Ok(Buffer { memory, len, settled: false })
+    }
+
+    /// Memory of so many elements, of which these ranges, which are whole pages, cannot be touched. It is for
+    /// pointers alone.
+    pub(super) fn guarded(len: usize, ranges: &[Range<usize>]) -> Result<Buffer> {
+        let refused =
+            |e: std::io::Error| Error::Compile { what: "memory between guard pages".into(), message: e.to_string() };
+        let map = memmap2::MmapMut::map_anon(4 * len).map_err(refused)?;
+        #[cfg(unix)]
+        for range in ranges.iter().filter(|range| !range.is_empty()) {
+            let pages = map[4 * range.start..4 * range.end].as_ptr();
+            // SAFETY: the pages are a part of the map, which has no other owner and no reader yet; nothing but
+            // their protection is changed, and they are given back with the map.
+            let done = unsafe { libc::mprotect(pages.cast_mut().cast(), 4 * range.len(), libc::PROT_NONE) };
+            if done != 0 {
+                return Err(refused(std::io::Error::last_os_error()));
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = ranges;
+        Ok(Buffer { memory: Memory::Guarded(map), len: 0, settled: true })
     }
 
     /// Asks for large pages, now that the buffer has been used and will be again: with small ones a step over
@@ -66,14 +92,14 @@ impl Buffer {
     pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
         match &mut self.memory {
             Memory::Lines(lines) => lines.as_mut_ptr().cast(),
-            Memory::Pages(map) => map.as_mut_ptr().cast(),
+            Memory::Pages(map) | Memory::Guarded(map) => map.as_mut_ptr().cast(),
         }
     }
 
     fn as_ptr(&self) -> *const f32 {
         match &self.memory {
             Memory::Lines(lines) => lines.as_ptr().cast(),
-            Memory::Pages(map) => map.as_ptr().cast(),
+            Memory::Pages(map) | Memory::Guarded(map) => map.as_ptr().cast(),
         }
     }
 }
@@ -81,7 +107,7 @@ impl Buffer {
 /// No elements.
 impl Default for Buffer {
     fn default() -> Buffer {
-        Buffer { memory: Memory::Lines(Box::default()), len: 0, settled: false }
+        Buffer { memory: Memory::Lines(Vec::new()), len: 0, settled: false }
     }
 }
 
@@ -91,7 +117,7 @@ fn lines(len: usize) -> Option<Memory> {
     let mut lines = Vec::new();
     lines.try_reserve_exact(count).ok()?;
     lines.resize(count, Line([0.0; Line::LEN]));
-    Some(Memory::Lines(lines.into_boxed_slice()))
+    Some(Memory::Lines(lines))
 }
 
 impl std::ops::Deref for Buffer {

@@ -4,6 +4,7 @@ mod batch_weight;
 mod buffer;
 mod computation;
 pub(crate) mod file;
+mod guard;
 mod machine;
 mod model;
 mod once;
@@ -22,6 +23,8 @@ mod weights;
 
 pub(crate) use buffer::Buffer;
 pub use computation::Computation;
+#[cfg(test)]
+pub(crate) use guard::{Regions, Side};
 pub use model::{Model, ParamInfo};
 pub use profile::{KernelProfile, Pass, Profile};
 pub(crate) use program::Program;

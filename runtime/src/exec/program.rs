@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::Buffer;
+use super::guard::{Guard, Side};
 use super::pace::Pace;
 use super::slots::{Extent, Memory, Outside, Region, Slot};
 use super::team::{Barrier, Team, threads};
@@ -27,6 +28,8 @@ pub(crate) struct Program {
     outside: Vec<Operand>,
     /// What the steps compute in.
     arena: Buffer,
+    /// Where the values are if each is between pages that nobody may touch.
+    guard: Option<Guard>,
     /// What each thread brings along; the first is that of the caller.
     seats: Vec<Seat>,
     /// Elements of scratch memory that a kernel needs at most.
@@ -51,7 +54,7 @@ struct Operand {
 /// The operands as one thread sees them: the same, but for scratch memory of its own.
 struct Seat {
     pointers: Vec<*mut u8>,
-    #[expect(dead_code, reason = "used through the pointers")]
+    /// Used through the pointers.
     scratch: Buffer,
 }
 
@@ -104,6 +107,8 @@ struct Report {
     kernels: Vec<Description>,
     bytes: usize,
     flops: usize,
+    /// The elements of the arena, and what they would be if no values shared places.
+    arena: usize,
     unshared: usize,
     /// The number of kernels before those of the gradient alone, where there is one.
     forward: Option<usize>,
@@ -124,7 +129,14 @@ impl Program {
         threads()?;
         let outside = Outside::new(name, graph, source, outputs, slots)?;
         let graph = &with_multiply_adds(graph, &outside.outputs);
-        let plan = plan(graph, &outside)?;
+        let mut plan = plan(graph, &outside)?;
+        let report = Report::new(graph, &plan);
+        let guard = Side::current()?.map(|side| Guard::new(side, graph, &mut plan));
+        let mut arena = match &guard {
+            Some(guard) => guard.arena()?,
+            None => Buffer::zeros(plan.arena, name)?,
+        };
+        write_constants(&mut arena, &plan.data);
         let loops: Vec<_> = plan.calls.iter().filter_map(Call::loop_kernel).collect();
         let mut compiled = compile(&loops, Level::current()?)?.into_iter();
         let products: Vec<_> = plan.calls.iter().filter_map(Call::matmul).collect();
@@ -136,10 +148,11 @@ impl Program {
             spots: Vec::new(),
             slots: slots.iter().map(|&extent| (extent, std::ptr::null_mut())).collect(),
             outside: Vec::new(),
-            arena: arena(name, &plan)?,
+            arena,
+            guard,
             seats: Vec::new(),
             scratch: plan.scratch,
-            report: Report::new(graph, &plan),
+            report,
             pace: Pace::new(),
             clock: None,
         };
@@ -224,7 +237,6 @@ impl Program {
         let shared = self.clock.is_none() && self.stages.iter().any(|stage| stage.shared);
         let most = if shared { threads().unwrap_or(1) } else { 1 };
         let threads = if most > 1 && self.pace.together() { most } else { 1 };
-        let start = (most > 1).then(Instant::now);
         while self.seats.len() < threads {
             let seat = self.seat()?;
             self.seats.push(seat);
@@ -234,11 +246,32 @@ impl Program {
                 seat.pointers[operand.number] = self.slots[operand.slot].1.wrapping_add(operand.offset).cast();
             }
         }
+        let arena = self.arena.as_mut_ptr();
+        if let Some(guard) = &self.guard {
+            let scratch = self.seats.iter_mut().map(|seat| seat.scratch.as_mut_ptr());
+            // SAFETY: the slots are as the caller promised, and the memory is the program's own.
+            unsafe { guard.enter(&self.slots, arena, scratch) };
+        }
+        // SAFETY: promised by the caller; what the slots hold is where the pointers of the operands lead.
+        unsafe { self.compute(threads, (most > 1).then(Instant::now)) };
+        if let Some(guard) = &self.guard {
+            // SAFETY: as before.
+            unsafe { guard.leave(&self.slots, arena) };
+        }
+        Ok(())
+    }
+
+    /// Runs all kernels on so many threads.
+    ///
+    /// # Safety
+    ///
+    /// As `run`; the pointers of all operands must be set.
+    unsafe fn compute(&mut self, threads: usize, start: Option<Instant>) {
         if let Some(mut times) = self.clock.take() {
             // SAFETY: as below.
             unsafe { self.time(&mut times) };
             self.clock = Some(times);
-            return Ok(());
+            return;
         }
         let program = &*self;
         // SAFETY: the plan gave every operand a place that covers what the kernels reach, the caller
@@ -253,7 +286,6 @@ impl Program {
             self.pace.took(start.elapsed());
         }
         self.arena.settle();
-        Ok(())
     }
 
     /// What one of several threads does, or a thread alone.
@@ -327,7 +359,10 @@ impl Program {
 
     /// The operands of one more thread; those of the caller are set at each run.
     fn seat(&mut self) -> Result<Seat> {
-        let mut scratch = Buffer::zeros(self.scratch, &self.name)?;
+        let mut scratch = match &self.guard {
+            Some(guard) => guard.scratch()?,
+            None => Buffer::zeros(self.scratch, &self.name)?,
+        };
         let (arena, room) = (self.arena.as_mut_ptr(), scratch.as_mut_ptr());
         let pointer = |&(spot, offset): &(Spot, usize)| match spot {
             Spot::Arena(start) => arena.wrapping_add(start + offset).cast(),
@@ -365,9 +400,9 @@ impl Program {
     /// What the kernels are, and what they read, write and compute. `without` are the bytes of activations
     /// that would be kept without checkpoints.
     pub(crate) fn explain(&self, without: Option<usize>) -> String {
-        let Report { kernels, bytes, flops, unshared, kept, .. } = &self.report;
+        let Report { kernels, bytes, flops, arena, unshared, kept, .. } = &self.report;
         let mut text = String::new();
-        let arena = 4 * self.arena.len();
+        let arena = 4 * arena;
         let _ = writeln!(
             text,
             "{}: {} kernels, {flops} flops, {bytes} bytes moved; arena {arena} bytes ({} without sharing), {} a thread",
@@ -390,14 +425,13 @@ impl Program {
     }
 }
 
-fn arena(name: &str, plan: &Plan) -> Result<Buffer> {
-    let mut arena = Buffer::zeros(plan.arena, name)?;
-    for (offset, bits) in &plan.data {
-        for (to, &bits) in arena[*offset..].iter_mut().zip(bits) {
-            *to = f32::from_bits(bits);
-        }
+/// Writes what is known before the first run.
+fn write_constants(arena: &mut Buffer, constants: &[(usize, Vec<u32>)]) {
+    let memory = arena.as_mut_ptr();
+    for (offset, bits) in constants {
+        // SAFETY: the plan has a place in the arena for each constant.
+        unsafe { std::ptr::copy_nonoverlapping(bits.as_ptr().cast(), memory.add(*offset), bits.len()) };
     }
-    Ok(arena)
 }
 
 impl Report {
@@ -406,6 +440,7 @@ impl Report {
             kernels: plan.calls.iter().map(|call| call.describe(graph)).collect(),
             bytes: plan.calls.iter().map(Call::bytes).sum(),
             flops: plan.calls.iter().map(Call::flops).sum(),
+            arena: plan.arena,
             unshared: plan.unshared,
             forward: plan.forward(graph),
             kept: plan.kept(graph),

@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     /// Calls that run one after the other, or take turns.
     pub(crate) stages: Vec<Range<usize>>,
     pub(crate) spots: HashMap<Home, Spot>,
+    /// The elements of each value that a call reads or writes.
+    pub(crate) lens: HashMap<Home, usize>,
     /// The elements of the arena.
     pub(crate) arena: usize,
     /// The elements of scratch memory that a thread needs.
@@ -53,7 +55,6 @@ pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
     let roots: Vec<Var> = outputs.iter().map(|(v, _)| *v).collect();
     let fusion = Fusion::new(graph, &roots);
     let mut spots = HashMap::new();
-    let mut lens: HashMap<Home, usize> = HashMap::new();
     let mut calls = Vec::new();
     let (mut rooms, mut sums) = (Vec::new(), Vec::new());
     // The last call of each item that has any: what others compute again is in none.
@@ -93,7 +94,8 @@ pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
         None => Purpose::Inside,
     };
     let Chains { calls, stages } = Chains::new(calls, &mut rooms, &purpose)?;
-    let mut plan = Plan { calls, stages, spots, arena: 0, scratch: 0, data: Vec::new(), unshared: 0 };
+    let lens = HashMap::new();
+    let mut plan = Plan { calls, stages, spots, lens, arena: 0, scratch: 0, data: Vec::new(), unshared: 0 };
     for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && is_source(&node.op)) {
         let home = Home::Value(v);
         match &node.op {
@@ -114,6 +116,7 @@ pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
             plan.keep(home, graph[v].len(), std::iter::repeat(bits))?;
         }
     }
+    let mut lens: HashMap<Home, usize> = HashMap::new();
     for call in &plan.calls {
         for operand in &call.operands {
             let len = match operand.home {
@@ -129,6 +132,7 @@ pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
     plan.check_overwrites(&lens, sources)?;
     plan.assign_scratch(&rooms);
     plan.assign(&lens);
+    plan.lens = lens;
     Ok(plan)
 }
 

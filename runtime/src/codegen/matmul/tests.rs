@@ -1,8 +1,12 @@
 //! Products at every level that the machine has, against sums in f64.
 
-use super::{compile, scratch};
+use super::{Product, compile, scratch};
 use crate::codegen::Level;
+use crate::exec::{Regions, Side};
 use crate::kernel::{Border, MatMul};
+
+/// Elements behind the result that nothing may touch.
+const BEHIND: usize = 16;
 
 /// Numbers in memory that ends where the last matrix ends.
 fn numbers(len: usize, seed: usize) -> Vec<f32> {
@@ -26,7 +30,7 @@ fn check(p: &MatMul) {
     let reach = |i: usize| p.sums.iter().map(|(size, s)| (size - 1) * s[i] as usize).sum::<usize>();
     let a = numbers(len(0, (p.m, ar), (p.k, ac)) + reach(0), 1);
     let b = numbers(len(1, (p.k, br), (p.n, bc)) + reach(1), 2);
-    let mut want = vec![7.0; len(2, (p.m, cr), (p.n, cc)) + 16];
+    let mut want = vec![7.0; len(2, (p.m, cr), (p.n, cc)) + BEHIND];
     let pairs: usize = p.batch.iter().map(|b| b.0).product();
     for pair in 0..pairs {
         let (mut rest, mut start, mut border) = (pair, [0; 3], 0);
@@ -67,17 +71,43 @@ fn check(p: &MatMul) {
         let mut room = vec![f32::NAN; scratch(p, level)];
         let mut c = vec![7.0; want.len()];
         let product = compile(&[p], level).unwrap_or_else(|e| panic!("{p:?} at {level:?}: {e}")).remove(0);
-        // The parts do not depend on each other: they come in any order.
-        for unit in (0..product.units()).rev() {
-            // SAFETY: all operands have the length that the sizes and strides say.
-            unsafe { product.run(unit..unit + 1, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), room.as_mut_ptr()) };
-        }
-        for (i, (x, y)) in c.iter().zip(&want).enumerate() {
-            let terms = p.k * p.sums.iter().map(|s| s.0).product::<usize>();
-            let near = (x - y).abs() <= 1e-6 * (terms as f32 + 16.0);
-            assert!(near, "{p:?} at {level:?}: element {i} is {x}, not {y}");
+        run(&product, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), room.as_mut_ptr());
+        let len = want.len() - BEHIND;
+        let between = |side| guarded(&product, [&a, &b], len, room.len(), side);
+        for c in [c, between(Side::Start), between(Side::End)] {
+            for (i, (x, y)) in c.iter().zip(&want).enumerate() {
+                let terms = p.k * p.sums.iter().map(|s| s.0).product::<usize>();
+                let near = (x - y).abs() <= 1e-6 * (terms as f32 + 16.0);
+                assert!(near, "{p:?} at {level:?}: element {i} is {x}, not {y}");
+            }
         }
     }
+}
+
+/// Computes all parts of a product.
+fn run(product: &Product, a: *const f32, b: *const f32, c: *mut f32, room: *mut f32) {
+    // The parts do not depend on each other: they come in any order.
+    for unit in (0..product.units()).rev() {
+        // SAFETY: all operands have the length that the sizes and strides say.
+        unsafe { product.run(unit..unit + 1, a, b, c, room) };
+    }
+}
+
+/// The result if each operand is between pages that cannot be touched.
+fn guarded(product: &Product, [a, b]: [&[f32]; 2], len: usize, room: usize, side: Side) -> Vec<f32> {
+    let mut regions = Regions::new(side);
+    let starts = [a.len(), b.len(), len, room].map(|len| regions.add(len));
+    let mut buffer = regions.buffer().unwrap_or_else(|e| panic!("{e}"));
+    let [to_a, to_b, c, room] = starts.map(|start| buffer.as_mut_ptr().wrapping_add(start));
+    // SAFETY: the regions are as long as what is copied and written; nothing else has them.
+    unsafe {
+        std::ptr::copy_nonoverlapping(a.as_ptr(), to_a, a.len());
+        std::ptr::copy_nonoverlapping(b.as_ptr(), to_b, b.len());
+        std::slice::from_raw_parts_mut(c, len).fill(7.0);
+    }
+    run(product, to_a, to_b, c, room);
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts(c, len) }.to_vec()
 }
 
 /// A product of dense matrices, stored transposed or not, the right one perhaps with gaps.

@@ -7,8 +7,9 @@ mod random;
 use interpret::{interpret, same};
 
 use super::Level;
-use super::loops::compile;
+use super::loops::{CompiledLoop, compile};
 use super::strip::{Effect, Inst, Kind, Op1, Op2, Reg, Strip, Walk};
+use crate::exec::{Regions, Side};
 use crate::kernel::{Home, LoopKernel, Operand, Pass, unrolled};
 use crate::ops::reduce::Reduce;
 
@@ -38,7 +39,6 @@ impl Memory {
             Walk::Fixed => 0,
             Walk::Contiguous => 1,
             Walk::Strided(stride) => stride,
-            // More than there are.
             Walk::Repeated(_) => 1,
         };
         let mut ends = vec![(0isize, 0isize)];
@@ -49,9 +49,12 @@ impl Memory {
         for (&size, &stride) in kernel.outer.iter().zip(&kernel.operands[operand]) {
             along(&mut ends, (size as isize - 1) * stride);
         }
-        let row = (kernel.row as isize - 1).max(0);
-        let low = walks.iter().map(|w| (row * reach(w)).min(0)).min().unwrap_or(0);
-        let high = walks.iter().map(|w| (row * reach(w)).max(0)).max().unwrap_or(0);
+        let row = |walk: &Walk| match *walk {
+            Walk::Repeated(times) => (kernel.row as isize - 1).max(0) / times as isize,
+            _ => (kernel.row as isize - 1).max(0),
+        };
+        let low = walks.iter().map(|w| (row(w) * reach(w)).min(0)).min().unwrap_or(0);
+        let high = walks.iter().map(|w| (row(w) * reach(w)).max(0)).max().unwrap_or(0);
         let filled = kernel.fills.iter().filter(|fill| fill.0 == operand).map(|fill| fill.1).max().unwrap_or(0);
         let (low, high) = (ends[0].0 + low, (ends[0].1 + high).max(filled as isize));
         let len = (high - low) as usize + 1 + 2 * GUARD;
@@ -61,6 +64,14 @@ impl Memory {
             kind,
             tolerance: 0.0,
             nowhere: false,
+        }
+    }
+
+    /// The operand, if its first element is the one at `start` of a memory.
+    fn pointer(&self, memory: *mut u32, start: usize) -> *mut u8 {
+        match self.nowhere {
+            true => std::ptr::without_provenance_mut(4 * self.start),
+            false => memory.wrapping_add(start).cast(),
         }
     }
 }
@@ -87,35 +98,67 @@ fn check(kernel: &LoopKernel, memories: &[Memory]) {
             vec![vec![turns]]
         };
         for ends in parts {
-            let mut found: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
-            let pointers: Vec<*mut u8> = found
-                .iter_mut()
-                .zip(memories)
-                .map(|(words, m)| {
-                    if m.nowhere {
-                        return std::ptr::without_provenance_mut(4 * m.start);
-                    }
-                    words.as_mut_ptr().wrapping_add(m.start).cast()
-                })
-                .collect();
-            let mut from = 0;
-            for &to in &ends {
-                // SAFETY: every memory has room for all that the kernel reaches.
-                unsafe { compiled.run(pointers.as_ptr(), from, to) };
-                from = to;
-            }
+            let found = plain(&compiled, &ends, memories);
+            let part = |m: &Memory| if m.nowhere { 0..m.words.len() } else { GUARD..m.words.len() - GUARD };
+            let results = [Side::Start, Side::End].map(|side| guarded(&compiled, &ends, memories, side));
             for (operand, m) in memories.iter().enumerate() {
-                for (i, (&a, &b)) in found[operand].iter().zip(&expected[operand]).enumerate() {
-                    assert!(
-                        same(m.kind, a, b, m.tolerance),
-                        "{level:?} in parts to {ends:?}: operand {operand}, element {} is {a:#x} ({}), expected {b:#x} ({})\n{kernel:#?}",
-                        i as isize - m.start as isize,
-                        f32::from_bits(a),
-                        f32::from_bits(b),
-                    );
+                let between = results.iter().map(|found| (part(m), &found[operand]));
+                for (range, found) in std::iter::once((0..m.words.len(), &found[operand])).chain(between) {
+                    let first = range.start as isize - m.start as isize;
+                    for (i, (&a, &b)) in found.iter().zip(&expected[operand][range]).enumerate() {
+                        assert!(
+                            same(m.kind, a, b, m.tolerance),
+                            "{level:?} in parts to {ends:?}: operand {operand}, element {} is {a:#x} ({}), expected {b:#x} ({})\n{kernel:#?}",
+                            i as isize + first,
+                            f32::from_bits(a),
+                            f32::from_bits(b),
+                        );
+                    }
                 }
             }
         }
+    }
+}
+
+/// Runs a kernel in parts up to these turns, and gives what is in its memory then.
+fn plain(compiled: &CompiledLoop, ends: &[usize], memories: &[Memory]) -> Vec<Vec<u32>> {
+    let mut found: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
+    let pointers: Vec<*mut u8> =
+        found.iter_mut().zip(memories).map(|(words, m)| m.pointer(words.as_mut_ptr(), m.start)).collect();
+    run(compiled, ends, &pointers);
+    found
+}
+
+/// The same with what the kernel may reach of each memory between pages that cannot be touched.
+fn guarded(compiled: &CompiledLoop, ends: &[usize], memories: &[Memory], side: Side) -> Vec<Vec<u32>> {
+    let mut regions = Regions::new(side);
+    let inside = |m: &Memory| m.words.len() - 2 * GUARD;
+    let starts: Vec<usize> = memories.iter().map(|m| if m.nowhere { 0 } else { regions.add(inside(m)) }).collect();
+    let mut buffer = regions.buffer().unwrap_or_else(|e| panic!("{e}"));
+    let memory: *mut u32 = buffer.as_mut_ptr().cast();
+    let mut pointers = Vec::new();
+    for (m, &start) in memories.iter().zip(&starts) {
+        if !m.nowhere {
+            // SAFETY: the region is as long as what is copied.
+            unsafe { std::ptr::copy_nonoverlapping(m.words[GUARD..].as_ptr(), memory.add(start), inside(m)) };
+        }
+        pointers.push(m.pointer(memory, start + m.start.wrapping_sub(GUARD)));
+    }
+    run(compiled, ends, &pointers);
+    let words = |(m, &start): (&Memory, &usize)| match m.nowhere {
+        true => m.words.clone(),
+        // SAFETY: as above, and the kernel is done.
+        false => unsafe { std::slice::from_raw_parts(memory.add(start), inside(m)).to_vec() },
+    };
+    memories.iter().zip(&starts).map(words).collect()
+}
+
+fn run(compiled: &CompiledLoop, ends: &[usize], pointers: &[*mut u8]) {
+    let mut from = 0;
+    for &to in ends {
+        // SAFETY: every memory has room for all that the kernel reaches.
+        unsafe { compiled.run(pointers.as_ptr(), from, to) };
+        from = to;
     }
 }
 
