@@ -1,6 +1,8 @@
 //! Matrix products of views and batches, compiled and by the f64 reference.
 
 mod common;
+#[path = "common/guarded.rs"]
+mod guarded;
 
 use downhill::Input;
 use downhill::graph::Var;
@@ -144,4 +146,9 @@ fn a_constant_is_a_factor() -> downhill::Result<()> {
         assert!((y - sum).abs() < 1e-5, "element {i}: {y}, expected {sum}");
     }
     Ok(())
+}
+
+#[test]
+fn between_guard_pages() {
+    guarded::run_tests_again();
 }

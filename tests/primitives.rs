@@ -1,6 +1,8 @@
 //! Compiled kernels against the f64 reference: every primitive on random shapes, and random graphs.
 
 mod common;
+#[path = "common/guarded.rs"]
+mod guarded;
 
 use common::{indices, noise};
 use downhill::ops::elementwise::{Binary, Compare, Unary};
@@ -399,4 +401,9 @@ fn powers_of_special_numbers() {
         let same = y == exact || y.is_nan() && exact.is_nan() || (y - exact).abs() <= 1e-6 * exact.abs() + 1e-44;
         assert!(sign && same, "pow({a}, {b}) is {y}, expected {exact}");
     }
+}
+
+#[test]
+fn between_guard_pages() {
+    guarded::run_tests_again();
 }

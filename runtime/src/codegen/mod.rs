@@ -16,5 +16,5 @@ mod wide;
 
 pub(crate) use level::Level;
 pub(crate) use loops::{CompiledLoop, compile};
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests;

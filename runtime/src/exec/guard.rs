@@ -210,7 +210,7 @@ impl Guard {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(all(test, unix, not(miri)))]
 mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;

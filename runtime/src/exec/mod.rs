@@ -23,7 +23,7 @@ mod weights;
 
 pub(crate) use buffer::Buffer;
 pub use computation::Computation;
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 pub(crate) use guard::{Regions, Side};
 pub use model::{Model, ParamInfo};
 pub use profile::{KernelProfile, Pass, Profile};

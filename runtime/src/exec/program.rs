@@ -548,3 +548,28 @@ unsafe fn scatter_add(count: usize, width: usize, zeros: usize, columns: Range<u
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::graph::{Rows, Stage, Value};
+    use crate::shape::DType;
+    use crate::{Index, Result, Tensor};
+
+    /// These kernels are no machine code: an interpreter such as Miri runs the whole program.
+    #[test]
+    fn rows_of_a_table_and_back() -> Result<()> {
+        let mut g = Stage::new();
+        let (table, index) = (g.input(0, &[3, 2], DType::F32), g.input(1, &[4], DType::I32));
+        let index = g.within(index, Rows::below(3));
+        let taken = g.gather(table, index);
+        let added = g.scatter_add(index, taken, 3);
+        let mut both = g.compile(&[Value::Var(taken), Value::Var(added)])?;
+        let table = Tensor::new([3, 2], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+        for _ in 0..2 {
+            both.run((&table, &Index::new([4], [2, 0, 2, 1])?))?;
+            assert_eq!(both.data(0)?, [5.0, 6.0, 1.0, 2.0, 5.0, 6.0, 3.0, 4.0]);
+            assert_eq!(both.data(1)?, [1.0, 2.0, 3.0, 4.0, 10.0, 12.0]);
+        }
+        Ok(())
+    }
+}

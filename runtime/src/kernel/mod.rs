@@ -32,7 +32,7 @@ pub(crate) use fuse::is_outside;
 pub(crate) use multiply_add::with_multiply_adds;
 pub(crate) use plan::{Plan, Spot, plan};
 pub(crate) use refusal::Refusal;
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 pub(crate) use windows::unrolled;
 
 use std::ops::Range;

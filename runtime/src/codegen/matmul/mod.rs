@@ -18,7 +18,7 @@ mod portable;
 mod simd;
 #[cfg(target_arch = "x86_64")]
 mod store;
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
