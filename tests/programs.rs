@@ -16,6 +16,8 @@ mod dice;
 mod guarded;
 #[path = "programs/maker.rs"]
 mod maker;
+#[path = "programs/odd.rs"]
+mod odd;
 #[path = "programs/operations.rs"]
 mod operations;
 #[path = "programs/outcome.rs"]

@@ -235,6 +235,17 @@ impl<'g> Maker<'g> {
         if self.foreign_to_graph(var) { vec![] } else { self.g[var].shape.clone() }
     }
 
+    /// A mask that broadcasts with a value.
+    fn mask(&mut self, x: Var) -> Made {
+        if self.is_wild() {
+            return self.pick(DType::Bool);
+        }
+        let (a, b) = (self.like(x), self.like(x));
+        let var = self.g.compare(Compare::Lt, a.var, b.var);
+        let grade = if a.grade.max(b.grade) == Grade::Exact { Grade::Exact } else { Grade::Jumps };
+        Made { var, grade }
+    }
+
     /// A value of the same shape, or one that broadcasts with it.
     fn like(&mut self, x: Var) -> Made {
         let shape = self.shape_of(x);
@@ -305,7 +316,7 @@ impl<'g> Maker<'g> {
                 return (Value::Var(made.var), made.grade);
             }
             Kind::I | Kind::M => {
-                let made = self.pick(if kind == Kind::I { DType::I32 } else { DType::Bool });
+                let made = if kind == Kind::I { self.pick(DType::I32) } else { self.mask(x) };
                 return (Value::Var(made.var), made.grade);
             }
             Kind::A => Value::Int(self.int(-rank, rank - 1)),
@@ -469,7 +480,7 @@ impl<'g> Maker<'g> {
                 g(self, out, if both == Grade::Exact { both } else { Grade::Jumps });
             }
             5 => {
-                let (mask, y) = (self.pick(DType::Bool), self.like(x.var));
+                let (mask, y) = (self.mask(x.var), self.like(x.var));
                 let out = self.g.select(mask.var, x.var, y.var);
                 g(self, out, x.grade.max(y.grade).max(mask.grade));
             }
@@ -548,7 +559,7 @@ impl<'g> Maker<'g> {
                 let out = self.g.slice(x.var, &window, &to);
                 g(self, out, x.grade);
             }
-            17 => {
+            17 if rank > 0 || self.reckless < usize::MAX => {
                 let axis = self.axis(&shape);
                 let n = shape.get(axis).copied().unwrap_or(3);
                 let (size, dilation) = (self.places(1, 3), self.int(1, 2));

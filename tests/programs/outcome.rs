@@ -42,6 +42,11 @@ pub fn run(seed: u64) -> Result<Outcome, String> {
         (0..values.len()).map(|i| computation.tensor(i)).collect::<downhill::Result<Vec<Tensor>>>()
     });
     let expected = maker.g.reference(&values, &inputs);
+    for result in [computed.as_ref().err(), compiled.as_ref().err()].into_iter().flatten() {
+        if let downhill::Error::Compile { .. } = result {
+            return Err(format!("admitted, but: {result}"));
+        }
+    }
     let (Ok(computed), Ok(expected)) = (&computed, &expected) else {
         return match (&computed, &compiled, &expected) {
             (Ok(_), _, Err(e)) | (_, Ok(_), Err(e)) if roots.iter().all(|made| made.grade < Grade::Jumps) => {

@@ -11,14 +11,15 @@ use downhill::shape::DType;
 
 use crate::dice::Dice;
 use crate::maker::{Made, Maker, Staged};
+use crate::odd::{self, OddRule};
 use crate::operations::Grade;
 use crate::outcome::Outcome;
 
 const LR: f32 = 0.125;
 
 thread_local! {
-    /// The seed of the program at hand.
-    static SEED: Cell<u64> = const { Cell::new(0) };
+    /// The seed of the program at hand, and whether its operation is wrong.
+    static SEED: Cell<(u64, bool)> = const { Cell::new((0, false)) };
 }
 
 /// A loss that random operations are made of.
@@ -27,7 +28,11 @@ enum random_loss {}
 
 impl random_loss {
     fn stage(g: &mut Stage, w: impl Into<Value>, b: impl Into<Value>, x: impl Into<Value>) -> Value {
-        Loss::new(g, [w.into(), b.into(), x.into()]).map_or(Value::Unknown, |loss| Value::Var(loss.out))
+        let args = [w.into(), b.into(), x.into()];
+        let loss = Loss::new(g, args).map_or(Value::Unknown, |loss| Value::Var(loss.out));
+        let (seed, wrong) = SEED.get();
+        let mut dice = Dice::new(seed ^ 1 << 40);
+        if wrong && dice.once_in(2) { odd::value(g, &mut dice, &args) } else { loss }
     }
 
     fn grad(
@@ -40,7 +45,17 @@ impl random_loss {
         let args = [w.into(), b.into(), x.into()];
         let Some(loss) = Loss::new(g, args) else { return (None, None, None) };
         let [dw, db] = loss.grads(g, dout);
-        (dw, db, None)
+        let (seed, wrong) = SEED.get();
+        if !wrong {
+            return (dw, db, None);
+        }
+        let mut dice = Dice::new(seed ^ 1 << 41);
+        let given: Vec<Value> = [dw, db].into_iter().flatten().map(Value::Var).chain(args).collect();
+        let mut grad = |g: &mut Stage| match odd::value(g, &mut dice, &given) {
+            Value::Var(v) => Some(v),
+            _ => None,
+        };
+        (grad(g), grad(g), grad(g))
     }
 
     #[track_caller]
@@ -85,7 +100,7 @@ impl Loss {
         let y = tanh::stage(g, y);
         let total = sum::stage(g, y);
         let (Value::Var(x), Value::Var(y)) = (x, y) else { return None };
-        let maker = Maker::of(g, SEED.get(), &[w, b, x, y]);
+        let maker = Maker::of(g, SEED.get().0, &[w, b, x, y]);
         let (values, staged) = (maker.values, maker.staged);
         // What turns on rounding cannot be compared.
         let counts = |made: &&Made| g[made.var].dtype == DType::F32 && made.grade < Grade::Jumps;
@@ -141,7 +156,37 @@ impl Loss {
 
 /// Takes a step, and compares the loss and the parameters with those of the reference.
 pub fn run(seed: u64) -> Result<Outcome, String> {
-    SEED.set(seed);
+    match seed % 8 {
+        0 => Ok(wrong(seed)),
+        _ => right(seed),
+    }
+}
+
+/// Takes steps with an operation or an update rule that is wrong, or with both. They are refused, or do what is said.
+fn wrong(seed: u64) -> Outcome {
+    let mut dice = Dice::new(!seed);
+    let rule = dice.once_in(2);
+    SEED.set((seed, !rule || dice.once_in(3)));
+    let take = || -> downhill::Result<()> {
+        let mut model = Net::init(seed);
+        let mut step = match rule {
+            true => Step::new(&model, Net::loss, OddRule::new(seed))?,
+            false => Step::new(&model, Net::loss, Adam::new(LR))?,
+        };
+        let x = Tensor::new([3, 7], vec![0.5; 21])?;
+        step.run(&mut model, &x)?;
+        step.accumulate(&mut model, &x)?;
+        step.update(&mut model)?;
+        step.clip_norm(1.0)?;
+        step.group("b", OddRule::new(seed + 1))?;
+        step.run(&mut model, &x)?;
+        Ok(())
+    };
+    if take().is_ok() { Outcome::Unknown } else { Outcome::Refused }
+}
+
+fn right(seed: u64) -> Result<Outcome, String> {
+    SEED.set((seed, false));
     let mut dice = Dice::new(!seed);
     let batch = 1 + dice.below(9);
     let data: Vec<f32> = (0..7 * batch).map(|_| dice.number() as f32).collect();
