@@ -1,7 +1,7 @@
 //! Axes taken away, split and moved.
 
 use super::reduce::mask;
-use super::{admitted, axis, axis_of, list, reshape};
+use super::{admitted, axes_fit, axis, axis_of, list, reshape};
 use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::{Dim, Shape};
@@ -99,6 +99,9 @@ impl unflatten {
         let Some(axis) = axis(cx, "unflatten", &x, at) else { return Type::Unknown };
         let row = Type::Tensor(x.like(x.dtype, Shape::of(&[x.shape.dim(axis)])));
         let Type::Tensor(parts) = reshape::shape(cx, row, sizes) else { return Type::Unknown };
+        if !axes_fit(cx, "unflatten", x.shape.rank() - 1 + parts.shape.rank()) {
+            return Type::Unknown;
+        }
         let shape = x.shape.range(0, axis).join(&parts.shape);
         Type::Tensor(x.like(x.dtype, shape.join(&x.shape.range(axis + 1, x.shape.rank()))))
     }

@@ -1,7 +1,7 @@
 //! Operations that show the same elements in another order or shape.
 
 use super::reduce::{bits, mask};
-use super::{admitted, axis, axis_of, integer, list, number};
+use super::{admitted, axes_fit, axis, axis_of, integer, list, number};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::{Dim, Shape};
@@ -285,6 +285,9 @@ impl unsqueeze {
         let (Some(x), Some(at)) = (x.operand(cx, "unsqueeze"), number(cx, "unsqueeze", at)) else {
             return Type::Unknown;
         };
+        if !axes_fit(cx, "unsqueeze", x.shape.rank() + 1) {
+            return Type::Unknown;
+        }
         // The new axis counts among those that `at` can name.
         let Some(axis) = (match at.get() {
             Some(n) => x.shape.push(Dim::n(1)).axis(n),

@@ -117,7 +117,7 @@ pub use window::*;
 
 use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Stage, Value, Var};
-use crate::shape::{DType, Dim, MOST};
+use crate::shape::{DType, Dim, MAX_RANK, MOST};
 
 /// A number that an operation takes: an axis, an offset or a size.
 #[track_caller]
@@ -141,6 +141,17 @@ const fn number(cx: &mut Check, op: &str, ty: Type) -> Option<Dim> {
 /// How many elements of an axis a window or kernel covers; the largest number there is where that is too large.
 pub(crate) const fn reach(size: isize, dilation: isize) -> isize {
     (size - 1).saturating_mul(dilation).saturating_add(1)
+}
+
+/// Refuses a result of more axes than a tensor can have.
+#[track_caller]
+const fn axes_fit(cx: &mut Check, op: &str, rank: usize) -> bool {
+    if rank > MAX_RANK {
+        let message =
+            Message::new().str(op).str(": a tensor has at most ").num(MAX_RANK as isize).str(" axes, the result ");
+        cx.error(message.str("would have ").num(rank as isize));
+    }
+    rank <= MAX_RANK
 }
 
 /// An axis of `x`, counted from the end when negative.

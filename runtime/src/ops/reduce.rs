@@ -105,7 +105,7 @@ fn product_of_others(g: &mut Stage, x: Var, axes: u8) -> Var {
 pub(super) fn flip_axis(g: &mut Stage, x: Var, axis: usize) -> Var {
     let shape = g[x].shape.clone();
     let mut window = vec![(0, 1); shape.len()];
-    window[axis] = (shape[axis] - 1, -1);
+    window[axis] = (shape[axis].saturating_sub(1), -1);
     g.slice(x, &window, &shape)
 }
 

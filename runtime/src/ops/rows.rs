@@ -1,6 +1,6 @@
 //! Rows by number: lookup tables and counting.
 
-use super::{admitted, number, numbers};
+use super::{admitted, axes_fit, number, numbers};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Rows, Stage, Value};
 use crate::shape::{DType, Dim, Shape};
@@ -48,6 +48,9 @@ impl gather {
         }
         if table.shape.rank() == 0 {
             return cx.error(Message::new().str("gather: the table has no axes"));
+        }
+        if !axes_fit(cx, "gather", index.shape.rank() + table.shape.rank() - 1) {
+            return Type::Unknown;
         }
         let shape = index.shape.join(&table.shape.range(1, table.shape.rank()));
         Type::Tensor(table.like(DType::F32, shape).depends(index.cut()))

@@ -138,6 +138,9 @@ tensor_op! {
         if matches!(size.get(), Some(n) if n < 1) {
             return cx.error(Message::new().str("neighbours: a size is at least 1"));
         }
+        if !super::axes_fit(cx, "neighbours", x.shape.rank() + 1) {
+            return Type::Unknown;
+        }
         let shape = x.shape.range(0, axis + 1).push(size);
         Type::Tensor(x.like(x.dtype, shape.join(&x.shape.range(axis + 1, x.shape.rank()))))
     },

@@ -1,6 +1,6 @@
 //! Tensors as their slices along an axis: what a loop over time walks.
 
-use super::{axis, axis_of};
+use super::{axes_fit, axis, axis_of};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::{Dim, Shape};
@@ -136,6 +136,9 @@ impl slices {
             i += 1;
         }
         let rank = slice.shape.rank();
+        if !axes_fit(cx, "unbind", rank + 1) {
+            return Type::Unknown;
+        }
         let whole = slice.shape.push(Dim::UNKNOWN);
         let Type::Dim(at) = at else { return Type::Unknown };
         let Some(axis) = (match at.get() {

@@ -1,6 +1,6 @@
 //! Windows that slide along an axis, and what adds them back: the base of convolution and pooling.
 
-use super::{admitted, axis, axis_of, integer, number};
+use super::{admitted, axes_fit, axis, axis_of, integer, number};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::ops::reduce::Reduce;
@@ -84,6 +84,9 @@ impl windows {
                 }
                 count = Dim::int((n - reach) / step + 1);
             }
+        }
+        if !axes_fit(cx, "windows", x.shape.rank() + 1) {
+            return Type::Unknown;
         }
         let shape = x.shape.range(0, axis).push(count).push(size);
         Type::Tensor(x.like(x.dtype, shape.join(&x.shape.range(axis + 1, x.shape.rank()))))
