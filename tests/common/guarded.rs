@@ -1,4 +1,5 @@
 //! Tests once more in processes of their own, with every value of a program between pages that nobody may touch.
+#![allow(dead_code)] // each test program uses a part of it
 
 use std::process::Command;
 

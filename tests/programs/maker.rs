@@ -698,7 +698,7 @@ impl<'g> Maker<'g> {
                 let sizes = [self.dice.below(3), 2];
                 let param = Param::new(&sizes, Init::Constant(0.0));
                 let read = self.g.field(&param);
-                self.keep(Value::from(read), Grade::Jumps);
+                self.keep(read, Grade::Jumps);
                 self.g.accumulate(&param, Some(x));
             }
             3 => self.g.set_training(true),
