@@ -278,6 +278,14 @@ impl<'g> Maker<'g> {
         self.places(0, shape.len() as isize - 1)
     }
 
+    /// A value between two numbers, for functions that end there: close to an end they tell more of rounding than of
+    /// the value.
+    fn between(&mut self, x: Var, low: f64, high: f64) -> Value {
+        let x = sigmoid::stage(self.g, x);
+        let x = mul::stage(self.g, x, high - low);
+        add::stage(self.g, x, low)
+    }
+
     /// Anything that an argument can be.
     fn anything(&mut self) -> Value {
         match self.dice.below(8) {
@@ -310,7 +318,7 @@ impl<'g> Maker<'g> {
         let rank = shape.len() as isize;
         let value = match kind {
             Kind::X => return (Value::Var(x), Grade::Exact),
-            Kind::P => return (sigmoid::stage(self.g, x), Grade::Smooth),
+            Kind::P => return (self.between(x, 0.1, 0.9), Grade::Smooth),
             Kind::Y => {
                 let made = self.like(x);
                 return (Value::Var(made.var), made.grade);
@@ -460,7 +468,15 @@ impl<'g> Maker<'g> {
                     Unary::Abs | Unary::Floor => Grade::Jumps,
                     _ => Grade::Smooth,
                 };
-                let out = self.g.unary(op, x.var);
+                let inside = match op {
+                    Unary::Log | Unary::Log1p | Unary::Sqrt | Unary::Asin | Unary::Acos | Unary::Atanh => {
+                        self.between(x.var, 0.1, 0.9)
+                    }
+                    Unary::Acosh => self.between(x.var, 1.1, 9.0),
+                    _ => Value::Var(x.var),
+                };
+                let Value::Var(inside) = inside else { return };
+                let out = self.g.unary(op, inside);
                 let grade =
                     if own == Grade::Jumps && x.grade == Grade::Exact { Grade::Exact } else { own.max(x.grade) };
                 g(self, out, grade);
@@ -468,8 +484,10 @@ impl<'g> Maker<'g> {
             2 | 3 => {
                 let y = self.like(x.var);
                 let op = self.dice.one(Binary::ALL);
+                let base = if op == Binary::Pow { self.between(x.var, 0.1, 9.0) } else { Value::Var(x.var) };
+                let Value::Var(base) = base else { return };
                 let exact = matches!(op, Binary::Add | Binary::Sub | Binary::Mul | Binary::Max | Binary::Min);
-                let out = self.g.binary(op, x.var, y.var);
+                let out = self.g.binary(op, base, y.var);
                 g(self, out, x.grade.max(y.grade).max(if exact { Grade::Exact } else { Grade::Smooth }));
             }
             4 => {

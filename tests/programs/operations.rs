@@ -8,7 +8,7 @@ use downhill::prelude::*;
 pub enum Kind {
     /// A tensor of numbers, the one that other arguments refer to.
     X,
-    /// The same, from 0 to 1.
+    /// The same, between 0 and 1.
     P,
     /// A tensor of numbers that broadcasts with it, or a number.
     Y,
@@ -180,7 +180,7 @@ pub const OPERATIONS: &[Operation] = operations! {
         tril(x X, n i) iota(n N) count(x X) size(x X, a A);
     Smooth:
         exp(x X) tanh(x X) sigmoid(x X) erf(x X) sin(x X) cos(x X) expm1(x X) log1p(x P) erfc(x X) tan(x X) asin(x P)
-        acos(x P) atan(x X) sinh(x X) cosh(x X) asinh(x X) acosh(x X) atanh(x P) log(x P) sqrt(x P)
+        acos(x P) atan(x X) sinh(x X) cosh(x X) asinh(x X) atanh(x P) log(x P) sqrt(x P)
         div(x X, y Y) pow(x P, y Y) atan2(x X, y Y) reciprocal(x P) rsqrt(x P) exp2(x X) log2(x P)
         silu(x X) mish(x X) log_sigmoid(x X) softsign(x X) tanhshrink(x X) gelu(x X) gelu_tanh(x X)
         softplus(x X, f f, h f) glu(x X, a a) softmax(x X, a a) log_softmax(x X, a a) softmin(x X, a a)

@@ -99,6 +99,9 @@ impl convolve {
         let (Some(x), Some(weight), Some(dout)) = (g.operand(x.into()), g.operand(weight.into()), dout) else {
             return (None, None, None, None, None, None);
         };
+        if !super::has_axes(g, "convolve", dout, 5) {
+            return (None, None, None, None, None, None);
+        }
         let size = kernel_size(g, weight);
         let windows = steps.windows(g, x, size);
         let windows = g.transpose(windows, &[0, 1, 2, 3, 4, 6, 5]);

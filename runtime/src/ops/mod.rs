@@ -204,6 +204,16 @@ fn axis_of(g: &Stage, x: Var, value: Value) -> usize {
     if n < 0 { (n + g[x].shape.len() as isize) as usize } else { n as usize }
 }
 
+/// Whether the gradient of a result that has `rank` axes has as many; another one is refused.
+fn has_axes(g: &mut Stage, op: &str, dout: Var, rank: usize) -> bool {
+    let found = g[dout].shape.len();
+    if found != rank {
+        let message = Message::new().str(op).str(": the gradient has ").num(found as isize).str(" axes, the result ");
+        let _ = g.checked(|cx| cx.error(message.num(rank as isize)));
+    }
+    found == rank
+}
+
 /// The result of an operation whose shape rule has been checked.
 fn admitted(
     g: &mut Stage,

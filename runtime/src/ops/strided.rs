@@ -49,6 +49,9 @@ impl stride {
         let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None, None) };
         let (axis, step) = (axis_of(g, x, axis.into()), integer(step.into()) as usize);
         let shape = g[x].shape.clone();
+        if !super::has_axes(g, "stride", dout, shape.len()) {
+            return (None, None, None);
+        }
         // Each element in front of `step - 1` zeros, of which the last may be too many.
         let mut spread = g[dout].shape.clone();
         spread.insert(axis + 1, 1);
@@ -129,6 +132,10 @@ impl diagonal {
         let order = Self::order(g, x, a, b);
         let (rows, columns) = (g[x].shape[a], g[x].shape[b]);
         let (row, column, count) = place(rows as isize, columns as isize, offset);
+        let rank = g[x].shape.len() - 1;
+        if !super::has_axes(g, "diagonal", dout, rank) {
+            return dout;
+        }
         let mut shape = g[dout].shape.clone();
         let last = shape.len() - 1;
         // Element i of the diagonal stands first in row i of a matrix with one column more, whose elements

@@ -1,6 +1,6 @@
 //! Windows that slide along an axis, and what adds them back: the base of convolution and pooling.
 
-use super::{admitted, axes_fit, axis, axis_of, integer, number};
+use super::{admitted, axes_fit, axis, axis_of, has_axes, integer, number};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::ops::reduce::Reduce;
@@ -57,6 +57,10 @@ impl windows {
         let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None, None, None, None) };
         let axis = axis_of(g, x, axis.into());
         let (step, dilation) = (integer(step.into()) as usize, integer(dilation.into()) as usize);
+        let rank = g[x].shape.len() + 1;
+        if !has_axes(g, "windows", dout, rank) {
+            return (None, None, None, None, None);
+        }
         let n = g[x].shape[axis];
         (Some(add_windows(g, dout, axis, n, step, dilation)), None, None, None, None)
     }
