@@ -96,6 +96,8 @@ enum Kernel {
         count: usize,
         width: usize,
         zeros: usize,
+        /// Whether what rounding loses is kept.
+        long: bool,
     },
 }
 
@@ -168,7 +170,9 @@ impl Program {
                     None => unreachable!("one compiled product for each"),
                 },
                 Work::Gather { count, width } => Kernel::Gather { count, width },
-                Work::ScatterAdd { count, width, zeros } => Kernel::ScatterAdd { count, width, zeros },
+                Work::ScatterAdd { count, width, zeros } => {
+                    Kernel::ScatterAdd { count, width, zeros, long: call.operands.len() > 3 }
+                }
             };
             program.steps.push(Step { kernel, operands, strides: call.turns.strides });
             sizes.push(call.turns.sizes);
@@ -471,9 +475,9 @@ impl Kernel {
                     product.run(units, operands[0].cast(), operands[1].cast(), operands[2].cast(), scratch);
                 }
                 Kernel::Gather { width, .. } => gather(units, *width, operands),
-                Kernel::ScatterAdd { count, width, zeros } => {
+                Kernel::ScatterAdd { count, width, zeros, long } => {
                     let columns = units.start * Buffer::LINE..(units.end * Buffer::LINE).min(*width);
-                    scatter_add(*count, *width, *zeros, columns, operands);
+                    scatter_add((*count, *width, *zeros), *long, columns, operands);
                 }
             }
         }
@@ -497,19 +501,41 @@ unsafe fn gather(places: Range<usize>, width: usize, operands: &[*mut u8]) {
 /// # Safety
 ///
 /// The operands are `count` row numbers, as many rows, and the rows that these are added to, of which nothing
-/// else uses these columns; there are `zeros` at least, and as many as the numbers name.
-unsafe fn scatter_add(count: usize, width: usize, zeros: usize, columns: Range<usize>, operands: &[*mut u8]) {
+/// else uses these columns; there are `zeros` at least, and as many as the numbers name. A `long` sum has as many rows
+/// behind, of what rounding has lost.
+unsafe fn scatter_add(
+    (count, width, zeros): (usize, usize, usize),
+    long: bool,
+    columns: Range<usize>,
+    operands: &[*mut u8],
+) {
     let (index, source, out) = (operands[0].cast::<i32>(), operands[1].cast::<f32>(), operands[2].cast::<f32>());
     let (start, len) = (columns.start, columns.len());
     // SAFETY: promised by the caller; the slices are of these columns alone.
     unsafe {
-        let row = |row: usize| std::slice::from_raw_parts_mut(out.add(row * width + start), len);
-        (0..zeros).for_each(|i| row(i).fill(0.0));
+        let row = |of: *mut f32, row: usize| std::slice::from_raw_parts_mut(of.add(row * width + start), len);
+        (0..zeros).for_each(|i| row(out, i).fill(0.0));
         for i in 0..count {
             let source = std::slice::from_raw_parts(source.add(i * width + start), len);
-            for (to, from) in row(*index.add(i) as usize).iter_mut().zip(source) {
-                *to += from;
+            let named = *index.add(i) as usize;
+            let to = row(out, named);
+            if long {
+                add_long(to, row(operands[3].cast::<f32>(), named), source);
+            } else {
+                to.iter_mut().zip(source).for_each(|(to, from)| *to += from);
             }
         }
+    }
+}
+
+/// Adds numbers to sums, with what rounding has lost of those before, as the kernels of long sums do.
+fn add_long(sums: &mut [f32], lost: &mut [f32], terms: &[f32]) {
+    for ((sum, lost), term) in sums.iter_mut().zip(lost).zip(terms) {
+        let term = term + *lost;
+        let new = *sum + term;
+        let left = term - (new - *sum);
+        // A sum that is infinite or NaN has lost nothing.
+        *lost = if new.is_finite() { left } else { 0.0 };
+        *sum = new;
     }
 }

@@ -4,11 +4,12 @@
 //! `multiply_add` joins products and sums, `place` says how values lie in memory, `access` sees through views,
 //! `border` knows what is zero around them, `fuse` groups nodes, `again` says what of them need not be in memory,
 //! `lower` makes a loop nest of each group, `tile` puts its loops in order, `windows` makes straight lines of short
-//! sums, `parts` cuts long ones, `chain` lets kernels take turns, and `plan` gives every value that outlives its
+//! sums, `parts` and `blocks` cut long ones, `chain` lets kernels take turns, and `plan` gives every value that outlives its
 //! kernel a place in the arena, where it may `replace` another.
 
 mod access;
 mod again;
+mod blocks;
 mod border;
 mod chain;
 mod contract;
@@ -150,7 +151,8 @@ pub(crate) enum Work {
     MatMul(MatMul),
     /// Rows by number: table, index, result.
     Gather { count: usize, width: usize },
-    /// Rows added by number to those of the result, so many of which are zeroed before: index, rows, result.
+    /// Rows added by number to those of the result, so many of which are zeroed before: index, rows, result, and
+    /// what rounding loses if that is kept.
     ScatterAdd { count: usize, width: usize, zeros: usize },
 }
 
