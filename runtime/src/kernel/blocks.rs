@@ -9,7 +9,7 @@ use super::{Call, Home, LoopKernel, MatMul, Operand, Pass, Turns, Work};
 use crate::codegen::Level;
 use crate::codegen::strip::{Effect, Inst, Kind, Strip, Walk};
 
-/// The terms of a product up to which it is left whole.
+/// The terms of a product up to which it is left whole, unless its kernel is a portable one.
 const LONG: usize = 1 << 14;
 
 /// The terms of a block, and those of one whose kernel adds up all of it in registers: as many equal terms, for which
@@ -47,10 +47,12 @@ pub(super) struct Blocks {
 pub(super) fn blocks(product: &MatMul, level: Level) -> Option<Blocks> {
     let (terms, [left, right, _]) = (terms(product), product.elements());
     let fit = (left + right) / (FEW * len(product));
-    if terms <= LONG || fit < 2 {
+    // Portable kernels add up all of a product in registers.
+    let portable = level == Level::Portable;
+    if terms <= if portable { WHOLE } else { LONG } || fit < 2 {
         return None;
     }
-    let whole = level == Level::Portable || !product.sums.is_empty();
+    let whole = portable || !product.sums.is_empty();
     let most = if whole { WHOLE } else { BLOCK }.max(terms.div_ceil(fit));
     let mut pieces = Vec::new();
     cut(Piece { starts: [0; 2], blocks: vec![], product: product.clone() }, most, &mut pieces);
