@@ -5,7 +5,7 @@
 //! values again where it needs them, in place of a tape. Algebra is simplified as nodes are made
 //! (see `simplify`), so no later pass has to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::check::{Check, TensorType, Type};
 use crate::graph::{Contraction, Grad, Graph, Node, Op, Rows, Value, Var};
@@ -39,6 +39,12 @@ pub struct Stage {
     pub(crate) scaled: HashMap<Var, (Var, Var)>,
     /// Of sums of gradients with something in common, both that were added up.
     pub(crate) sums: HashMap<Var, (Var, Var)>,
+    /// Whether a value may be zero because a branch was not taken, where that was asked for.
+    pub(crate) choices: HashMap<Var, bool>,
+    /// Masks of what is not zero, of gradients that may be chosen.
+    pub(crate) not_zero: HashSet<Var>,
+    /// Where rows along some axes are taken, where that was asked for.
+    pub(crate) rows: HashMap<(Var, u8), Option<Var>>,
 }
 
 /// The new value of states, by number.

@@ -3,6 +3,7 @@
 mod buffer;
 mod computation;
 pub(crate) mod file;
+mod finite;
 mod machine;
 mod model;
 mod once;

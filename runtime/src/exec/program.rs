@@ -12,7 +12,7 @@ use crate::codegen::matmul::{self, Product};
 use crate::codegen::{CompiledLoop, Level, compile};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op, Var};
-use crate::kernel::{Call, Description, OPERANDS, Plan, Spot, Work, plan, with_multiply_adds};
+use crate::kernel::{self, Call, Description, MatMul, OPERANDS, Plan, Spot, Work, plan, with_multiply_adds};
 
 /// A compiled graph.
 pub(crate) struct Program {
@@ -32,6 +32,8 @@ pub(crate) struct Program {
     /// Elements of scratch memory that a kernel needs at most.
     scratch: usize,
     report: Report,
+    /// Where the results are of which products see that they are not finite, in the slot that was named.
+    checked: Vec<Range<usize>>,
     /// Whether threads pay.
     pace: Pace,
     /// The lowest time of each kernel, while they are timed.
@@ -121,6 +123,18 @@ impl Program {
         outputs: &[(Var, Region)],
         slots: &[Extent],
     ) -> Result<Program> {
+        Program::compile_checked(name, graph, source, outputs, slots, None)
+    }
+
+    /// The same, where products whose results go to a slot see whether these are finite.
+    pub(crate) fn compile_checked(
+        name: &str,
+        graph: &Graph,
+        source: &dyn Fn(&Op) -> Result<Region, String>,
+        outputs: &[(Var, Region)],
+        slots: &[Extent],
+        checked: Option<Slot>,
+    ) -> Result<Program> {
         threads()?;
         let outside = Outside::new(name, graph, source, outputs, slots)?;
         let graph = &with_multiply_adds(graph, &outside.outputs);
@@ -128,7 +142,11 @@ impl Program {
         let loops: Vec<_> = plan.calls.iter().filter_map(Call::loop_kernel).collect();
         let mut compiled = compile(&loops, Level::current()?)?.into_iter();
         let products: Vec<_> = plan.calls.iter().filter_map(Call::matmul).collect();
-        let mut products = matmul::compile(&products, Level::current()?)?.into_iter();
+        let ends: Vec<Option<Range<usize>>> = ends(&plan, checked);
+        let products = matmul::compile_checked(&products, &|i| ends[i].is_some(), Level::current()?)?;
+        let checked = products.iter().zip(ends).filter(|(product, _)| product.is_checked());
+        let checked = checked.filter_map(|(_, end)| end).collect();
+        let mut products = products.into_iter();
         let mut program = Program {
             name: name.into(),
             steps: Vec::new(),
@@ -140,6 +158,7 @@ impl Program {
             seats: Vec::new(),
             scratch: plan.scratch,
             report: Report::new(graph, &plan),
+            checked,
             pace: Pace::new(),
             clock: None,
         };
@@ -292,6 +311,20 @@ impl Program {
         }
     }
 
+    /// Which results see themselves that they are not finite.
+    pub(crate) fn checked(&self) -> &[Range<usize>] {
+        &self.checked
+    }
+
+    /// Whether any of these did in the last run; so does one whose sum is too large for a number.
+    pub(crate) fn has_seen(&mut self) -> bool {
+        let products = self.steps.iter_mut().filter_map(|step| match &mut step.kernel {
+            Kernel::MatMul(product) => Some(product),
+            _ => None,
+        });
+        products.fold(false, |seen, product| product.has_seen() | seen)
+    }
+
     /// The number of parts of a stage that can be computed independently.
     fn units(&self, stage: &Stage) -> usize {
         match stage.turns.is_empty() {
@@ -388,6 +421,26 @@ impl Program {
         }
         text
     }
+}
+
+/// For each product the elements of a slot that it computes alone, and no other kernel touches.
+fn ends(plan: &Plan, slot: Option<Slot>) -> Vec<Option<Range<usize>>> {
+    let places = |call: &Call| -> Vec<usize> {
+        let place = |operand: &kernel::Operand| match plan.spots[&operand.home] {
+            Spot::Outside(place) if Some(place.slot) == slot => Some(place.offset + operand.offset),
+            _ => None,
+        };
+        call.operands.iter().filter_map(place).collect()
+    };
+    let touched: Vec<usize> = plan.calls.iter().flat_map(&places).collect();
+    let products = plan.calls.iter().filter_map(|call| call.matmul().map(|product| (call, product)));
+    let end = |(call, product): (&Call, &MatMul)| {
+        let &[start] = &places(call)[..] else { return None };
+        let range = start..start + product.elements()[2];
+        let alone = touched.iter().filter(|place| range.contains(place)).count() == 1;
+        (alone && call.turns.sizes.is_empty()).then_some(range)
+    };
+    products.map(end).collect()
 }
 
 fn arena(name: &str, plan: &Plan) -> Result<Buffer> {

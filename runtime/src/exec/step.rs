@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::finite;
 use super::model::{Entry, find, params};
 use super::slots::{Memory, Slot};
 use super::staged::{self, Signature};
@@ -102,6 +103,7 @@ impl<N: Network> Step<N> {
         if frozen(&before) != frozen(&self.update.assigned) {
             // Which gradients are computed is compiled in.
             self.variants.clear();
+            self.sum = None;
             self.grads.fill(0.0);
         }
         self.discard();
@@ -114,15 +116,18 @@ impl<N: Network> Step<N> {
     /// # Errors
     ///
     /// When the inputs do not fit the signature or an index is out of range, before anything runs;
-    /// when the loss is infinite or not a number, or the norm of the gradient is, where it is
-    /// clipped by that: before the parameters are touched.
+    /// when the loss or the gradient of a parameter is infinite or not a number, or the norm of all is where they are
+    /// clipped by that: parameters, states and the optimizer are then as they were.
     pub fn run(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
         if self.sum.as_ref().is_some_and(|sum| sum.weight > 0.0) {
             let loss = self.accumulate(model, inputs)?;
             return self.update(model).map(|()| loss);
         }
         let loss = self.finite_loss(model, inputs)?;
-        self.update.run(model.params_mut(), &mut self.grads, 1.0, self.steps + 1, self.lr)?;
+        if !self.update.norm_tells() {
+            self.finite_grad()?;
+        }
+        self.update.run(&self.entries, model.params_mut(), &mut self.grads, 1.0, self.steps + 1, self.lr)?;
         self.keep_states(model);
         self.steps += 1;
         Ok(loss)
@@ -168,10 +173,11 @@ impl<N: Network> Step<N> {
         weight: f32,
     ) -> Result<f32> {
         let loss = self.finite_loss(model, inputs)?;
+        self.finite_grad()?;
         self.keep_states(model);
         let sum = match &mut self.sum {
             Some(sum) => sum,
-            None => self.sum.insert(Sum::new(model.params_len())?),
+            None => self.sum.insert(Sum::new(&self.entries, &self.update.assigned, model.params_len())?),
         };
         sum.add(&mut self.grads, weight)?;
         Ok(loss)
@@ -181,8 +187,8 @@ impl<N: Network> Step<N> {
     ///
     /// # Errors
     ///
-    /// When there was none; when the model is another, or the norm of the gradient is no finite
-    /// number where it is clipped by that, before the parameters are touched.
+    /// When there was none; when the model is another; when the sum of their gradients is not finite, or the norm
+    /// that it is clipped by: parameters and the optimizer are then as they were, and the micro-batches forgotten.
     pub fn update(&mut self, model: &mut Model<N>) -> Result<()> {
         self.check_model(model)?;
         let Some(sum) = self.sum.as_mut().filter(|sum| sum.weight > 0.0) else {
@@ -190,7 +196,10 @@ impl<N: Network> Step<N> {
             return Err(Error::Setting { setting, expected, found: "none".into() });
         };
         let weight = std::mem::take(&mut sum.weight);
-        self.update.run(model.params_mut(), &mut sum.grads, weight, self.steps + 1, self.lr)?;
+        if !self.update.norm_tells() {
+            sum.check(&self.entries, self.steps + 1)?;
+        }
+        self.update.run(&self.entries, model.params_mut(), &mut sum.grads, weight, self.steps + 1, self.lr)?;
         self.steps += 1;
         Ok(())
     }
@@ -205,6 +214,16 @@ impl<N: Network> Step<N> {
     fn finite_loss(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
         let loss = self.differentiate(model, inputs)?;
         if loss.is_finite() { Ok(loss) } else { Err(Error::NotFinite { loss, step: self.steps + 1, epoch: 0 }) }
+    }
+
+    /// Refuses a gradient of the last run that is infinite or not a number.
+    fn finite_grad(&mut self) -> Result<()> {
+        let Some(variant) = self.last.and_then(|i| self.variants.get_mut(i)) else { return Ok(()) };
+        // Both are asked, so that nothing is kept for the next run.
+        if variant.program.has_seen() | !variant.finite.holds(&self.grads)? {
+            return finite::check(&self.entries, &self.grads, self.steps + 1);
+        }
+        Ok(())
     }
 
     /// The states that the last run assigned become those of the model.
@@ -267,7 +286,10 @@ impl<N: Network> Step<N> {
 
     /// The programs that a run of a variant runs.
     pub(super) fn programs(&mut self, variant: usize) -> impl Iterator<Item = &mut Program> {
-        std::iter::once(&mut self.variants[variant].program).chain(self.update.programs())
+        let tells = self.update.norm_tells();
+        let Variant { program, finite, .. } = &mut self.variants[variant];
+        let finite = finite.program().filter(|_| !tells);
+        std::iter::once(program).chain(finite).chain(self.update.programs())
     }
 
     /// The results of the loss function behind the loss, from the last run, such as an accuracy: a loss
@@ -367,6 +389,7 @@ impl<N: Network> Step<N> {
         let mut text = String::new();
         for variant in &self.variants {
             text += &self.loss_of_model().explain(variant);
+            text += &if self.update.norm_tells() { String::new() } else { variant.finite.explain() };
         }
         text + &self.update.explain()
     }

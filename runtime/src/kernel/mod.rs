@@ -104,7 +104,7 @@ impl MatMul {
     }
 
     /// The elements of the left, right and result matrices, those that several pairs share only once.
-    fn elements(&self) -> [usize; 3] {
+    pub(crate) fn elements(&self) -> [usize; 3] {
         let sums = |i: usize| self.sums.iter().filter(move |(_, s)| s[i] != 0).map(|(size, _)| size).product::<usize>();
         let one = [self.m * self.k * sums(0), self.k * self.n * sums(1), self.m * self.n];
         std::array::from_fn(|i| {

@@ -177,7 +177,7 @@ pub fn logaddexp(a: Tensor, b: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn logit(p: Tensor) -> Tensor {
-    log(p / (1.0 - p))
+    log(p) - log1p(-p)
 }
 
 /// The matrices of the last two axes with zeros above a diagonal: 0 is the main one, and positive

@@ -80,7 +80,9 @@ pub fn logsumexp_keepdim(x: Tensor, axes: [isize]) -> Tensor {
     let largest = stop_gradient(max_keepdim(x, axes));
     // An infinite maximum is left in: what is taken off must be finite.
     let top = select(abs(largest) == f32::INFINITY, 0.0, largest);
-    log(sum_keepdim(exp(x - top), axes)) + top
+    let total = sum_keepdim(exp(x - top), axes);
+    // Nothing but minus infinities: no element takes a part of the gradient.
+    select(total == 0.0, f32::NEG_INFINITY, log(total)) + top
 }
 
 /// The variance over one axis or several, which are removed: the sum of squared distances from the mean
@@ -116,7 +118,14 @@ pub fn variance_keepdim(x: Tensor, axes: [isize], correction: f32) -> Tensor {
     sum_keepdim(centred * centred, axes) / relu(size(x, axes) - correction)
 }
 
-/// The standard deviation over one axis or several, which are removed: the root of the [`variance`].
+/// The square root; its gradient at zero is zero, as PyTorch has it for deviations and norms.
+#[network(track_caller)]
+pub(super) fn root(x: Tensor) -> Tensor {
+    select(x == 0.0, 0.0, sqrt(x))
+}
+
+/// The standard deviation over one axis or several, which are removed: the root of the [`variance`]. Its gradient
+/// is zero where all numbers are equal.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -129,7 +138,7 @@ pub fn variance_keepdim(x: Tensor, axes: [isize], correction: f32) -> Tensor {
 #[network(track_caller)]
 #[doc(alias = "std")]
 pub fn deviation(x: Tensor, axes: [isize], correction: f32) -> Tensor {
-    sqrt(variance(x, axes, correction))
+    squeeze(deviation_keepdim(x, axes, correction), axes)
 }
 
 /// [`deviation`] with axes that stay with size one.
@@ -144,7 +153,7 @@ pub fn deviation(x: Tensor, axes: [isize], correction: f32) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn deviation_keepdim(x: Tensor, axes: [isize], correction: f32) -> Tensor {
-    sqrt(variance_keepdim(x, axes, correction))
+    root(variance_keepdim(x, axes, correction))
 }
 
 /// The [`variance`] and the mean over one axis or several, which are removed.

@@ -8,6 +8,8 @@ mod smooth;
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
+use crate::check::{Check, Type};
+use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::ops::*;
 
@@ -58,7 +60,39 @@ pub fn gelu(x: Tensor) -> Tensor {
 /// assert!((g.value(y)?.data()[0] - 0.841_192).abs() < 1e-6);
 /// # Ok::<(), downhill::Error>(())
 /// ```
+#[allow(non_camel_case_types)]
+pub enum gelu_tanh {}
+
+impl gelu_tanh {
+    /// Stages `gelu_tanh`.
+    #[track_caller]
+    pub fn stage(g: &mut Stage, x: impl Into<Value>) -> Value {
+        cubic::stage(g, x)
+    }
+
+    /// Stages the gradient of `gelu_tanh`. Far from zero the function is straight, and the cube would overflow.
+    pub fn grad(g: &mut Stage, x: impl Into<Value>, dout: Grad) -> Grad {
+        let (x, dout) = (x.into(), dout?);
+        let one = g.number(1.0);
+        let near = cubic::grad(g, x, Some(one))?;
+        let slope = straight_far_out::stage(g, x, near);
+        let slope = g.operand(slope)?;
+        Some(g.scale(dout, slope))
+    }
+
+    /// The shape rule of `gelu_tanh`.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type) -> Type {
+        cubic::shape(cx, x)
+    }
+}
+
 #[network(track_caller)]
-pub fn gelu_tanh(x: Tensor) -> Tensor {
+fn cubic(x: Tensor) -> Tensor {
     x * sigmoid(x * (2.0 * SQRT_2_OVER_PI + 2.0 * SQRT_2_OVER_PI * 0.044715 * x * x))
+}
+
+#[network]
+fn straight_far_out(x: Tensor, slope: Tensor) -> Tensor {
+    select(abs(x) > 100.0, float(x > 0.0), slope)
 }

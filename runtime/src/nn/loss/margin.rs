@@ -2,6 +2,7 @@
 
 use crate::network;
 use crate::nn::activation::{log_sigmoid, relu};
+use crate::nn::loss::binary::weighed;
 use crate::nn::statistic::{mean, mean_axes};
 use crate::ops::*;
 
@@ -151,7 +152,7 @@ pub fn multi_margin(scores: Tensor<[N], C>, targets: Index<[N]>, p: f32, margin:
 /// ```
 #[network(track_caller)]
 pub fn multilabel_soft_margin_terms(scores: Tensor<[N], C>, labels: Tensor<[N], C>, weight: Tensor) -> Tensor<[N]> {
-    let cost = labels * log_sigmoid(scores) + (1.0 - labels) * log_sigmoid(-scores);
+    let cost = weighed(labels, log_sigmoid(scores)) + weighed(1.0 - labels, log_sigmoid(-scores));
     mean_axes(-weight * cost, [-1])
 }
 

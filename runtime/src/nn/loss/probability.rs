@@ -2,6 +2,7 @@
 
 use crate::network;
 use crate::nn::activation::log_sigmoid;
+use crate::nn::loss::binary::{of_logits, of_probabilities, weighed};
 use crate::nn::statistic::mean;
 use crate::ops::*;
 
@@ -16,9 +17,7 @@ use crate::ops::*;
 /// ```
 #[network(track_caller)]
 pub fn bce_terms(prediction: Tensor, target: Tensor) -> Tensor {
-    let yes = maximum(log(prediction), -100.0);
-    let no = maximum(log1p(-prediction), -100.0);
-    -(target * yes + (1.0 - target) * no)
+    of_probabilities(prediction, target)
 }
 
 /// The mean over all elements of [`bce_terms`].
@@ -46,7 +45,7 @@ pub fn bce(prediction: Tensor, target: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn bce_with_logits_terms(logits: Tensor, target: Tensor) -> Tensor {
-    (1.0 - target) * logits - minimum(logits, 0.0) + log1p(exp(-abs(logits)))
+    of_logits(logits, target)
 }
 
 /// The mean over all elements of [`bce_with_logits_terms`].
@@ -75,8 +74,8 @@ pub fn bce_with_logits(logits: Tensor, target: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn weighted_bce_with_logits_terms(logits: Tensor, target: Tensor, weight: Tensor, pos_weight: Tensor) -> Tensor {
-    let factor = 1.0 + (pos_weight - 1.0) * target;
-    weight * ((1.0 - target) * logits - factor * log_sigmoid(logits))
+    let (yes, no) = (pos_weight * target, 1.0 - target);
+    weight * (-weighed(yes, log_sigmoid(logits)) - weighed(no, log_sigmoid(-logits)))
 }
 
 /// The mean over all elements of [`weighted_bce_with_logits_terms`].
@@ -122,7 +121,8 @@ pub fn weighted_bce(prediction: Tensor, target: Tensor, weight: Tensor) -> Tenso
 #[network(track_caller)]
 pub fn kl_div_terms(prediction: Tensor, target: Tensor, log_target: bool) -> Tensor {
     if log_target {
-        exp(target) * (target - prediction)
+        let share = exp(target);
+        select(share == 0.0, 0.0, share * (target - prediction))
     } else {
         let safe = select(target > 0.0, target, 1.0);
         select(target > 0.0, target * (log(safe) - prediction), 0.0)
