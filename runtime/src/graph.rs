@@ -7,7 +7,7 @@ use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::multiply_add::Fma;
 use crate::ops::reduce::Reduce;
 use crate::shape::{DType, MAX_RANK, elements};
-pub use crate::stage::{Recompute, Stage};
+pub use crate::stage::{Scope, Stage};
 
 /// A node of the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -129,7 +129,7 @@ pub enum Op {
     Seed,
     /// Random numbers from 0 to 1, less than 1, of the stream of this number; the argument is the
     /// seed.
-    Random(u32),
+    Random(u64),
     /// A function of one element.
     Unary(Unary),
     /// A function of two elements of the same place.

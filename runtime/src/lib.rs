@@ -17,6 +17,7 @@ pub mod network;
 pub mod nn;
 pub mod ops;
 pub mod optim;
+mod path;
 pub mod reference;
 pub mod shape;
 mod simplify;

@@ -11,6 +11,7 @@ use crate::check::{Check, TensorType, Type};
 use crate::graph::{Contraction, Grad, Graph, Node, Op, Rows, Value, Var};
 use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::reduce::Reduce;
+use crate::path::Path;
 use crate::shape::{DType, Dim, MAX_RANK, Shape, elements};
 use crate::simplify::simplify;
 use crate::structure::structure;
@@ -30,6 +31,8 @@ pub struct Stage {
     /// The scope of nodes to come, and the number of scopes so far.
     scope: u32,
     scopes: u32,
+    /// The call that is being staged.
+    path: Path,
     training: bool,
     /// Whether scopes in which values are computed again count for nothing.
     keeps_all: bool,
@@ -45,18 +48,21 @@ pub struct Stage {
     pub(crate) not_zero: HashSet<Var>,
     /// Where rows along some axes are taken, where that was asked for.
     pub(crate) rows: HashMap<(Var, u8), Option<Var>>,
+    /// Single numbers that were staged as a sum of all elements of a value, which may have been one.
+    pub(crate) totals: HashSet<Var>,
 }
 
 /// The new value of states, by number.
 pub(crate) type Updates = BTreeMap<usize, Var>;
 
-/// A stage within a scope in which values are computed again; the scope ends with it.
-pub struct Recompute<'s> {
+/// A stage within a call, or within a scope in which values are computed again; both end with it.
+pub struct Scope<'s> {
     stage: &'s mut Stage,
     outer: u32,
+    caller: Path,
 }
 
-impl std::ops::Deref for Recompute<'_> {
+impl std::ops::Deref for Scope<'_> {
     type Target = Stage;
 
     fn deref(&self) -> &Stage {
@@ -64,15 +70,16 @@ impl std::ops::Deref for Recompute<'_> {
     }
 }
 
-impl std::ops::DerefMut for Recompute<'_> {
+impl std::ops::DerefMut for Scope<'_> {
     fn deref_mut(&mut self) -> &mut Stage {
         self.stage
     }
 }
 
-impl Drop for Recompute<'_> {
+impl Drop for Scope<'_> {
     fn drop(&mut self) {
         self.stage.scope = self.outer;
+        self.stage.path = self.caller;
     }
 }
 
@@ -160,13 +167,40 @@ impl Stage {
 
     /// A scope in which values are staged anew even if they are there already, so that those from
     /// before need not be kept; without `anew` nothing changes.
-    pub fn recompute(&mut self, anew: bool) -> Recompute<'_> {
-        let outer = self.scope;
+    pub fn recompute(&mut self, anew: bool) -> Scope<'_> {
+        let (outer, caller) = (self.scope, self.path);
         if anew && !self.keeps_all {
             self.scopes += 1;
             self.scope = self.scopes;
         }
-        Recompute { stage: self, outer }
+        Scope { stage: self, outer, caller }
+    }
+
+    /// A call, by its number in the function that makes it. `#[network]` numbers the calls of a body; by hand, each
+    /// call gets a number of its own, and its gradient the same. Random numbers of calls with different numbers, on
+    /// the way from the outermost function to the operation that draws them, have nothing to do with one another.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// g.set_training(true);
+    /// let x = g.constant(&Tensor::new([100], vec![1.0; 100])?);
+    /// let first = dropout::stage(&mut g.at(0), x, 0.5);
+    /// assert_eq!(dropout::stage(&mut g.at(0), x, 0.5), first);
+    /// assert_ne!(dropout::stage(&mut g.at(1), x, 0.5), first);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    pub fn at(&mut self, site: u32) -> Scope<'_> {
+        let (outer, caller) = (self.scope, self.path);
+        self.path = caller.then(site.into());
+        Scope { stage: self, outer, caller }
+    }
+
+    /// An iteration of a loop, which has a number among the calls of its function.
+    pub fn iteration(&mut self, site: u32, i: usize) -> Scope<'_> {
+        let (outer, caller) = (self.scope, self.path);
+        self.path = caller.then(site.into()).then(i as u64);
+        Scope { stage: self, outer, caller }
     }
 
     /// The size of a tensor's axis, counted from the end when negative.
@@ -182,7 +216,7 @@ impl Stage {
         match value {
             Value::Var(v) => Type::tensor(self[v].dtype, Shape::sizes(&self[v].shape)),
             Value::Int(n) => Type::Dim(Dim::int(n)),
-            Value::Number(_) => Type::Number,
+            Value::Number(x) => Type::number(x),
             Value::Bool(b) => Type::Bool(b),
             Value::Ints { list, len } => {
                 let mut dims = [Dim::int(0); MAX_RANK];
@@ -225,6 +259,24 @@ impl Stage {
         }
     }
 
+    /// Two values that an operation takes for the same place: beside whole numbers, a number is one of them.
+    pub(crate) fn beside(&mut self, values: [Value; 2]) -> [Value; 2] {
+        let is_index = |value: Value| matches!(value, Value::Var(v) if self[v].dtype == DType::I32);
+        if !values.into_iter().any(is_index) {
+            return values;
+        }
+        values.map(|value| match value {
+            Value::Number(x) if x as i32 as f64 == x => Value::Var(self.integer(x as i32)),
+            Value::Int(n) => i32::try_from(n).map_or(value, |n| Value::Var(self.integer(n))),
+            other => other,
+        })
+    }
+
+    /// A whole number as an `Index` without axes.
+    pub(crate) fn integer(&mut self, n: i32) -> Var {
+        self.push(Op::Const(n as u32), vec![], vec![], DType::I32)
+    }
+
     /// A number as a tensor without axes.
     pub fn number(&mut self, x: f64) -> Var {
         self.fill(x as f32, &[])
@@ -264,13 +316,12 @@ impl Stage {
         crate::Tensor::new(shape, values[0].iter().map(|&x| x as f32).collect::<Vec<f32>>())
     }
 
-    /// Random numbers from 0 to 1, less than 1, for what is done to `x`: the same ones whenever the
-    /// same is done to the same value in a run, also where it is computed again.
+    /// Random numbers from 0 to 1, less than 1, as many as `x` has elements: those of the call that is being staged
+    /// (see [`Stage::at`]), the same ones whenever it is staged, also for its gradient and where it is computed again.
     pub fn random_for(&mut self, x: Var) -> Var {
         let seed = self.push(Op::Seed, vec![], vec![], DType::I32);
-        let stream = self.graph.structure[x.index()];
         let shape = self[x].shape.clone();
-        self.push(Op::Random((stream ^ stream >> 32) as u32), vec![seed], shape, DType::F32)
+        self.push(Op::Random(self.path.stream()), vec![seed], shape, DType::F32)
     }
 
     /// 0, 1, …, n - 1.
@@ -278,22 +329,30 @@ impl Stage {
         self.push(Op::Iota, vec![], vec![n], DType::I32)
     }
 
-    /// `op` of every element.
+    /// `op` of every element; whole numbers and truth values become numbers.
     pub fn unary(&mut self, op: Unary, x: Var) -> Var {
-        let (shape, dtype) = (self[x].shape.clone(), self[x].dtype);
-        self.push(Op::Unary(op), vec![x], shape, dtype)
+        let x = self.cast(x, DType::F32);
+        let shape = self[x].shape.clone();
+        self.push(Op::Unary(op), vec![x], shape, DType::F32)
     }
 
-    /// `op` of the elements of two tensors, broadcast against each other.
+    /// `op` of the elements of two tensors, broadcast against each other. Whole numbers become numbers where the
+    /// operation has no others, or the other side is one.
     pub fn binary(&mut self, op: Binary, a: Var, b: Var) -> Var {
-        let (a, b) = self.align(a, b);
+        let (mut a, mut b) = self.align(a, b);
+        if self[a].dtype == DType::Bool || self[a].dtype == DType::I32 && !op.is_whole() {
+            (a, b) = (self.cast(a, DType::F32), self.cast(b, DType::F32));
+        }
         let (shape, dtype) = (self[a].shape.clone(), self[a].dtype);
         self.push(Op::Binary(op), vec![a, b], shape, dtype)
     }
 
     /// Compares the elements of two tensors, broadcast against each other.
     pub fn compare(&mut self, op: Compare, a: Var, b: Var) -> Var {
-        let (a, b) = self.align(a, b);
+        let (mut a, mut b) = self.align(a, b);
+        if self[a].dtype == DType::Bool && matches!(op, Compare::Lt | Compare::Le) {
+            (a, b) = (self.cast(a, DType::F32), self.cast(b, DType::F32));
+        }
         let shape = self[a].shape.clone();
         self.push(Op::Compare(op), vec![a, b], shape, DType::Bool)
     }
@@ -319,16 +378,21 @@ impl Stage {
         self.push(Op::Within(rows), vec![index], shape, DType::I32)
     }
 
-    /// A reduction over the axes whose bit is set; they stay with size one.
+    /// A reduction over the axes whose bit is set; they stay with size one. Whole numbers and truth values become
+    /// numbers.
     pub fn reduce(&mut self, op: Reduce, x: Var, axes: u8) -> Var {
+        let x = self.cast(x, DType::F32);
         let mut shape = self[x].shape.clone();
         for (axis, size) in shape.iter_mut().enumerate() {
             if axes >> axis & 1 == 1 {
                 *size = 1;
             }
         }
-        let dtype = self[x].dtype;
-        self.push(Op::Reduce(op, axes), vec![x], shape, dtype)
+        let v = self.push(Op::Reduce(op, axes), vec![x], shape, DType::F32);
+        if op == Reduce::Sum && self[v].len() == 1 {
+            self.totals.insert(v);
+        }
+        v
     }
 
     /// The same elements under another shape of the same length.
@@ -448,10 +512,13 @@ impl Stage {
         self.push(Op::ScatterAdd, vec![index, d], shape, DType::F32)
     }
 
-    /// Whole numbers become numbers where the other side is one; then both are broadcast.
+    /// Whole numbers become numbers where the other side is one that they cannot be; then both are broadcast.
     fn align(&mut self, a: Var, b: Var) -> (Var, Var) {
         let (da, db) = (self[a].dtype, self[b].dtype);
-        let number = |v: &Stage, x: Var| matches!(v[x].op, Op::Const(_));
+        let number = |g: &Stage, x: Var| match g[x].op {
+            Op::Const(bits) => !Type::number(f32::from_bits(bits).into()).is_fraction(),
+            _ => false,
+        };
         let (a, b) = match (da, db) {
             (DType::F32, DType::I32) if number(self, a) => (self.cast(a, DType::I32), b),
             (DType::I32, DType::F32) if number(self, b) => (a, self.cast(b, DType::I32)),

@@ -1,5 +1,6 @@
 //! Running compiled programs: buffers, models with their parameters, and training steps.
 
+mod batch_weight;
 mod buffer;
 mod computation;
 pub(crate) mod file;

@@ -1,5 +1,6 @@
 //! From a network function and the shapes of its inputs to a graph that is known to be sound.
 
+use super::batch_weight::{Weight, weights};
 use super::slots::{Extent, Region, Slot};
 use crate::check::{Check, Message, ParamSet, Type};
 use crate::error::{Error, Result};
@@ -57,6 +58,8 @@ pub(super) struct Staged {
     pub(super) updates: Updates,
     /// What the entries of each index input may be.
     pub(super) bounds: Vec<Option<Rows>>,
+    /// What the inputs count in the mean of each result over batches, where that is known.
+    pub(super) weights: Vec<Option<Weight>>,
 }
 
 /// Stages a function without its gradient.
@@ -64,7 +67,8 @@ pub(super) fn stage<N: Network>(net: &N, f: &Function<N>, inputs: &Signature) ->
     let (mut g, values, _) = checked(net, f, inputs)?;
     let results = (f.rules.stage)(net, &mut g, &values);
     let outputs = tensors(&mut g, f, results)?;
-    finish(g, f, outputs, Updates::new(), inputs.len())
+    let weights = weights(&g, &outputs);
+    finish(g, f, outputs, Updates::new(), weights, inputs.len())
 }
 
 /// Stages a loss, which is the first result, and the gradients of all parameters; those that are not
@@ -88,11 +92,12 @@ pub(super) fn stage_loss<N: Network>(
         return Err(not_a_loss(&g, f, &outputs));
     };
     g.set_loss(loss);
+    let weights = weights(&g, &outputs);
     let shape = g[loss].shape.clone();
     let mut douts = vec![None; outputs.len()];
     douts[0] = Some(g.fill(1.0, &shape));
     (f.rules.grad)(net, &mut g, &values, &douts);
-    finish(g, f, outputs, updates, inputs.len())
+    finish(g, f, outputs, updates, weights, inputs.len())
 }
 
 fn not_a_loss<N>(g: &Stage, f: &Function<N>, outputs: &[Var]) -> Error {
@@ -162,7 +167,14 @@ fn tensors<N>(g: &mut Stage, f: &Function<N>, values: Vec<Value>) -> Result<Vec<
     values.into_iter().map(tensor).collect()
 }
 
-fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, updates: Updates, inputs: usize) -> Result<Staged> {
+fn finish<N>(
+    g: Stage,
+    f: &Function<N>,
+    outputs: Vec<Var>,
+    updates: Updates,
+    weights: Vec<Option<Weight>>,
+    inputs: usize,
+) -> Result<Staged> {
     if let Some(message) = g.error() {
         return Err(Error::Shape { function: f.name.into(), message: message.into() });
     }
@@ -180,7 +192,7 @@ fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, updates: Updates, inp
     let roots = outputs.iter().chain(grads.iter().flatten()).chain(updates.values()).copied();
     let bounds =
         index_bounds(&graph, roots, inputs).map_err(|message| Error::Shape { function: f.name.into(), message })?;
-    Ok(Staged { graph, outputs, grads, updates, bounds })
+    Ok(Staged { graph, outputs, grads, updates, bounds, weights })
 }
 
 /// For each input, what its entries may be. An index that is computed must name a row for every input,

@@ -148,7 +148,12 @@ impl Update {
         let mut from = 1;
         for (optimizer, count) in self.rules.optimizers().zip(&self.counts) {
             let to = from + count;
-            optimizer.at(step, self.rules.lr(optimizer, lr), &mut self.numbers[from..to]);
+            let lr = self.rules.lr(optimizer, lr);
+            optimizer.at(step, lr, &mut self.numbers[from..to]);
+            if self.numbers[from..to].iter().any(|number| !number.is_finite()) {
+                let (setting, expected) = ("lr", "a rate by which the optimizer's numbers are finite");
+                return Err(Error::Setting { setting, expected, found: format!("{lr} at step {step}") });
+            }
             from = to;
         }
         // SAFETY: all arrays are borrowed mutably, and there are no indices.
@@ -184,8 +189,11 @@ impl Update {
 /// A sum of gradients, each with a weight.
 pub(super) struct Sum {
     pub(super) grads: Buffer,
-    /// The weights together; zero when there is no gradient in it.
-    pub(super) weight: f64,
+    /// The weights together.
+    weight: f64,
+    /// Whether there is a batch in it, and whether one had nothing to add.
+    started: bool,
+    empty: bool,
     program: Program,
     finite: Finite,
 }
@@ -202,7 +210,7 @@ impl Sum {
         let slots = [Extent::written(Slot::Sum, all), Extent::read(Slot::Grads, all), Extent::read(Slot::Weight, 1)];
         let program = staged.compile("accumulate", &slots)?;
         let finite = Finite::new(entries, assigned, &[], all)?;
-        Ok(Sum { grads: gradient(len)?, weight: 0.0, program, finite })
+        Ok(Sum { grads: gradient(len)?, weight: 0.0, started: false, empty: false, program, finite })
     }
 
     /// Refuses a sum that is not finite.
@@ -210,12 +218,45 @@ impl Sum {
         if self.finite.holds(&self.grads)? { Ok(()) } else { finite::check(entries, &self.grads, step) }
     }
 
-    /// Adds a gradient.
-    pub(super) fn add(&mut self, grads: &mut Buffer, weight: f32) -> Result<()> {
-        if self.weight == 0.0 {
-            self.grads.fill(0.0);
+    /// Whether there is a batch in it.
+    pub(super) fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// Forgets all batches.
+    pub(super) fn clear(&mut self) {
+        self.started = false;
+    }
+
+    /// Ends the sum; gives the weights together, or `None` where the mean is not a number, since nothing was added.
+    pub(super) fn take_weight(&mut self) -> Option<f64> {
+        self.started = false;
+        match (self.weight == 0.0, self.empty) {
+            (true, true) => None,
+            // Nothing counts, and the gradients are zeros.
+            (true, false) => Some(1.0),
+            (false, _) => Some(self.weight),
         }
-        self.weight += f64::from(weight);
+    }
+
+    fn start(&mut self) {
+        if !std::mem::replace(&mut self.started, true) {
+            self.grads.fill(0.0);
+            (self.weight, self.empty) = (0.0, false);
+        }
+    }
+
+    /// Adds a batch that has no mean, since nothing in it counts.
+    pub(super) fn add_nothing(&mut self) {
+        self.start();
+        self.empty = true;
+    }
+
+    /// Adds a gradient.
+    pub(super) fn add(&mut self, grads: &mut Buffer, weight: f64) -> Result<()> {
+        self.start();
+        self.weight += weight;
+        let weight = weight as f32;
         // SAFETY: the sum alone is written, and there are no indices.
         unsafe {
             self.program.run(&mut |slot| match slot {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Program;
+use super::batch_weight::BatchWeights;
 use super::finite::Finite;
 use super::model::{self, Entry};
 use super::slots::{Extent, Outside, Place, Region, Slot};
@@ -38,6 +39,8 @@ pub(super) struct Variant<N> {
     pub(super) states: Vec<Range<usize>>,
     /// The results behind the loss.
     pub(super) outputs: Vec<Tensor>,
+    /// What a batch counts in the mean of each result.
+    pub(super) weights: BatchWeights,
     /// Whether anything is computed again for the gradient.
     checkpoints: bool,
 }
@@ -65,6 +68,7 @@ impl<N: Network> Loss<'_, N> {
             states: staged.updates.keys().map(|&id| self.state(id)).collect::<Result<_>>()?,
             outputs: outputs.map(|shape| Tensor::zeros(shape)).collect::<Result<_>>()?,
             checkpoints: staged.graph.nodes().iter().any(|node| node.scope > 0),
+            weights: BatchWeights::new(&staged.weights),
             bounds: staged.bounds,
         })
     }
@@ -103,6 +107,7 @@ impl<N: Network> Loss<'_, N> {
         ];
         slots.extend(inputs.slots());
         slots.extend(model::outputs(staged).map(|(i, _, shape)| model::output_slot(i, shape)));
+        slots.extend(BatchWeights::new(&staged.weights).slots());
         slots
     }
 
@@ -129,6 +134,7 @@ impl<N: Network> Loss<'_, N> {
             let place = Place { slot: Slot::States, offset: self.state(id)?.start };
             results.push((v, self.entries[id].region(place, "state ")));
         }
+        results.extend(BatchWeights::new(&staged.weights).results(&staged.graph));
         Ok(results)
     }
 

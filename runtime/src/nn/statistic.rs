@@ -50,7 +50,8 @@ pub fn mean_keepdim(x: Tensor, axes: [isize]) -> Tensor {
 }
 
 /// The logarithm of the sum of exponentials over one axis or several, which are removed. The maximum is
-/// taken off first, so that large numbers do not overflow.
+/// taken off first, so that large numbers do not overflow. Where it is infinite, it is the result, and has no
+/// gradient.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -78,11 +79,11 @@ pub fn logsumexp(x: Tensor, axes: [isize]) -> Tensor {
 #[network(track_caller)]
 pub fn logsumexp_keepdim(x: Tensor, axes: [isize]) -> Tensor {
     let largest = stop_gradient(max_keepdim(x, axes));
-    // An infinite maximum is left in: what is taken off must be finite.
-    let top = select(abs(largest) == f32::INFINITY, 0.0, largest);
-    let total = sum_keepdim(exp(x - top), axes);
-    // Nothing but minus infinities: no element takes a part of the gradient.
-    select(total == 0.0, f32::NEG_INFINITY, log(total)) + top
+    // An infinite maximum is the result; what is taken off must be finite.
+    let infinite = abs(largest) == f32::INFINITY;
+    let top = select(infinite, 0.0, largest);
+    let rest = log(sum_keepdim(exp(x - top), axes)) + top;
+    select(infinite, largest, rest)
 }
 
 /// The variance over one axis or several, which are removed: the sum of squared distances from the mean

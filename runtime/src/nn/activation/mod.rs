@@ -5,11 +5,10 @@ mod layers;
 mod probabilities;
 mod rectified;
 mod smooth;
+mod tanh_form;
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
-use crate::check::{Check, Type};
-use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::ops::*;
 
@@ -18,11 +17,9 @@ pub use layers::*;
 pub use probabilities::*;
 pub use rectified::*;
 pub use smooth::*;
+pub use tanh_form::*;
 
-/// √(2/π), of the tanh form of GELU.
-const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
-
-/// The rectified linear unit, max(x, 0). Its gradient at zero is zero.
+/// The rectified linear unit, max(x, 0); NaN stays. Its gradient at zero is zero.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -33,7 +30,7 @@ const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 /// ```
 #[network(track_caller)]
 pub fn relu(x: Tensor) -> Tensor {
-    select(x > 0.0, x, 0.0)
+    select(x <= 0.0, 0.0, x)
 }
 
 /// The Gaussian error linear unit x Φ(x), exact (Hendrycks and Gimpel, arXiv:1606.08415).
@@ -48,51 +45,4 @@ pub fn relu(x: Tensor) -> Tensor {
 #[network(track_caller)]
 pub fn gelu(x: Tensor) -> Tensor {
     0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2))
-}
-
-/// GELU in its tanh form, ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))): PyTorch's
-/// `approximate="tanh"`, as GPT-2 uses it. It is computed as x σ(2 √(2/π) (x + 0.044715 x³)), which is the same.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let y = gelu_tanh::stage(&mut g, 1.0);
-/// assert!((g.value(y)?.data()[0] - 0.841_192).abs() < 1e-6);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[allow(non_camel_case_types)]
-pub enum gelu_tanh {}
-
-impl gelu_tanh {
-    /// Stages `gelu_tanh`.
-    #[track_caller]
-    pub fn stage(g: &mut Stage, x: impl Into<Value>) -> Value {
-        cubic::stage(g, x)
-    }
-
-    /// Stages the gradient of `gelu_tanh`. Far from zero the function is straight, and the cube would overflow.
-    pub fn grad(g: &mut Stage, x: impl Into<Value>, dout: Grad) -> Grad {
-        let (x, dout) = (x.into(), dout?);
-        let one = g.number(1.0);
-        let near = cubic::grad(g, x, Some(one))?;
-        let slope = straight_far_out::stage(g, x, near);
-        let slope = g.operand(slope)?;
-        Some(g.scale(dout, slope))
-    }
-
-    /// The shape rule of `gelu_tanh`.
-    #[track_caller]
-    pub const fn shape(cx: &mut Check, x: Type) -> Type {
-        cubic::shape(cx, x)
-    }
-}
-
-#[network(track_caller)]
-fn cubic(x: Tensor) -> Tensor {
-    x * sigmoid(x * (2.0 * SQRT_2_OVER_PI + 2.0 * SQRT_2_OVER_PI * 0.044715 * x * x))
-}
-
-#[network]
-fn straight_far_out(x: Tensor, slope: Tensor) -> Tensor {
-    select(abs(x) > 100.0, float(x > 0.0), slope)
 }

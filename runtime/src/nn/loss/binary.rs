@@ -3,14 +3,9 @@
 use crate::check::{Check, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
+use crate::nn::math::weighed;
 use crate::nn::operation::operation;
 use crate::ops::*;
-
-/// A cost times its weight, where none of an infinite cost is nothing.
-#[network(track_caller)]
-pub(super) fn weighed(weight: Tensor, cost: Tensor) -> Tensor {
-    weight * select((weight == 0.0) & (abs(cost) == f32::INFINITY), 0.0, cost)
-}
 
 operation! {
     /// The binary cross-entropy of probabilities, one number for each element. Its gradient is PyTorch's, which is

@@ -7,7 +7,7 @@
 
 use crate::network;
 use crate::nn::activation::log_softmax;
-use crate::nn::loss::binary::weighed;
+use crate::nn::math::weighed;
 use crate::nn::statistic::mean;
 use crate::ops::*;
 
@@ -97,7 +97,7 @@ pub fn weighted_cross_entropy_terms(
 ) -> Tensor<[N]> {
     let logs = log_softmax(logits, -1);
     let at_target = weighted_nll_terms(logs, targets, weight, ignore_index);
-    let spread = select(targets == ignore_index, 0.0, -sum_axes(weight * logs, [-1]));
+    let spread = select(targets == ignore_index, 0.0, -sum_axes(weighed(weight, logs), [-1]));
     (1.0 - smoothing) * at_target + smoothing / (C as f32) * spread
 }
 
