@@ -2,10 +2,9 @@
 
 use super::model::input_ptr;
 use super::profile::{Pass, Profile};
-use super::staged::check_rows;
 use super::{Buffer, Place, Program};
 use crate::error::{Error, Result};
-use crate::graph::{Op, Rows, Stage, Var};
+use crate::graph::{Op, Stage, Var};
 use crate::shape::DType;
 use crate::tensor::{Inputs, Tensor};
 
@@ -14,8 +13,6 @@ use crate::tensor::{Inputs, Tensor};
 pub struct Computation {
     program: Program,
     expected: Vec<Expected>,
-    /// The number of rows that the entries of each index input may name.
-    bounds: Vec<Option<Rows>>,
     results: Vec<Buffer>,
     /// What the results are.
     types: Vec<(Vec<usize>, DType)>,
@@ -69,7 +66,7 @@ pub(super) fn refused(message: &str) -> Error {
 }
 
 impl Computation {
-    pub(super) fn new(g: &Stage, roots: &[Var], bounds: Vec<Option<Rows>>) -> Result<Computation> {
+    pub(super) fn new(g: &Stage, roots: &[Var]) -> Result<Computation> {
         let expected = expected(g, roots)?;
         let inputs = expected.iter().map(|x| x.slot + 1).max().unwrap_or(0);
         let place = |(i, &v): (usize, &Var)| (v, Place { slot: inputs + i, offset: 0 });
@@ -79,9 +76,8 @@ impl Computation {
             _ => unreachable!("everything else from outside was refused"),
         };
         Ok(Computation {
-            program: Program::compile("compute", g.graph(), &source, &places)?,
+            program: Program::compile("graph", g.graph(), &source, &places)?,
             expected,
-            bounds,
             results: roots.iter().map(|&v| Buffer::zeros(g[v].len())).collect(),
             types: roots.iter().map(|&v| (g[v].shape.clone(), g[v].dtype)).collect(),
             slots: vec![std::ptr::null_mut(); inputs + roots.len()],
@@ -96,7 +92,7 @@ impl Computation {
     /// then.
     pub fn run(&mut self, inputs: impl Inputs) -> Result<()> {
         check_inputs(&self.expected, &inputs)?;
-        check_rows("graph", &|i| format!("input {i}"), &inputs, &self.bounds)?;
+        self.program.check(&inputs, |i| format!("input {i}"))?;
         for &Expected { slot, .. } in &self.expected {
             self.slots[slot] = input_ptr(inputs.input(slot));
         }
@@ -104,10 +100,8 @@ impl Computation {
         for (slot, buffer) in self.slots[first..].iter_mut().zip(&mut self.results) {
             *slot = buffer.as_mut_ptr();
         }
-        // SAFETY: the inputs have the staged shapes and their indices were checked, here or by the
-        // caller; the results are written to buffers of their size.
-        unsafe { self.program.run(&self.slots) };
-        Ok(())
+        // SAFETY: the inputs have the staged shapes; the results are written to buffers of their size.
+        unsafe { self.program.run(&self.slots) }
     }
 
     /// The elements of value `i` at the last run; zeros before the first one. Those of whole numbers and

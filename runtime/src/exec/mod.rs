@@ -9,6 +9,7 @@ mod once;
 mod pace;
 mod profile;
 mod program;
+mod refused;
 mod rules;
 mod settings;
 mod staged;

@@ -6,7 +6,7 @@ use super::staged::{self, Signature};
 use super::{Buffer, Place, Program};
 use crate::check::Message;
 use crate::error::{Error, Result};
-use crate::graph::{Op, Rows};
+use crate::graph::Op;
 use crate::network::{Forward, Function, Network};
 use crate::tensor::{Input, Inputs, Tensor};
 
@@ -97,7 +97,6 @@ pub struct ParamInfo<'a> {
 struct Compiled {
     function: &'static str,
     signature: Signature,
-    bounds: Vec<Option<Rows>>,
     program: Program,
     outputs: Vec<(Vec<usize>, Buffer)>,
 }
@@ -207,13 +206,13 @@ impl<N: Network> Model<N> {
             }
         };
         let c = &mut compiled[i];
-        staged::check_bounds(&function, &inputs, &c.bounds)?;
+        c.program.check(&inputs, |i| function.inputs[i].into())?;
         let mut slots = vec![self.params.as_ptr().cast_mut()];
         slots.extend((0..inputs.count()).map(|i| input_ptr(inputs.input(i))));
         slots.extend(c.outputs.iter_mut().map(|(_, buffer)| buffer.as_mut_ptr()));
-        // SAFETY: parameters and inputs are as the program was compiled for and only read, the
-        // outputs are its own, and the indices were checked.
-        unsafe { c.program.run(&slots) };
+        // SAFETY: parameters and inputs are as the program was compiled for and only read, and the
+        // outputs are its own.
+        unsafe { c.program.run(&slots)? };
         c.outputs.iter().map(|(shape, data)| Tensor::new(shape.clone(), &data[..])).collect()
     }
 
@@ -229,13 +228,7 @@ impl<N: Network> Model<N> {
         let places: Vec<_> =
             roots.into_iter().enumerate().map(|(i, v)| (v, Place { slot: 1 + count + i, offset: 0 })).collect();
         let program = Program::compile(function.name, &staged.graph, &|op| place(&self.entries, op), &places)?;
-        Ok(Compiled {
-            function: function.name,
-            signature: Signature::of(inputs),
-            bounds: staged.bounds,
-            program,
-            outputs,
-        })
+        Ok(Compiled { function: function.name, signature: Signature::of(inputs), program, outputs })
     }
 
     pub(super) fn entry(&self, name: &str) -> Result<&Entry> {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::model::{Entry, find, input_ptr, params};
-use super::staged;
 use super::update::{Sum, Update, gradient};
 use super::variant::{Loss, Variant};
 use super::{Buffer, Model, Program, Rules};
@@ -176,7 +175,7 @@ impl<N: Network> Step<N> {
             Some(sum) => sum,
             None => self.sum.insert(Sum::new(model.params_len())?),
         };
-        sum.add(&mut self.grads, weight);
+        sum.add(&mut self.grads, weight)?;
         Ok(loss)
     }
 
@@ -233,7 +232,7 @@ impl<N: Network> Step<N> {
     pub fn differentiate(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
         let i = self.variant(model, &inputs)?;
         let variant = &mut self.variants[i];
-        staged::check_bounds(&self.function, &inputs, &variant.bounds)?;
+        variant.program.check(&inputs, |i| self.function.inputs[i].into())?;
         let words = [self.seed, self.runs].map(|word| (word ^ word >> 32) as u32);
         self.run_seed[0] = f32::from_bits(hash(hash(words[0]) ^ words[1]));
         self.runs += 1;
@@ -246,9 +245,9 @@ impl<N: Network> Step<N> {
         self.slots.push(self.states.as_mut_ptr());
         self.slots.extend(variant.outputs.iter_mut().map(|output| output.data_mut().as_mut_ptr()));
         self.last = Some(i);
-        // SAFETY: the inputs have the shapes of this variant and their indices were checked;
-        // parameters, loss, gradients, states and outputs have the layout it was compiled for.
-        unsafe { variant.program.run(&self.slots) };
+        // SAFETY: the inputs have the shapes of this variant; parameters, loss, gradients, states and outputs
+        // have the layout it was compiled for.
+        unsafe { variant.program.run(&self.slots)? };
         Ok(self.loss[0])
     }
 

@@ -91,7 +91,7 @@ impl Update {
             self.slots.extend([grads.as_mut_ptr(), self.parts.as_mut_ptr()]);
             // SAFETY: both arrays have the lengths the program was compiled for, and the parts are
             // its own.
-            unsafe { program.run(&self.slots) };
+            unsafe { program.run(&self.slots)? };
             let norm = norm.of(&self.parts) / weight;
             if !norm.is_finite() {
                 return Err(Error::NotFiniteGrad { norm: norm as f32, step, epoch: 0 });
@@ -110,7 +110,7 @@ impl Update {
         self.slots.extend([params.as_mut_ptr(), grads.as_mut_ptr(), self.numbers.as_mut_ptr()]);
         self.slots.extend(self.state.iter_mut().map(Buffer::as_mut_ptr));
         // SAFETY: all arrays have the length the update was compiled for and are borrowed mutably.
-        unsafe { self.program.run(&self.slots) };
+        unsafe { self.program.run(&self.slots)? };
         [params, grads].into_iter().chain(&mut self.state).for_each(Buffer::settle);
         Ok(())
     }
@@ -152,14 +152,14 @@ impl Sum {
     }
 
     /// Adds a gradient.
-    pub(super) fn add(&mut self, grads: &mut Buffer, weight: f32) {
+    pub(super) fn add(&mut self, grads: &mut Buffer, weight: f32) -> Result<()> {
         if self.weight == 0.0 {
             self.grads.fill(0.0);
         }
         self.weight += f64::from(weight);
         let mut weight = weight;
         // SAFETY: both arrays have at least the length the program was compiled for.
-        unsafe { self.program.run(&[self.grads.as_mut_ptr(), grads.as_mut_ptr(), &raw mut weight]) };
+        unsafe { self.program.run(&[self.grads.as_mut_ptr(), grads.as_mut_ptr(), &raw mut weight]) }
     }
 }
 
@@ -244,17 +244,20 @@ fn runs(assigned: &[Option<usize>], entries: &[Entry], len: usize) -> Vec<(usize
 
 /// Compiles flat results of these lengths.
 fn compile(
-    name: &str,
+    name: &'static str,
     g: &Stage,
     results: &[(Value, Place)],
     lens: &[usize],
     place: &dyn Fn(usize) -> Place,
 ) -> Result<Program> {
+    if let Some(message) = g.error() {
+        return Err(Error::Shape { function: "Optimizer::update".into(), message: message.into() });
+    }
     let outputs = results.iter().zip(lens).map(|(&(value, place), &len)| match value {
         Value::Var(v) if g[v].shape == [len] && g[v].dtype == DType::F32 => Ok((v, place)),
         _ => Err(Error::Shape {
             function: "Optimizer::update".into(),
-            message: g.error().unwrap_or("a result does not have the shape of the weights").into(),
+            message: "a result does not have the shape of the weights".into(),
         }),
     });
     let outputs = outputs.collect::<Result<Vec<_>>>()?;
@@ -262,5 +265,11 @@ fn compile(
         Op::Input(slot) => place(*slot),
         _ => unreachable!("an update reads inputs only"),
     };
-    Program::compile(name, g.graph(), &source, &outputs)
+    let program = Program::compile(name, g.graph(), &source, &outputs)?;
+    if !program.proves_indices() {
+        // Results lie in the place of what is updated, so it is too late to refuse an entry when the program runs.
+        let message = "the range of an index is not known".into();
+        return Err(Error::Shape { function: "Optimizer::update".into(), message });
+    }
+    Ok(program)
 }

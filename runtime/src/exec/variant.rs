@@ -6,7 +6,7 @@ use super::model::{self, Entry};
 use super::staged::{self, Signature, Staged};
 use super::{Place, Program};
 use crate::error::Result;
-use crate::graph::{Op, Rows, Var};
+use crate::graph::{Op, Var};
 use crate::kernel::{plan, with_multiply_adds};
 use crate::network::{Function, Network};
 use crate::tensor::{Inputs, Tensor};
@@ -25,7 +25,6 @@ pub(super) struct Loss<'a, N: Network> {
 pub(super) struct Variant<N> {
     net: N,
     pub(super) signature: Signature,
-    pub(super) bounds: Vec<Option<Rows>>,
     pub(super) program: Program,
     /// The places of the states that it assigns.
     pub(super) states: Vec<Range<usize>>,
@@ -57,7 +56,6 @@ impl<N: Network> Loss<'_, N> {
                 .map(|node| Tensor::new(node.shape.clone(), vec![0.0; node.len()]))
                 .collect::<Result<_>>()?,
             checkpoints: staged.graph.nodes().iter().any(|node| node.scope > 0),
-            bounds: staged.bounds,
         })
     }
 

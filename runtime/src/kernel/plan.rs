@@ -181,8 +181,9 @@ fn alone(
         }
         Op::Gather => {
             let count = graph[node.args[1]].len();
-            let width = graph[node.args[0]].shape[1..].iter().product();
-            push(calls, Work::Gather { count, width }, node.args.iter().chain([&v]).map(operand).collect());
+            let table = &graph[node.args[0]].shape;
+            let (rows, width) = (table[0], table[1..].iter().product());
+            push(calls, Work::Gather { count, width, rows }, node.args.iter().chain([&v]).map(operand).collect());
         }
         Op::ScatterAdd => {
             let count = graph[node.args[0]].len();
@@ -196,7 +197,11 @@ fn alone(
                 None => rows,
             };
             let operands = node.args[..2].iter().chain([&v]).map(operand).collect();
-            push(calls, Work::ScatterAdd { count, width, zeros }, operands);
+            push(calls, Work::ScatterAdd { count, width, rows, zeros }, operands);
+        }
+        Op::Checked(rows) => {
+            let count = node.len();
+            push(calls, Work::Check { count, rows: *rows }, vec![operand(&node.args[0])]);
         }
         Op::Pad(before) => {
             let strides = steps(&node.shape);
