@@ -17,8 +17,8 @@ use crate::ops::*;
 #[network(track_caller)]
 pub fn argmax(x: Tensor<[N], C>) -> Index<[N]> {
     let place = float(iota(C));
-    let largest = x == max_keepdim(x, [-1]);
-    let first = -max_axes(select(largest, -place, -(C as f32)), [-1]);
+    let largest = (x == max_keepdim(x, [-1])) | (x != x);
+    let first = -max_axes(select(largest, -place, 1.0 - C as f32), [-1]);
     integer(first)
 }
 
