@@ -264,8 +264,10 @@ impl Stage {
     /// Random numbers from 0 to 1, less than 1, for what is done to `x`: the same ones whenever the
     /// same is done to the same value in a run, also where it is computed again.
     pub fn random_for(&mut self, x: Var) -> Var {
+        let Some(&stream) = self.graph.structure.get(x.index()) else {
+            return self.refused("random: an argument is a value of another graph".into(), &[], DType::F32);
+        };
         let seed = self.push(Op::Seed, vec![], vec![], DType::I32);
-        let stream = self.graph.structure.get(x.index()).copied().unwrap_or(0);
         let shape = self[x].shape.clone();
         self.push(Op::Random((stream ^ stream >> 32) as u32), vec![seed], shape, DType::F32)
     }

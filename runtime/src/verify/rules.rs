@@ -247,7 +247,7 @@ fn rule(graph: &Graph, node: &Node) -> Rule {
             of_type(rows, DType::F32)?;
             of_type(node, DType::F32)?;
             has_axis(node, 0)?;
-            same(&[&index.shape, &shape[1..]].concat(), &rows.shape)?;
+            same(&rows.shape, &[&index.shape, &shape[1..]].concat())?;
             base.map_or(Ok(()), |base| like(&graph[base], node))
         }
     }
