@@ -23,6 +23,7 @@ mod place;
 mod plan;
 mod refusal;
 mod replace;
+mod sound;
 mod tile;
 mod windows;
 

@@ -132,6 +132,9 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     plan.check_overwrites(&lens)?;
     plan.assign_scratch(&rooms);
     plan.assign(&lens);
+    if cfg!(debug_assertions) {
+        plan.verify(&lens).map_err(|message| Error::Compile { what: "a plan".into(), message })?;
+    }
     Ok(plan)
 }
 
