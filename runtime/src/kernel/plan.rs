@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     /// Calls that run one after the other, or take turns.
     pub(crate) stages: Vec<Range<usize>>,
     pub(crate) spots: HashMap<Home, Spot>,
+    /// The elements of each value that a call reads or writes.
+    pub(crate) lens: HashMap<Home, usize>,
     /// The elements of the arena.
     pub(crate) arena: usize,
     /// The elements of scratch memory that a thread needs.
@@ -52,7 +54,6 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     let roots: Vec<Var> = outputs.iter().map(|(v, _)| *v).collect();
     let fusion = Fusion::new(graph, &roots);
     let mut spots = HashMap::new();
-    let mut lens: HashMap<Home, usize> = HashMap::new();
     let mut calls = Vec::new();
     let (mut rooms, mut sums) = (Vec::new(), Vec::new());
     // The last call of each item that has any: what others compute again is in none.
@@ -96,7 +97,8 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
         None => Purpose::Inside,
     };
     let Chains { calls, stages } = Chains::new(calls, &mut rooms, &purpose)?;
-    let mut plan = Plan { calls, stages, spots, arena: 0, scratch: 0, data: Vec::new(), unshared: 0 };
+    let lens = HashMap::new();
+    let mut plan = Plan { calls, stages, spots, lens, arena: 0, scratch: 0, data: Vec::new(), unshared: 0 };
     for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && is_source(&node.op)) {
         let home = Home::Value(v);
         match &node.op {
@@ -117,6 +119,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
             plan.keep(home, vec![bits; graph[v].len()]);
         }
     }
+    let mut lens: HashMap<Home, usize> = HashMap::new();
     for call in &plan.calls {
         for operand in &call.operands {
             let len = match operand.home {
@@ -132,8 +135,9 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     plan.check_overwrites(&lens)?;
     plan.assign_scratch(&rooms);
     plan.assign(&lens);
+    plan.lens = lens;
     if cfg!(debug_assertions) {
-        plan.verify(&lens).map_err(|message| Error::Compile { what: "a plan".into(), message })?;
+        plan.verify().map_err(|message| Error::Compile { what: "a plan".into(), message })?;
     }
     Ok(plan)
 }
