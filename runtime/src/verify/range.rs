@@ -304,3 +304,181 @@ pub(super) fn known(graph: &Graph, mut v: Var) -> bool {
     }
     matches!(graph[v].op, Op::Iota | Op::Const(_) | Op::Data(_))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Stage, Value};
+    use crate::ops::random::hash;
+
+    /// The interval of a value.
+    fn of(g: &Stage, v: Var) -> Range {
+        ranges(g.graph(), &g.graph().live([v]))[v.index()]
+    }
+
+    fn ends(g: &Stage, v: Var) -> (f64, f64) {
+        let Range { low, high, .. } = of(g, v);
+        (low, high)
+    }
+
+    #[test]
+    fn whole_numbers_wrap_around() {
+        let mut g = Stage::new();
+        let x = g.iota(10);
+        let any = (i32::MIN.into(), i32::MAX.into());
+        assert_eq!(ends(&g, x), (0.0, 9.0));
+        let square = g.binary(Binary::Mul, x, x);
+        assert_eq!(ends(&g, square), (0.0, 81.0));
+        let below = g.binary(Binary::Sub, x, square);
+        assert_eq!(ends(&g, below), (-81.0, 9.0));
+        let mut power = square;
+        for _ in 0..4 {
+            power = g.binary(Binary::Mul, power, square);
+        }
+        assert_eq!(ends(&g, power), any);
+        let unknown = g.input(0, &[10], DType::I32);
+        let opposite = g.unary(Unary::Neg, unknown);
+        assert_eq!(ends(&g, opposite), any);
+    }
+
+    #[test]
+    fn what_is_no_number_becomes_zero() {
+        let mut g = Stage::new();
+        let x = g.input(0, &[4], DType::F32);
+        let (low, high) = (g.number(3.0), g.number(7.5));
+        let cut = g.binary(Binary::Max, x, low);
+        let cut = g.binary(Binary::Min, cut, high);
+        assert_eq!(of(&g, cut), Range { low: 3.0, high: 7.5, other: None, nan: true, whole: false });
+        let whole = g.cast(cut, DType::I32);
+        assert_eq!(ends(&g, whole), (0.0, 7.0));
+        let all = g.cast(x, DType::I32);
+        assert_eq!(of(&g, all), Range::any(DType::I32));
+    }
+
+    #[test]
+    fn one_number_may_stand_beside() {
+        let mut g = Stage::new();
+        let x = g.input(0, &[4], DType::I32);
+        let marked = g.within(x, Rows { count: 8, other: Some(-100) });
+        assert_eq!(of(&g, marked), Range { other: Some(-100), ..Range::whole(0.0, 7.0) });
+        let (hole, zero) = (g.number(-100.0), g.number(0.0));
+        let (hole, zero) = (g.cast(hole, DType::I32), g.cast(zero, DType::I32));
+        let is_hole = g.compare(Compare::Eq, marked, hole);
+        let filled = g.select(is_hole, zero, marked);
+        assert_eq!(of(&g, filled), Range::whole(0.0, 7.0));
+        let swapped = g.select(is_hole, marked, zero);
+        assert_eq!(beside(&g, swapped), (Some(-100), 0.0, 7.0));
+        let next = g.binary(Binary::Add, marked, marked);
+        assert_eq!(ends(&g, next), (-200.0, 14.0));
+        let other = g.within(x, Rows { count: 3, other: Some(9) });
+        let both = g.concat(&[marked, other], 0);
+        assert_eq!(of(&g, both), Range::whole(-100.0, 9.0));
+        assert!(!of(&g, marked).is_within(Rows::below(8)));
+        assert!(of(&g, marked).is_within(Rows { count: 8, other: Some(-100) }));
+    }
+
+    fn beside(g: &Stage, v: Var) -> (Option<i32>, f64, f64) {
+        let range = of(g, v);
+        (range.other, range.low, range.high)
+    }
+
+    /// A graph of operations at random; the same for the same seed.
+    struct Random {
+        g: Stage,
+        seed: u32,
+        floats: Vec<Var>,
+        wholes: Vec<Var>,
+    }
+
+    impl Random {
+        fn below(&mut self, n: usize) -> usize {
+            self.seed = hash(self.seed.wrapping_add(0x9e37_79b9));
+            self.seed as usize % n
+        }
+
+        fn float(&mut self) -> Var {
+            let i = self.below(self.floats.len());
+            self.floats[i]
+        }
+
+        fn whole(&mut self) -> Var {
+            let i = self.below(self.wholes.len());
+            self.wholes[i]
+        }
+
+        fn add(&mut self) {
+            let (a, b, i, j) = (self.float(), self.float(), self.whole(), self.whole());
+            let g = &mut self.g;
+            match hash(self.seed) % 20 {
+                0 => self.wholes.push(g.cast(a, DType::I32)),
+                1 => self.floats.push(g.cast(i, DType::F32)),
+                2 => self.floats.push(g.unary(Unary::Floor, a)),
+                3 => self.floats.push(g.unary(Unary::Abs, a)),
+                4 => self.floats.push(g.unary(Unary::Sqrt, a)),
+                5 => self.wholes.push(g.unary(Unary::Neg, i)),
+                6 => self.floats.push(g.unary(Unary::Exp, a)),
+                7 => {
+                    let op = [Reduce::Sum, Reduce::Max, Reduce::Min][j.index() % 3];
+                    let sum = g.reduce(op, a, 1);
+                    let sum = g.broadcast(sum, &[6]);
+                    self.floats.push(sum);
+                }
+                8 => {
+                    let mask = g.compare(Compare::Lt, a, b);
+                    self.floats.push(g.select(mask, a, b));
+                    self.wholes.push(g.select(mask, i, j));
+                }
+                9 => {
+                    let part = g.slice(i, &[(4, -2)], &[3]);
+                    self.wholes.push(g.concat(&[part, part], 0));
+                }
+                10 => {
+                    let part = g.slice(a, &[(1, 1)], &[4]);
+                    self.floats.push(g.pad(part, &[1], &[6]));
+                }
+                n => {
+                    let op = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Max, Binary::Min][n as usize % 5];
+                    self.floats.push(g.binary(op, a, b));
+                    self.wholes.push(g.binary(op, i, j));
+                    if n == 19 {
+                        self.floats.push(g.binary(Binary::Div, a, b));
+                    }
+                }
+            }
+        }
+    }
+
+    /// No element that the kernels compute is outside of its interval.
+    #[test]
+    fn elements_are_in_their_intervals() {
+        let (mut bounded, mut all) = (0, 0);
+        for seed in 0..60 {
+            let mut g = Stage::new();
+            let data = [0.25, -3.0, 1e30, 7.75, 2.0, -0.5].map(|x: f32| x * (1 + seed % 3) as f32);
+            let floats = vec![g.data(&data, &[6]), g.fill(2.5, &[6]), g.input(0, &[6], DType::F32)];
+            let wholes = vec![g.iota(6), g.cast(floats[1], DType::I32), g.input(1, &[6], DType::I32)];
+            let mut random = Random { g, seed, floats, wholes };
+            for _ in 0..12 {
+                random.add();
+            }
+            let Random { g, floats, wholes, .. } = random;
+            let x = crate::Tensor::new([6], [f32::NAN, 1.5, f32::INFINITY, -7.0, 1e-40, 3e9]).expect("six numbers");
+            let i = crate::Index::new([6], [i32::MIN, -1, 0, 5, 1 << 20, i32::MAX]).expect("six numbers");
+            let values: Vec<Value> = floats.iter().chain(&wholes).copied().map(Value::Var).collect();
+            let found = g.compute(&values, &[(&x).into(), (&i).into()]).expect("no index is looked up");
+            for (value, found) in values.into_iter().zip(found) {
+                let Value::Var(v) = value else { unreachable!("a tensor") };
+                let Range { low, high, nan, .. } = of(&g, v);
+                // Results are given in single precision.
+                let (low, high) = (low as f32, high as f32);
+                for &x in found.data() {
+                    let inside = if x.is_nan() { nan } else { low <= x && x <= high };
+                    assert!(inside, "{seed}: {x} is not in {low} to {high}: {:?}", g[v]);
+                }
+                all += 1;
+                bounded += (of(&g, v) != Range::any(g[v].dtype)) as usize;
+            }
+        }
+        assert!(2 * bounded > all, "{bounded} of {all} values have an interval");
+    }
+}
