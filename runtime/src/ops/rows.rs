@@ -1,7 +1,7 @@
 //! Rows by number: lookup tables and counting.
 
 use super::{admitted, number, numbers};
-use crate::check::{Check, Message, Type};
+use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Rows, Stage, Value};
 use crate::shape::{DType, Dim, Shape};
 
@@ -49,6 +49,9 @@ impl gather {
         if table.shape.rank() == 0 {
             return cx.error(Message::new().str("gather: the table has no axes"));
         }
+        if !index.names_rows(cx, "gather", table.shape.dim(0)) {
+            return Type::Unknown;
+        }
         let shape = index.shape.join(&table.shape.range(1, table.shape.rank()));
         Type::Tensor(table.like(DType::F32, shape).depends(index.cut()))
     }
@@ -85,7 +88,14 @@ impl iota {
         let Some(n) = number(cx, "iota", n) else { return Type::Unknown };
         match n.get() {
             Some(size) if size < 0 => cx.error(Message::new().str("iota: expected a size, found ").dim(n)),
-            _ => Type::tensor(DType::I32, Shape::of(&[if n.is_unknown() { Dim::UNKNOWN } else { n }])),
+            size => {
+                let mut ty = TensorType::new(DType::I32, Shape::of(&[if n.is_unknown() { Dim::UNKNOWN } else { n }]));
+                ty.holds = match size {
+                    Some(size) if size > 0 => Some(size as usize - 1),
+                    _ => None,
+                };
+                Type::Tensor(ty)
+            }
         }
     }
 }
@@ -123,7 +133,11 @@ impl within {
     /// The shape rule.
     #[track_caller]
     pub const fn shape(cx: &mut Check, index: Type, n: Type) -> Type {
-        promised(cx, "within", index, n)
+        let ty = promised(cx, "within", index, n);
+        match (ty, n) {
+            (Type::Tensor(index), Type::Dim(n)) if !index.names_rows(cx, "within", n) => Type::Unknown,
+            _ => ty,
+        }
     }
 }
 
@@ -175,9 +189,12 @@ impl within_or {
 
 #[track_caller]
 const fn promised(cx: &mut Check, op: &str, index: Type, n: Type) -> Type {
-    let (Some(index), Some(_)) = (index.operand(cx, op), number(cx, op, n)) else {
+    let (Some(index), Some(n)) = (index.operand(cx, op), number(cx, op, n)) else {
         return Type::Unknown;
     };
+    if matches!(n.get(), Some(n) if n < 1) {
+        return cx.error(Message::new().str(op).str(": expected at least one row, found ").dim(n));
+    }
     if !index.dtype.same(DType::I32) {
         return cx.error(Message::new().str(op).str(": expected Index, found ").str(index.dtype.name()));
     }
