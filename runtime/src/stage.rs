@@ -312,7 +312,8 @@ impl Stage {
         self.push(Op::Cast, vec![x], shape, dtype)
     }
 
-    /// The same whole numbers, with the promise that `rows` admits them: an input that breaks it is refused before anything runs.
+    /// The same whole numbers, with the promise that `rows` admits them: an input that breaks it is refused before
+    /// anything runs, what is computed and may break it is compared when it is.
     pub fn within(&mut self, index: Var, rows: Rows) -> Var {
         let shape = self[index].shape.clone();
         self.push(Op::Within(rows), vec![index], shape, DType::I32)

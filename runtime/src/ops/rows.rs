@@ -6,7 +6,8 @@ use crate::graph::{Grad, Rows, Stage, Value};
 use crate::shape::{DType, Dim, Shape};
 
 /// The rows of `table` that `index` names: `[V, D]` and `[B, T]` give `[B, T, D]`. Every entry of
-/// `index` must be below V: those of an input are checked before a step runs.
+/// `index` must be below V: those of an input are compared before a step runs; one that is computed must have such a
+/// range, as `argmax`, `iota` or a clamp give it, or be promised by [`within`].
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -101,7 +102,8 @@ impl iota {
 }
 
 /// The same `Index`, with the promise that its entries are at least 0 and below `n`: entries of an
-/// input that break it are refused before a step runs.
+/// input that break it are refused before a step runs. Entries that are computed, of which that is not known, are
+/// compared when they are: one that breaks the promise is an error, and no parameter or state changes.
 ///
 /// ```
 /// use downhill::prelude::*;
