@@ -135,6 +135,13 @@ impl Computed {
         self.codes(select(ids == -100, 0, ids))
     }
 
+    /// Targets that another network gives, and the row that each names along an axis.
+    fn taught(&self, x: Tensor<B, 8>, teacher: Tensor<B, 8>) -> (Tensor, Tensor, Tensor) {
+        let targets = argmax(teacher);
+        let named = take_along(x, unsqueeze(argmax(x), -1), -1);
+        (cross_entropy(x, targets), accuracy(x, targets), squeeze(named, [-1]))
+    }
+
     /// Anything, compared when it is computed.
     fn promised(&self, x: Tensor<B>) -> Tensor {
         self.codes(within(integer(x), 8))

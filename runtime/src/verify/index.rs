@@ -43,8 +43,13 @@ impl Limit {
         }
     }
 
+    /// The row that an entry names, the first one for what stands for none.
+    fn row(self, entry: i32) -> u32 {
+        if entry == self.other { 0 } else { entry as u32 }
+    }
+
     fn admits(self, entry: i32) -> bool {
-        entry as u32 <= self.last || entry == self.other
+        self.row(entry) <= self.last
     }
 }
 
@@ -66,10 +71,14 @@ impl Bound {
     pub(crate) fn find(&self, entries: &[i32]) -> Option<(usize, i32, usize)> {
         // Without a branch for each entry; the culprit is looked for only if there is one.
         let refused = match self.limits[..] {
-            [limit] => entries.iter().fold(false, |found, &entry| found | !limit.admits(entry)),
-            _ => entries.chunks(self.limits.len()).fold(false, |found, row| {
-                row.iter().zip(&self.limits).fold(found, |found, (&entry, limit)| found | !limit.admits(entry))
-            }),
+            [limit] => entries.iter().fold(0, |worst, &entry| worst.max(limit.row(entry))) > limit.last,
+            _ => {
+                entries.chunks(self.limits.len()).fold(0, |found, row| {
+                    row.iter()
+                        .zip(&self.limits)
+                        .fold(found, |found, (&entry, limit)| found | (limit.row(entry) > limit.last) as u32)
+                }) > 0
+            }
         };
         let limits = || self.limits.iter().cycle();
         let mut places = entries.iter().zip(limits()).enumerate().filter(|_| refused);
