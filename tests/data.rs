@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use downhill::data::{Batch, Batches, Column, Dataset, Subset, split};
 use downhill::shape::DType;
-use downhill::{Index, Inputs, Tensor};
+use downhill::{Elements, Index, Inputs, Tensor};
 use proptest::prelude::*;
 
 /// `n` samples that carry their own number.
@@ -17,10 +17,12 @@ fn numbered(n: usize) -> (Tensor, Index) {
 
 /// The labels of a batch, after a look at its columns.
 fn labels(batch: &Batch) -> Vec<i32> {
-    let (downhill::Input::Tensor(sizes, x), downhill::Input::Index(_, y)) = (batch.input(0), batch.input(1)) else {
+    let inputs = batch.all();
+    let [first, second] = inputs.as_ref() else { panic!("other columns") };
+    let (Elements::Tensor(x), Elements::Index(y)) = (first.elements(), second.elements()) else {
         panic!("columns of other kinds")
     };
-    assert_eq!(sizes, [batch.len(), 2]);
+    assert_eq!(first.shape(), [batch.len(), 2]);
     assert!(x.chunks(2).zip(y).all(|(x, &y)| x == [y as f32; 2]), "{x:?} belong to other samples than {y:?}");
     y.to_vec()
 }

@@ -17,7 +17,7 @@ use crate::names::stem;
 use crate::signature::{DType, Dims, ParamKind, Signature};
 
 /// What `#[network]` on a struct defines, and a network function cannot be called.
-const TAKEN: [&str; 5] = ["new", "init", "number", "param", "check_params"];
+const TAKEN: [&str; 6] = ["new", "init", "number", "param", "check_params", "check_layout"];
 
 /// A method, read, with what goes with it.
 struct Method {
@@ -294,14 +294,16 @@ impl Method {
         let stage = listed(quote!(net.#stage(g #(, #args)*)));
         let shape = listed(quote!(net.#shape(cx #(, #args)*)));
         quote! {
-            ::downhill::network::Function {
-                name: #path,
-                inputs: &[#(#inputs),*],
-                outputs: &[#(#outputs),*],
-                stage: |net, g, #x| #stage,
-                grad: |net, g, #x, dout| { net.#grad(g, #(#args,)* #dout); },
-                shape: |net, cx, #x| #shape,
-            }
+            ::downhill::network::Function::new(
+                #path,
+                &[#(#inputs),*],
+                &[#(#outputs),*],
+                ::downhill::network::Rules {
+                    stage: |net, g, #x| #stage,
+                    grad: |net, g, #x, dout| { net.#grad(g, #(#args,)* #dout); },
+                    shape: |net, cx, #x| #shape,
+                },
+            )
         }
     }
 

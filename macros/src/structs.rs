@@ -1,7 +1,7 @@
 //! `#[network]` on a struct: its layers and parameters, and how they are numbered and named.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::{ConstParam, Expr, Fields, GenericParam, ItemStruct, Type};
 
 use crate::attr::Args;
@@ -9,6 +9,7 @@ use crate::dims::locals;
 use crate::emit::parens;
 use crate::error::Errors;
 use crate::fields::{Field, FieldKind};
+use crate::names::local;
 use crate::sequential;
 
 /// A network as a struct.
@@ -16,6 +17,8 @@ pub struct Struct {
     pub item: ItemStruct,
     pub sizes: Vec<Size>,
     pub fields: Vec<Field>,
+    /// Whether mistakes in its sizes are shown at the field that it is.
+    track_caller: bool,
 }
 
 /// A const parameter of the struct.
@@ -29,7 +32,7 @@ pub struct Size {
 /// Expands a struct.
 pub fn expand(args: &Args, item: ItemStruct, errors: &mut Errors) -> TokenStream {
     let before = errors.len();
-    let network = Struct::parse(item, errors);
+    let network = Struct::parse(args, item, errors);
     let sequential = match (&args.sequential, &args.loss) {
         (Some(_), loss) => sequential::expand(args, &network, loss.as_ref(), errors),
         (None, Some(loss)) => {
@@ -45,7 +48,7 @@ pub fn expand(args: &Args, item: ItemStruct, errors: &mut Errors) -> TokenStream
 }
 
 impl Struct {
-    fn parse(item: ItemStruct, errors: &mut Errors) -> Struct {
+    fn parse(args: &Args, item: ItemStruct, errors: &mut Errors) -> Struct {
         let sizes: Vec<Size> = item.generics.params.iter().filter_map(|param| size(param, errors)).collect();
         if let Some(clause) = &item.generics.where_clause {
             errors.at(clause, "a network has no `where` clause");
@@ -61,7 +64,7 @@ impl Struct {
             }
             Fields::Unit => Vec::new(),
         };
-        Struct { item, sizes, fields }
+        Struct { item, sizes, fields, track_caller: args.track_caller.is_some() }
     }
 
     fn definition(&self) -> TokenStream {
@@ -111,7 +114,7 @@ impl Struct {
             let (name, value) = (&field.name, field.value());
             quote!(let #name = #value;)
         });
-        let (number, param, checks) = (self.number(), self.param(), self.checks());
+        let (number, param, checks, layout) = (self.number(), self.param(), self.checks(), self.layout());
         let doc = match self.sizes.is_empty() {
             true => " The network, its parameters not numbered yet.",
             false => " The network of these sizes.",
@@ -144,6 +147,8 @@ impl Struct {
                 pub const fn check_params(&self, cx: &mut ::downhill::check::Check, y: ::downhill::check::Type) {
                     #checks
                 }
+
+                #layout
             }
         }
     }
@@ -288,11 +293,116 @@ impl Struct {
         quote!(let mut id = 0; #(#steps)*)
     }
 
+    /// Checks that memory can hold the parameters, and that each has a name of its own.
+    fn layout(&self) -> TokenStream {
+        let fields: Vec<_> = self.fields.iter().filter(|field| field.has_params()).collect();
+        let steps = fields.iter().map(|field| {
+            let (name, segment) = (&field.name, field.path_name());
+            // The whole call stands at its field.
+            let span = local(name.span());
+            let check = |place: TokenStream, path: TokenStream| {
+                let args = parens(span, quote!(cx, #path, len));
+                quote_spanned!(span=> len = #place.check_layout #args;)
+            };
+            match field.kind {
+                FieldKind::Layers(..) => {
+                    let check = check(quote_spanned!(span=> self.#name[i]), quote!(path.field(#segment).index(i)));
+                    quote! {
+                        let mut i = 0;
+                        while i < self.#name.len() {
+                            #check
+                            i += 1;
+                        }
+                    }
+                }
+                _ => check(quote_spanned!(span=> self.#name), quote!(path.field(#segment))),
+            }
+        });
+        let names = self.clash(&fields).map(|field| {
+            let args = parens(field.span(), quote!(cx, name, other));
+            let check = quote_spanned!(field.span()=> ::downhill::check::distinct #args);
+            quote! {
+                let mut net = *self;
+                net.number(0);
+                let mut i = 0;
+                while let Some((_, name)) = net.param(i, path) {
+                    i += 1;
+                    let mut j = i;
+                    while let Some((_, other)) = net.param(j, path) {
+                        #check;
+                        j += 1;
+                    }
+                }
+            }
+        });
+        let track_caller = self.track_caller.then(|| quote!(#[track_caller]));
+        let (mutable, unused) = match fields.is_empty() {
+            true => (None, Some(quote!(let _ = (cx, path);))),
+            false => (Some(quote!(mut)), None),
+        };
+        quote! {
+            /// Reports parameters that no memory can hold behind `len` numbers, and two of one name.
+            #[doc(hidden)]
+            #track_caller
+            pub const fn check_layout(
+                &self,
+                cx: &mut ::downhill::check::Check,
+                path: ::downhill::check::Message,
+                #mutable len: usize,
+            ) -> usize {
+                #unused
+                #(#steps)*
+                #names
+                len
+            }
+        }
+    }
+
+    /// A field whose parameters may have the names of those of a field before it: it was given the same name, or one
+    /// with dots that the names of the other begin with.
+    fn clash<'f>(&self, fields: &[&'f Field]) -> Option<&'f Ident> {
+        let within = |name: &str, outer: &str| {
+            name.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || outer.is_empty())
+        };
+        fields.iter().enumerate().find_map(|(i, field)| {
+            let name = field.path_name();
+            let clashes = |before: &&Field| {
+                let other = before.path_name();
+                within(&name, &other) || within(&other, &name)
+            };
+            fields[..i].iter().any(clashes).then_some(&field.name)
+        })
+    }
+
+    /// Whether two networks have the same sizes and options.
+    fn same(&self) -> TokenStream {
+        let fields = self.fields.iter().map(|field| {
+            let name = &field.name;
+            match field.kind {
+                FieldKind::Option { .. } => quote!(::downhill::network::same_option(&self.#name, &other.#name)),
+                FieldKind::Param { .. } | FieldKind::State { .. } => {
+                    quote!(::downhill::network::Same::same(&self.#name, &other.#name))
+                }
+                FieldKind::Layer(_) => quote!(::downhill::network::Network::same(&self.#name, &other.#name)),
+                FieldKind::Layers(..) => quote! {
+                    self.#name.iter().zip(&other.#name).all(|(a, b)| ::downhill::network::Network::same(a, b))
+                },
+            }
+        });
+        let sizes = self.sizes.iter().map(|Size { name, .. }| quote!(self.#name == other.#name));
+        quote!(self.checkpoint == other.checkpoint #(&& #sizes)* #(&& #fields)*)
+    }
+
     fn traits(&self) -> TokenStream {
         let ident = &self.item.ident;
         let name = ident.to_string();
         let (generics, args) = self.generics();
         let sizes = self.sizes.iter().map(|size| &size.name);
+        let same = self.same();
+        let check = self.sizes.is_empty().then(|| {
+            let check = self.layout_check();
+            quote!(const _: () = #check;)
+        });
         quote! {
             impl ::downhill::network::Network for #ident {
                 const NAME: &'static str = #name;
@@ -308,23 +418,48 @@ impl Struct {
                 ) -> Option<(::downhill::network::Param, ::downhill::check::Message)> {
                     #ident::param(self, id, path)
                 }
+
+                fn same(&self, other: &Self) -> bool {
+                    #same
+                }
             }
 
             impl #generics ::downhill::network::Layer for #ident #args {
                 type Net = #ident;
                 const NET: #ident = <#ident>::new(#(#sizes),*);
             }
+
+            #check
         }
+    }
+
+    /// A constant block that checks the layout of this network.
+    fn layout_check(&self) -> TokenStream {
+        let this = match self.sizes.is_empty() {
+            true => self.item.ident.to_token_stream(),
+            false => quote!(Self),
+        };
+        quote! {{
+            let mut cx = ::downhill::check::Check::raise(0);
+            let net = <#this as ::downhill::network::Layer>::NET;
+            net.check_layout(&mut cx, ::downhill::check::Message::new(), 0);
+        }}
     }
 
     fn init(&self) -> TokenStream {
         let ident = &self.item.ident;
         let (generics, args) = self.generics();
+        // Without sizes it is checked once, where it is defined.
+        let check = (!self.sizes.is_empty()).then(|| {
+            let check = self.layout_check();
+            quote!(const #check)
+        });
         quote! {
             #[allow(dead_code)]
             impl #generics #ident #args {
                 /// A model with its parameters initialised from `seed`.
                 pub fn init(seed: u64) -> ::downhill::Model<#ident> {
+                    #check
                     ::downhill::Model::new(<Self as ::downhill::network::Layer>::NET, seed)
                 }
             }

@@ -66,6 +66,30 @@ pub enum Error {
         /// The number of elements given.
         found: usize,
     },
+    /// Sizes whose product is more than any memory can hold.
+    #[error("{what} {shape:?} has more than 2^40 elements")]
+    TooLarge {
+        /// What has them, such as a parameter by its name.
+        what: String,
+        /// The sizes.
+        shape: Vec<usize>,
+    },
+    /// Memory that the system did not give.
+    #[error("no memory for {what}: {elements} elements of 4 bytes")]
+    Memory {
+        /// What it was to hold.
+        what: String,
+        /// How many elements.
+        elements: usize,
+    },
+    /// Two parameters or states of one name.
+    #[error("{network} has two parameters called `{name}`; `#[layer(name = ..)]` gives a layer another name")]
+    SameName {
+        /// The network.
+        network: &'static str,
+        /// The name.
+        name: String,
+    },
     /// A parameter name that the model does not have.
     #[error("no parameter `{name}`; the model has {known}")]
     UnknownParam {

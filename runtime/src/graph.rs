@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::error::Error;
 use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::multiply_add::Fma;
 use crate::ops::reduce::Reduce;
-use crate::shape::{DType, MAX_RANK};
+use crate::shape::{DType, MAX_RANK, elements};
 pub use crate::stage::{Recompute, Stage};
 
 /// A node of the graph.
@@ -55,7 +56,7 @@ macro_rules! value_from {
 value_from! {
     Var => |x| Value::Var(x),
     isize => |x| Value::Int(x),
-    usize => |x| Value::Int(x as isize),
+    usize => |x| Value::Int(isize::try_from(x).unwrap_or(isize::MAX)),
     i32 => |x| Value::Int(x as isize),
     f32 => |x| Value::Number(x as f64),
     f64 => |x| Value::Number(x),
@@ -208,9 +209,20 @@ pub struct Node {
 }
 
 impl Node {
-    /// The number of elements.
+    /// The number of elements; where they are more than a tensor can have, the largest number
+    /// there is.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        self.checked_len().unwrap_or(usize::MAX)
+    }
+
+    /// The number of elements; `None` where they are more than a tensor can have.
+    pub(crate) fn checked_len(&self) -> Option<usize> {
+        elements(&self.shape)
+    }
+
+    /// That it has more elements than a tensor can have.
+    pub(crate) fn too_large(&self) -> Error {
+        Error::TooLarge { what: format!("the result of {}", self.name()), shape: self.shape.clone() }
     }
 
     /// Whether there is no element.
@@ -254,6 +266,11 @@ impl Graph {
     /// All nodes.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// Whether there is a node of this name.
+    pub(crate) fn has(&self, v: Var) -> bool {
+        v.index() < self.nodes.len()
     }
 
     /// Every node with its name, arguments first.

@@ -29,7 +29,7 @@ pub use downhill_macros::network;
 pub use error::{Error, Result};
 pub use exec::{Computation, KernelProfile, Model, ParamInfo, Pass, Profile, Step, set_threads, threads};
 pub use graph::{Grad, Stage, Value};
-pub use tensor::{Index, Input, Inputs, Tensor};
+pub use tensor::{Elements, Index, Input, Inputs, Tensor};
 pub use train::{Epochs, Report, Trainer};
 
 /// Everything that a program with a network of its own needs.

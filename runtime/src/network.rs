@@ -1,9 +1,11 @@
 //! What `#[network]` implements: parameters, networks and network functions as values.
 
+use std::any::Any;
+
 use crate::check::{Check, Message, ParamSet, TensorType, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::init::Init;
-use crate::shape::{DType, MAX_RANK, Shape};
+use crate::shape::{DType, MAX_RANK, MOST, Shape, elements};
 
 /// A parameter of a network: its shape and how it starts. The numbers themselves are in the
 /// [`Model`](crate::Model).
@@ -111,7 +113,27 @@ impl Param {
     #[doc(hidden)]
     pub const fn number(&mut self, next: usize) -> usize {
         self.id = next;
-        if self.present { next + 1 } else { next }
+        if self.present { next.saturating_add(1) } else { next }
+    }
+
+    /// Refuses more elements than a network can have with the `len` before them; gives the number of all.
+    #[doc(hidden)]
+    #[track_caller]
+    pub const fn check_layout(&self, cx: &mut Check, path: Message, len: usize) -> usize {
+        if !self.present {
+            return len;
+        }
+        let sizes = self.sizes.split_at(self.rank).0;
+        let (what, own) = match elements(sizes) {
+            Some(own) => ("a network with parameter `", own),
+            None => ("parameter `", MOST + 1),
+        };
+        if own > MOST - len {
+            let message = Message::new().str(what).str(path.get()).str("` ").shape(Shape::sizes(sizes));
+            cx.error(message.str(" has more than 2^40 elements"));
+            return len;
+        }
+        len + own
     }
 
     #[doc(hidden)]
@@ -120,7 +142,12 @@ impl Param {
     }
 
     pub(crate) const fn ty(&self) -> Type {
-        let shape = Shape::sizes(self.sizes.split_at(self.rank).0);
+        let sizes = self.sizes.split_at(self.rank).0;
+        if elements(sizes).is_none() {
+            // Reported where the network is defined.
+            return Type::Unknown;
+        }
+        let shape = Shape::sizes(sizes);
         let mut ty = TensorType::new(DType::F32, shape);
         if !self.state {
             ty.reach = ParamSet::one(self.id);
@@ -202,6 +229,12 @@ impl State {
     }
 
     #[doc(hidden)]
+    #[track_caller]
+    pub const fn check_layout(&self, cx: &mut Check, path: Message, len: usize) -> usize {
+        self.0.check_layout(cx, path, len)
+    }
+
+    #[doc(hidden)]
     pub const fn param(&self, id: usize, path: Message) -> Option<(Param, Message)> {
         self.0.param(id, path)
     }
@@ -243,7 +276,10 @@ impl Field for Param {
     type Staged = Value;
 
     fn staged(&self, g: &mut Stage) -> Value {
-        assert!(self.present, "a parameter that the network was built without was read");
+        if !self.present {
+            g.refuse("a parameter that the network was built without was read");
+            return Value::Unknown;
+        }
         Value::Var(g.param(self.id, self.sizes()))
     }
 
@@ -284,6 +320,43 @@ pub trait Network: Copy + 'static {
 
     /// Parameter or state `id` and its dotted path, such as `blocks.0.up.weight`, behind `path`.
     fn param(&self, id: usize, path: Message) -> Option<(Param, Message)>;
+
+    /// Whether another network computes the same from the same numbers: it has the same sizes and options. What is
+    /// compiled for the one is then right for the other.
+    fn same(&self, other: &Self) -> bool;
+}
+
+/// What tells two networks of one type apart, beside their layers: parameters and options.
+#[doc(hidden)]
+pub trait Same {
+    /// Whether both mean the same.
+    fn same(&self, other: &Self) -> bool;
+}
+
+impl Same for Param {
+    fn same(&self, other: &Param) -> bool {
+        self.present == other.present && self.sizes() == other.sizes()
+    }
+}
+
+impl Same for State {
+    fn same(&self, other: &State) -> bool {
+        self.0.same(&other.0)
+    }
+}
+
+/// Whether two options are the same: numbers to the bit, since one that is NaN is the same option, and -0 is another
+/// one than 0.
+#[doc(hidden)]
+pub fn same_option<T: PartialEq + 'static>(a: &T, b: &T) -> bool {
+    let bits = |x: &dyn Any| {
+        let single = x.downcast_ref::<f32>().map(|x| u64::from(x.to_bits()));
+        single.or_else(|| x.downcast_ref::<f64>().map(|x| x.to_bits()))
+    };
+    match (bits(a), bits(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
 }
 
 /// A network as a type with its sizes: `Linear<64, 10>` is the notation for `Linear::new(64, 10)`.
@@ -305,14 +378,30 @@ pub trait Forward: Network {
     const FORWARD: Function<Self>;
 }
 
-/// A function of a network as a value: `Gpt::loss` of type `Function<Gpt>`.
+/// A function of a network as a value: `Gpt::loss` of type `Function<Gpt>`, which `#[network]` makes.
+///
+/// ```
+/// use downhill::prelude::*;
+///
+/// #[network(sequential, loss = mse)]
+/// struct Line {
+///     line: Linear<1, 1>,
+/// }
+///
+/// assert_eq!(Line::loss.name(), "Line::loss");
+/// assert_eq!(Line::loss.inputs(), ["x", "targets"]);
+/// assert_eq!(Line::loss.outputs(), ["mse"]);
+/// ```
 pub struct Function<N: 'static> {
-    /// `Gpt::loss`.
-    pub name: &'static str,
-    /// The names of its parameters.
-    pub inputs: &'static [&'static str],
-    /// What its results are called: after the variables or functions that they come from.
-    pub outputs: &'static [&'static str],
+    pub(crate) name: &'static str,
+    pub(crate) inputs: &'static [&'static str],
+    pub(crate) outputs: &'static [&'static str],
+    pub(crate) rules: Rules<N>,
+}
+
+/// What a network function becomes.
+#[doc(hidden)]
+pub struct Rules<N: 'static> {
     /// Stages the results.
     pub stage: fn(&N, &mut Stage, &[Value]) -> Vec<Value>,
     /// Stages the gradients of the parameters, given one for each result.
@@ -320,6 +409,56 @@ pub struct Function<N: 'static> {
     /// Checks the shapes of the inputs and everything behind them; gives those of the results.
     pub shape: fn(&N, &mut Check, &[Type]) -> Vec<Type>,
 }
+
+impl<N> Function<N> {
+    /// A function with inputs and outputs of these names. What it stages is checked before it is compiled, so that a
+    /// wrong one is refused or computes something else.
+    #[doc(hidden)]
+    pub const fn new(
+        name: &'static str,
+        inputs: &'static [&'static str],
+        outputs: &'static [&'static str],
+        rules: Rules<N>,
+    ) -> Function<N> {
+        Function { name, inputs, outputs, rules }
+    }
+
+    /// The network and the function: `Gpt::loss`.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The names of its parameters.
+    pub const fn inputs(&self) -> &'static [&'static str] {
+        self.inputs
+    }
+
+    /// What its results are called: after the variables or functions that they come from.
+    pub const fn outputs(&self) -> &'static [&'static str] {
+        self.outputs
+    }
+
+    /// What stages it.
+    #[doc(hidden)]
+    pub const fn rules(&self) -> Rules<N> {
+        self.rules
+    }
+
+    /// Whether both compute the same: the name alone may be that of several networks.
+    pub(crate) fn is(&self, other: &Function<N>) -> bool {
+        self.name == other.name
+            && std::ptr::fn_addr_eq(self.rules.stage, other.rules.stage)
+            && std::ptr::fn_addr_eq(self.rules.shape, other.rules.shape)
+    }
+}
+
+impl<N> Clone for Rules<N> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<N> Copy for Rules<N> {}
 
 impl<N> Clone for Function<N> {
     fn clone(&self) -> Self {

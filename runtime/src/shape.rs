@@ -12,6 +12,28 @@ const MAX_SYMBOLS: usize = 6;
 /// What a sub-network's size parameter is before a size is given: `Linear` alone, without sizes.
 pub const ANY: usize = usize::MAX;
 
+/// The most elements of a tensor, four terabytes, and the largest number that an operation takes as a size, an offset or
+/// a step. So what is computed of a few sizes are numbers of 64 bits: bytes, strides, operations of a product.
+pub(crate) const MOST: usize = 1 << 40;
+
+/// The number of elements of a tensor of these sizes; `None` where they are more than a tensor can have.
+pub(crate) const fn elements(sizes: &[usize]) -> Option<usize> {
+    let (mut len, mut empty, mut i) = (1usize, false, 0);
+    while i < sizes.len() {
+        // The other sizes of a tensor without elements are limited too: products of some of them are taken elsewhere.
+        if sizes[i] == 0 {
+            empty = true;
+        } else {
+            len = match len.checked_mul(sizes[i]) {
+                Some(len) if len <= MOST => len,
+                _ => return None,
+            };
+        }
+        i += 1;
+    }
+    if empty { Some(0) } else { Some(len) }
+}
+
 /// One dimension: a coefficient times a product of symbols such as `B` (batch) or `T` (time).
 ///
 /// ```
@@ -33,12 +55,12 @@ impl Dim {
 
     /// A known size. Axes are dimensions too, so the number may be negative there.
     pub const fn n(size: usize) -> Dim {
-        Dim::int(size as isize)
+        Dim::int(if size > isize::MAX as usize { isize::MAX } else { size as isize })
     }
 
     /// A known number that may be negative, as an axis counted from the end is.
     pub const fn int(size: isize) -> Dim {
-        Dim { size, symbols: [0; MAX_SYMBOLS] }
+        Dim { size: known(size), symbols: [0; MAX_SYMBOLS] }
     }
 
     /// A size that is only known when the network runs, named by one capital letter.
@@ -91,7 +113,7 @@ impl Dim {
             let a = if i < MAX_SYMBOLS { self.symbols[i] } else { 0 };
             let b = if j < MAX_SYMBOLS { other.symbols[j] } else { 0 };
             if a == 0 && b == 0 {
-                return Dim { size: self.size * other.size, symbols };
+                return Dim { size: known(self.size.saturating_mul(other.size)), symbols };
             }
             if k == MAX_SYMBOLS {
                 return Dim::UNKNOWN;
@@ -144,7 +166,7 @@ impl Dim {
             };
         }
         let mut sum = self;
-        sum.size += other.size;
+        sum.size = known(sum.size.saturating_add(other.size));
         if sum.size == 0 { Dim::n(0) } else { sum }
     }
 
@@ -166,6 +188,11 @@ impl Dim {
     const fn is_zero(self) -> bool {
         self.size == 0
     }
+}
+
+/// A number that is not taken for an unknown one. Sizes that are too large stay at the end of their range.
+const fn known(size: isize) -> isize {
+    if size == isize::MIN { size + 1 } else { size }
 }
 
 impl std::fmt::Display for Dim {
@@ -285,6 +312,20 @@ impl Shape {
             i += 1;
         }
         len
+    }
+
+    /// Whether it has more elements than a tensor can have, whatever its symbols are.
+    pub(crate) const fn is_too_large(&self) -> bool {
+        let (mut known, mut i) = (1isize, 0);
+        while i < self.rank {
+            let (size, _) = self.dims[i].parts();
+            // What is not known counts as one element, and so does no element: see `elements`.
+            if !self.dims[i].is_unknown() && size > 1 {
+                known = known.saturating_mul(size);
+            }
+            i += 1;
+        }
+        known as usize > MOST
     }
 
     /// The number of axis `axis`, which counts from the end when negative; `None` past the rank.

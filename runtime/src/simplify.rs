@@ -94,7 +94,7 @@ fn binary(g: &mut Stage, op: Binary, mut node: Node) -> Result<Var, Node> {
 /// behind each other, and then padded. The gradients of the parts of a value are such values.
 fn joined(g: &mut Stage, a: Var, b: Var) -> Option<Var> {
     let ((x, axis, start), (y, other, next)) = (padded(g, a)?, padded(g, b)?);
-    if axis != other || start + g[x].shape[axis] != next {
+    if axis != other || start.checked_add(g[x].shape[axis]) != Some(next) {
         return None;
     }
     let both = g.concat(&[x, y], axis);
@@ -131,7 +131,7 @@ fn reduce(g: &mut Stage, op: Reduce, axes: u8, mut node: Node) -> Result<Var, No
     for (axis, &size) in g[x].shape.iter().enumerate() {
         if axes >> axis & 1 == 1 && size != 1 {
             needed |= 1 << axis;
-            count *= size;
+            count = size.saturating_mul(count);
         }
     }
     if needed == 0 {

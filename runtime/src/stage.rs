@@ -16,6 +16,9 @@ use crate::simplify::simplify;
 use crate::structure::structure;
 use crate::verify;
 
+/// More parameters than any model has.
+const PARAMS: usize = 1 << 24;
+
 /// A graph under construction, with the gradients that have reached its parameters.
 #[derive(Default)]
 pub struct Stage {
@@ -23,6 +26,8 @@ pub struct Stage {
     memo: HashMap<Node, Var>,
     grads: Vec<Grad>,
     error: Option<String>,
+    /// The first node with more elements than a tensor can have.
+    too_large: Option<Node>,
     /// The scope of nodes to come, and the number of scopes so far.
     scope: u32,
     scopes: u32,
@@ -112,6 +117,12 @@ impl Stage {
         self.error.as_deref()
     }
 
+    /// Refuses a graph with a node of more elements than a tensor can have, whatever depends on it: from its size other
+    /// sizes may have been computed.
+    pub(crate) fn check_sizes(&self) -> Result<(), crate::Error> {
+        self.too_large.as_ref().map_or(Ok(()), |node| Err(node.too_large()))
+    }
+
     /// An input, by number.
     pub fn input(&mut self, slot: usize, shape: &[usize], dtype: DType) -> Var {
         self.push(Op::Input(slot), vec![], shape.to_vec(), dtype)
@@ -133,8 +144,11 @@ impl Stage {
     }
 
     pub(crate) fn add_param_grad(&mut self, id: usize, d: Grad) {
+        if id >= PARAMS {
+            return self.refuse("a parameter without a number was given a gradient");
+        }
         if d.is_some_and(|d| !self.owns(d)) {
-            return self.refuse("a gradient is a value of another graph".into());
+            return self.refuse("a gradient is a value of another graph");
         }
         if self.grads.len() <= id {
             self.grads.resize(id + 1, None);
@@ -185,8 +199,8 @@ impl Stage {
     }
 
     /// Notes why an operation is refused; the first is kept.
-    fn refuse(&mut self, message: String) {
-        self.error.get_or_insert(message);
+    pub(crate) fn refuse(&mut self, message: impl Into<String>) {
+        self.error.get_or_insert_with(|| message.into());
     }
 
     /// What stands for the result of an operation that is refused: zeros of the shape that it would have.
@@ -200,8 +214,10 @@ impl Stage {
     pub(crate) fn checked(&mut self, rule: impl FnOnce(&mut Check) -> Type) -> Option<TensorType> {
         let mut cx = Check::record();
         let ty = rule(&mut cx);
+        // A result that is too large is refused here as the operand of what comes next is elsewhere.
+        let _ = ty.operand(&mut cx, "a result");
         if let Some(message) = cx.first() {
-            self.refuse(message.to_owned());
+            self.refuse(message);
         }
         match ty {
             Type::Tensor(t) if cx.errors() == 0 => Some(t),
@@ -214,7 +230,7 @@ impl Stage {
         match value {
             Value::Var(v) if self.owns(v) => Some(v),
             Value::Var(_) => {
-                self.refuse("an argument is a value of another graph".into());
+                self.refuse("an argument is a value of another graph");
                 None
             }
             Value::Number(x) => Some(self.number(x)),
@@ -495,6 +511,9 @@ impl Stage {
         // What is given or constant is the same in every scope.
         let given = matches!(op, Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Data(_) | Op::Iota | Op::Seed);
         let node = Node { op, args, shape, dtype, scope: if given { 0 } else { self.scope } };
+        if self.too_large.is_none() && node.checked_len().is_none() {
+            self.too_large = Some(node.clone());
+        }
         if let Err(message) = verify::check(&self.graph, &node, self.graph.nodes.len()) {
             return self.refused(message, &node.shape, node.dtype);
         }

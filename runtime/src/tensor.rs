@@ -1,7 +1,7 @@
 //! Tensors of numbers and indices on the user's side: inputs and results.
 
 use crate::error::{Error, Result};
-use crate::shape::{DType, MAX_RANK};
+use crate::shape::{DType, MAX_RANK, elements};
 
 /// Refuses a shape that does not have this many elements.
 fn check_shape(shape: &[usize], found: usize) -> Result<()> {
@@ -9,11 +9,22 @@ fn check_shape(shape: &[usize], found: usize) -> Result<()> {
         let message = format!("a tensor has at most {MAX_RANK} axes, found {}: {shape:?}", shape.len());
         return Err(Error::Shape { function: "Tensor::new".into(), message });
     }
-    let expected = shape.iter().fold(1, |product: usize, &size| product.saturating_mul(size));
+    let Some(expected) = elements(shape) else {
+        return Err(Error::TooLarge { what: "a tensor of shape".into(), shape: shape.to_vec() });
+    };
     if found != expected {
         return Err(Error::Elements { shape: shape.to_vec(), expected, found });
     }
     Ok(())
+}
+
+/// Memory for as many numbers as the shape has.
+fn reserved(shape: &[usize]) -> Result<Vec<f32>> {
+    let refused = || Error::TooLarge { what: "a result".into(), shape: shape.to_vec() };
+    let elements = elements(shape).ok_or_else(refused)?;
+    let mut data = Vec::new();
+    data.try_reserve_exact(elements).map_err(|_| Error::Memory { what: "a result".into(), elements })?;
+    Ok(data)
 }
 
 macro_rules! host_tensor {
@@ -102,6 +113,20 @@ host_tensor! {
 }
 
 impl Tensor {
+    /// Zeros.
+    pub(crate) fn zeros(shape: &[usize]) -> Result<Tensor> {
+        let mut data = reserved(shape)?;
+        data.resize(elements(shape).unwrap_or(0), 0.0);
+        Tensor::new(shape, data)
+    }
+
+    /// A copy of numbers.
+    pub(crate) fn copied(shape: &[usize], numbers: &[f32]) -> Result<Tensor> {
+        let mut data = reserved(shape)?;
+        data.extend_from_slice(numbers);
+        Tensor::new(shape, data)
+    }
+
     /// The only element of a tensor with one element.
     ///
     /// # Errors
@@ -115,108 +140,129 @@ impl Tensor {
     }
 }
 
-/// An input of a compiled function.
+/// The elements of an input.
 #[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// Numbers: shape and elements.
-    Tensor(&'a [usize], &'a [f32]),
-    /// Whole numbers: shape and elements.
-    Index(&'a [usize], &'a [i32]),
+pub enum Elements<'a> {
+    /// Numbers.
+    Tensor(&'a [f32]),
+    /// Whole numbers.
+    Index(&'a [i32]),
+}
+
+/// An input of a compiled function: a shape and as many elements. It is made of a `&Tensor` or an `&Index`, or of
+/// elements that lie elsewhere, which are not copied.
+///
+/// ```
+/// use downhill::prelude::*;
+/// use downhill::Input;
+///
+/// #[network(sequential)]
+/// struct Net {
+///     out: Linear<4, 2>,
+/// }
+///
+/// let (shape, data) = ([3, 4], vec![0.5; 12]);
+/// let y = Net::init(0).forward(&[Input::tensor(&shape, &data)?][..])?;
+/// assert_eq!(y.shape(), [3, 2]);
+/// assert!(Input::tensor(&[1 << 26, 4], &data).is_err());
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    shape: &'a [usize],
+    elements: Elements<'a>,
 }
 
 impl<'a> Input<'a> {
+    /// No elements.
+    pub(crate) const NONE: Input<'static> = Input { shape: &[0], elements: Elements::Tensor(&[]) };
+
+    /// Numbers of this shape, in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tensor::new`].
+    pub fn tensor(shape: &'a [usize], data: &'a [f32]) -> Result<Input<'a>> {
+        check_shape(shape, data.len())?;
+        Ok(Input { shape, elements: Elements::Tensor(data) })
+    }
+
+    /// Whole numbers of this shape, in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Index::new`].
+    pub fn index(shape: &'a [usize], data: &'a [i32]) -> Result<Input<'a>> {
+        check_shape(shape, data.len())?;
+        Ok(Input { shape, elements: Elements::Index(data) })
+    }
+
     /// The sizes, outermost first.
     pub fn shape(&self) -> &'a [usize] {
-        match self {
-            Input::Tensor(shape, _) | Input::Index(shape, _) => shape,
-        }
+        self.shape
     }
 
     /// What the elements are.
     pub fn dtype(&self) -> DType {
-        match self {
-            Input::Tensor(..) => DType::F32,
-            Input::Index(..) => DType::I32,
+        match self.elements {
+            Elements::Tensor(_) => DType::F32,
+            Elements::Index(_) => DType::I32,
         }
+    }
+
+    /// The elements.
+    pub fn elements(&self) -> Elements<'a> {
+        self.elements
     }
 }
 
 impl<'a> From<&'a Tensor> for Input<'a> {
     fn from(x: &'a Tensor) -> Self {
-        Input::Tensor(&x.shape, &x.data)
+        Input { shape: &x.shape, elements: Elements::Tensor(&x.data) }
     }
 }
 
 impl<'a> From<&'a Index> for Input<'a> {
     fn from(x: &'a Index) -> Self {
-        Input::Index(&x.shape, &x.data)
+        Input { shape: &x.shape, elements: Elements::Index(&x.data) }
     }
 }
 
-/// The inputs of a compiled function: `&x`, `(&x, &y)`, or a slice of [`Input`].
-pub trait Inputs {
-    /// How many there are.
-    fn count(&self) -> usize;
-    /// One of them.
-    fn input(&self, i: usize) -> Input<'_>;
+/// The inputs of a compiled function: `&x`, `(&x, &y)`, a batch of a data set, or a slice of [`Input`].
+///
+/// The library alone implements it. A run takes the inputs once, and what it has checked is what it computes with.
+pub trait Inputs: sealed::Sealed {
+    /// All of them in order.
+    fn all(&self) -> impl AsRef<[Input<'_>]>;
 }
 
-impl Inputs for () {
-    fn count(&self) -> usize {
-        0
-    }
-
-    fn input(&self, _i: usize) -> Input<'_> {
-        unreachable!("an input past their count")
-    }
+pub(crate) mod sealed {
+    /// What the library alone implements.
+    pub trait Sealed {}
 }
 
-impl Inputs for &Tensor {
-    fn count(&self) -> usize {
-        1
-    }
+macro_rules! inputs {
+    ($([$($generic:tt)*] $ty:ty, |$self:ident| $all:expr, [$($bound:tt)*];)*) => {$(
+        impl<$($generic)*> sealed::Sealed for $ty where $($bound)* {}
 
-    fn input(&self, _i: usize) -> Input<'_> {
-        Input::from(*self)
-    }
+        impl<$($generic)*> Inputs for $ty where $($bound)* {
+            fn all(&$self) -> impl AsRef<[Input<'_>]> {
+                $all
+            }
+        }
+    )*};
 }
-
-impl Inputs for &Index {
-    fn count(&self) -> usize {
-        1
-    }
-
-    fn input(&self, _i: usize) -> Input<'_> {
-        Input::from(*self)
-    }
-}
-
-impl Inputs for &[Input<'_>] {
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn input(&self, i: usize) -> Input<'_> {
-        self[i]
-    }
+inputs! {
+    [] (), |self| [], [];
+    [] &Tensor, |self| [Input::from(*self)], [];
+    [] &Index, |self| [Input::from(*self)], [];
+    ['i] &[Input<'i>], |self| *self, [];
 }
 
 macro_rules! tuple_inputs {
     ($($name:ident $i:tt)*) => {
-        impl<'a, $($name),*> Inputs for ($(&'a $name,)*)
-        where
-            $(Input<'a>: From<&'a $name>,)*
-        {
-            fn count(&self) -> usize {
-                [$($i),*].len()
-            }
-
-            fn input(&self, i: usize) -> Input<'_> {
-                match i {
-                    $($i => Input::from(self.$i),)*
-                    _ => unreachable!("an input past their count"),
-                }
-            }
+        inputs! {
+            ['a, $($name),*] ($(&'a $name,)*), |self| [$(Input::from(self.$i)),*], [$(Input<'a>: From<&'a $name>,)*];
         }
     };
 }

@@ -76,13 +76,13 @@ pub fn check_network_in<N: Network>(training: bool, mut net: N, f: Function<N>, 
         states.extend(param.is_state().then_some(params.len()));
         params.push(numbers(params.len() as u64 + 100, param.sizes(), low, high));
     }
-    assert!(!params.is_empty(), "{}: no parameters", f.name);
+    assert!(!params.is_empty(), "{}: no parameters", f.name());
     let stage = |g: &mut Stage, x: &[Value]| {
         g.set_training(training);
-        (f.stage)(&net, g, x)
+        (f.rules().stage)(&net, g, x)
     };
-    check(f.name, arguments, &params, &states, &stage, &|g, x, dout| {
-        (f.grad)(&net, g, x, dout);
+    check(f.name(), arguments, &params, &states, &stage, &|g, x, dout| {
+        (f.rules().grad)(&net, g, x, dout);
         vec![]
     });
 }

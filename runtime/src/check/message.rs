@@ -112,6 +112,18 @@ impl Message {
         }
     }
 
+    /// Whether both are the same text.
+    pub const fn same(&self, other: &Message) -> bool {
+        let mut i = 0;
+        while i < self.len && self.len == other.len {
+            if self.bytes[i] != other.bytes[i] {
+                return false;
+            }
+            i += 1;
+        }
+        self.len == other.len
+    }
+
     /// Whether nothing was written.
     pub const fn is_empty(&self) -> bool {
         self.len == 0

@@ -95,8 +95,8 @@ impl TensorType {
         if (holds as isize) < rows {
             return true;
         }
-        let message = Message::new().str(op).str(": the index holds ").num(holds as isize).str(", expected 0 to ");
-        cx.error(message.num(rows - 1));
+        let message = Message::new().str(op).str(": an index into ").num(rows).str(" rows holds ");
+        cx.error(message.num(holds as isize));
         false
     }
 
@@ -148,6 +148,11 @@ impl Type {
     #[track_caller]
     pub const fn operand(self, cx: &mut Check, op: &str) -> Option<TensorType> {
         match self {
+            Type::Tensor(t) if t.shape.is_too_large() => {
+                let message = Message::new().str(op).str(": ").shape(t.shape);
+                cx.error(message.str(" has more than 2^40 elements"));
+                None
+            }
             Type::Tensor(t) => Some(t),
             Type::Number | Type::Dim(_) => Some(TensorType::new(DType::F32, Shape::SCALAR)),
             Type::Unknown => None,
@@ -283,6 +288,14 @@ impl Check {
     /// The first error, if there was one.
     pub const fn first(&self) -> Option<&str> {
         if self.errors > 0 { Some(self.first.get()) } else { None }
+    }
+}
+
+/// Reports a parameter that is called as another one is.
+#[track_caller]
+pub const fn distinct(cx: &mut Check, name: Message, other: Message) {
+    if name.same(&other) {
+        cx.error(Message::new().str("two parameters are called `").str(name.get()).str("`"));
     }
 }
 

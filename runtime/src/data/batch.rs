@@ -2,8 +2,11 @@
 
 use super::{Column, Dataset, order};
 use crate::error::{Error, Result};
-use crate::shape::DType;
-use crate::tensor::{Input, Inputs};
+use crate::shape::{DType, elements};
+use crate::tensor::{Input, Inputs, sealed};
+
+/// The most columns of a batch.
+const COLUMNS: usize = 16;
 
 /// Some samples of a data set, one row each: the inputs of a step.
 #[derive(Clone, Debug)]
@@ -33,20 +36,28 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// [`Error::Data`] for a column that is neither of numbers nor of whole numbers, or too large.
+    /// [`Error::Data`] for a column that is neither of numbers nor of whole numbers, or too large for the memory there
+    /// is, and for more than 16 columns.
     pub fn new(columns: &[Column], capacity: usize) -> Result<Batch> {
+        if columns.len() > COLUMNS {
+            let message = format!("has {} columns, expected at most {COLUMNS}", columns.len());
+            return Err(Error::Data { source_name: "the data set".into(), message });
+        }
         let rows = |(i, column): (usize, &Column)| {
             let refused = |message| Error::Data { source_name: format!("column {i}"), message };
-            let width = column.shape.iter().try_fold(1, |product: usize, &size| product.checked_mul(size));
-            let (Some(width), Some(room)) = (width, width.and_then(|width| width.checked_mul(capacity))) else {
-                return Err(refused(format!("samples of {:?} are too large", column.shape)));
-            };
             let data = match column.dtype {
-                DType::F32 => Elements::Tensor(Vec::with_capacity(room)),
-                DType::I32 => Elements::Index(Vec::with_capacity(room)),
+                DType::F32 => Elements::Tensor(Vec::new()),
+                DType::I32 => Elements::Index(Vec::new()),
                 other => return Err(refused(format!("holds {}, expected Tensor or Index", other.name()))),
             };
-            Ok(Rows { shape: [&[0], &column.shape[..]].concat(), width, data })
+            let Some(width) = elements(&column.shape) else {
+                return Err(too_large(i, &column.shape, capacity));
+            };
+            let mut rows = Rows { shape: [&[0], &column.shape[..]].concat(), width, data };
+            match rows.resize(capacity).and_then(|()| rows.resize(0)) {
+                Some(()) => Ok(rows),
+                None => Err(too_large(i, &column.shape, capacity)),
+            }
         };
         Ok(Batch { columns: columns.iter().enumerate().map(rows).collect::<Result<_>>()?, len: 0 })
     }
@@ -55,16 +66,14 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// When a sample cannot be read.
+    /// When a sample cannot be read, or there is no memory for so many.
     pub fn fill(&mut self, data: &impl Dataset, samples: &[usize]) -> Result<()> {
-        self.len = samples.len();
-        for rows in &mut self.columns {
-            rows.shape[0] = samples.len();
-            match &mut rows.data {
-                Elements::Tensor(data) => data.resize(samples.len() * rows.width, 0.0),
-                Elements::Index(data) => data.resize(samples.len() * rows.width, 0),
+        for (i, rows) in self.columns.iter_mut().enumerate() {
+            if rows.resize(samples.len()).is_none() {
+                return Err(too_large(i, &rows.shape[1..], samples.len()));
             }
         }
+        self.len = samples.len();
         samples.iter().enumerate().try_for_each(|(row, &sample)| data.read(sample, &mut Row { batch: self, row }))
     }
 
@@ -84,17 +93,58 @@ impl Batch {
     }
 }
 
-impl Inputs for &Batch {
-    fn count(&self) -> usize {
-        self.columns.len()
+fn too_large(column: usize, shape: &[usize], samples: usize) -> Error {
+    let message = format!("{samples} samples of {shape:?} are more than memory can hold");
+    Error::Data { source_name: format!("column {column}"), message }
+}
+
+impl Rows {
+    /// Takes so many samples, those that are new zeros. `None` if there is no memory for them; then it is as before.
+    fn resize(&mut self, samples: usize) -> Option<()> {
+        fn resize<T: Copy + Default>(data: &mut Vec<T>, len: usize) -> Option<()> {
+            data.try_reserve_exact(len.saturating_sub(data.len())).ok()?;
+            data.resize(len, T::default());
+            Some(())
+        }
+        let before = std::mem::replace(&mut self.shape[0], samples);
+        let resized = elements(&self.shape).and_then(|len| match &mut self.data {
+            Elements::Tensor(data) => resize(data, len),
+            Elements::Index(data) => resize(data, len),
+        });
+        if resized.is_none() {
+            self.shape[0] = before;
+        }
+        resized
     }
 
-    fn input(&self, i: usize) -> Input<'_> {
-        let Rows { shape, data, .. } = &self.columns[i];
-        match data {
-            Elements::Tensor(data) => Input::Tensor(shape, data),
-            Elements::Index(data) => Input::Index(shape, data),
+    /// The column as an input: it always has as many elements as its shape says.
+    fn input(&self) -> Result<Input<'_>> {
+        match &self.data {
+            Elements::Tensor(data) => Input::tensor(&self.shape, data),
+            Elements::Index(data) => Input::index(&self.shape, data),
         }
+    }
+}
+
+/// The inputs that a batch is, without an allocation.
+struct List<'a> {
+    inputs: [Input<'a>; COLUMNS],
+    len: usize,
+}
+
+impl<'a> AsRef<[Input<'a>]> for List<'a> {
+    fn as_ref(&self) -> &[Input<'a>] {
+        &self.inputs[..self.len]
+    }
+}
+
+impl sealed::Sealed for &Batch {}
+
+impl Inputs for &Batch {
+    fn all(&self) -> impl AsRef<[Input<'_>]> {
+        let column = |i: usize| self.columns.get(i).and_then(|rows| rows.input().ok());
+        let inputs = std::array::from_fn(|i| column(i).unwrap_or(Input::NONE));
+        List { inputs, len: self.columns.len() }
     }
 }
 
@@ -175,7 +225,7 @@ impl<'a, D: Dataset> Batches<'a, D> {
             return Err(Error::Data { source_name: "the data set".into(), message: "has no samples".into() });
         }
         let batch = Batch::new(&columns, size.min(samples))?;
-        Ok(Batches { data, batch, size, seed: None, order: (0..samples).collect(), next: 0 })
+        Ok(Batches { data, batch, size, seed: None, order: order::in_order(samples)?, next: 0 })
     }
 
     /// The same in an order that depends on `seed` and the epoch alone, on any machine.

@@ -3,6 +3,8 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::error::{Error, Result};
+
 /// What an order is for: each purpose has random numbers of its own.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose {
@@ -10,6 +12,21 @@ pub(super) enum Purpose {
     Epoch(u64),
     /// Which samples are held out.
     Split,
+}
+
+/// The samples in their own order.
+///
+/// # Errors
+///
+/// When there is no memory for the order of so many.
+pub(super) fn in_order(samples: usize) -> Result<Vec<usize>> {
+    let mut order = Vec::new();
+    if order.try_reserve_exact(samples).is_err() {
+        let message = format!("has {samples} samples, for whose order there is no memory");
+        return Err(Error::Data { source_name: "the data set".into(), message });
+    }
+    order.extend(0..samples);
+    Ok(order)
 }
 
 /// Shuffles by Fisher and Yates.

@@ -85,7 +85,7 @@ pub fn split<D: Dataset>(data: &D, fraction: f64, seed: u64) -> Result<(Subset<'
         return Err(Error::Setting { setting: "fraction", expected: "from 0 to 1", found: fraction.to_string() });
     }
     data.columns()?;
-    let mut samples: Vec<usize> = (0..data.len()).collect();
+    let mut samples = order::in_order(data.len())?;
     order::shuffle(&mut samples, seed, order::Purpose::Split);
     let held_out = samples.split_off((fraction * samples.len() as f64).round() as usize);
     Ok((Subset { data, samples }, Subset { data, samples: held_out }))

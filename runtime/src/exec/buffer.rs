@@ -1,5 +1,7 @@
 //! Memory for elements of 32 bits, aligned to a cache line.
 
+use crate::error::{Error, Result};
+
 /// One cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -30,12 +32,17 @@ impl Buffer {
     /// Bytes of a large page.
     const LARGE: usize = 1 << 21;
 
-    /// An array of zeros.
-    pub(crate) fn zeros(len: usize) -> Buffer {
-        let lines = || Memory::Lines(vec![Line([0.0; Line::LEN]); len.div_ceil(Line::LEN)].into_boxed_slice());
-        let pages = || memmap2::MmapMut::map_anon(4 * len).map_or_else(|_| lines(), Memory::Pages);
-        let memory = if 4 * len < Buffer::LARGE { lines() } else { pages() };
-        Buffer { memory, len, settled: false }
+    /// An array of zeros, for which an error names `what` it was to hold.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`] when the system has no memory for it.
+    pub(crate) fn zeros(len: usize, what: &str) -> Result<Buffer> {
+        let refused = || Error::Memory { what: what.into(), elements: len };
+        let bytes = len.checked_mul(size_of::<f32>()).ok_or_else(refused)?;
+        let pages = (bytes >= Buffer::LARGE).then(|| memmap2::MmapMut::map_anon(bytes).ok()).flatten();
+        let memory = pages.map(Memory::Pages).or_else(|| lines(len)).ok_or_else(refused)?;
+        Ok(Buffer { memory, len, settled: false })
     }
 
     /// Asks for large pages, now that the buffer has been used and will be again: with small ones a step over
@@ -71,12 +78,20 @@ impl Buffer {
     }
 }
 
-impl Clone for Buffer {
-    fn clone(&self) -> Buffer {
-        let mut copy = Buffer::zeros(self.len);
-        copy.copy_from_slice(self);
-        copy
+/// No elements.
+impl Default for Buffer {
+    fn default() -> Buffer {
+        Buffer { memory: Memory::Lines(Box::default()), len: 0, settled: false }
     }
+}
+
+/// Lines of zeros for so many elements; none if there is no memory.
+fn lines(len: usize) -> Option<Memory> {
+    let count = len.div_ceil(Line::LEN);
+    let mut lines = Vec::new();
+    lines.try_reserve_exact(count).ok()?;
+    lines.resize(count, Line([0.0; Line::LEN]));
+    Some(Memory::Lines(lines.into_boxed_slice()))
 }
 
 impl std::ops::Deref for Buffer {

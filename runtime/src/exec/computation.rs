@@ -1,12 +1,13 @@
 //! A graph that was staged by hand, compiled.
 
-use super::model::input_ptr;
+use super::model::output_slot;
 use super::profile::{Pass, Profile};
-use super::{Buffer, Place, Program};
+use super::slots::{Extent, Memory, Region, Slot};
+use super::{Buffer, Program};
 use crate::error::{Error, Result};
 use crate::graph::{Op, Stage, Var};
-use crate::shape::DType;
-use crate::tensor::{Inputs, Tensor};
+use crate::shape::{DType, elements};
+use crate::tensor::{Input, Inputs, Tensor};
 
 /// Values of a graph as a compiled program, made by [`Stage::compile`]: their memory is allocated once,
 /// and a run writes them there.
@@ -16,16 +17,14 @@ pub struct Computation {
     results: Vec<Buffer>,
     /// What the results are.
     types: Vec<(Vec<usize>, DType)>,
-    /// The inputs, then the results; kept so that a run allocates nothing.
-    slots: Vec<*mut f32>,
 }
 
-// SAFETY: the pointers in `slots` are written at the start of every run and only used in it.
-unsafe impl Send for Computation {}
+/// The most inputs of a graph that was staged by hand.
+const INPUTS: usize = 1 << 16;
 
 /// An input that values depend on.
 pub(super) struct Expected {
-    slot: usize,
+    pub(super) number: usize,
     shape: Vec<usize>,
     dtype: DType,
 }
@@ -33,13 +32,25 @@ pub(super) struct Expected {
 /// The inputs that values depend on, which may not depend on anything else.
 pub(super) fn expected(g: &Stage, roots: &[Var]) -> Result<Vec<Expected>> {
     let live = g.graph().live(roots.iter().copied());
-    let mut inputs = Vec::new();
+    let mut inputs: Vec<Expected> = Vec::new();
     for (_, node) in g.graph().vars().filter(|(v, _)| live[v.index()]) {
+        if node.checked_len().is_none() {
+            return Err(node.too_large());
+        }
         if node.is_empty() {
             return Err(refused(&format!("the result of {} has no elements", node.name())));
         }
         match node.op {
-            Op::Input(slot) => inputs.push(Expected { slot, shape: node.shape.clone(), dtype: node.dtype }),
+            Op::Input(number) if number >= INPUTS => {
+                return Err(refused(&format!("input {number} was staged, the last one may be {}", INPUTS - 1)));
+            }
+            Op::Input(number) => match inputs.iter().find(|x| x.number == number) {
+                Some(x) => {
+                    let (before, now) = (&x.shape, &node.shape);
+                    return Err(refused(&format!("input {number} was staged twice, as {before:?} and {now:?}")));
+                }
+                None => inputs.push(Expected { number, shape: node.shape.clone(), dtype: node.dtype }),
+            },
             Op::Param(_) => return Err(refused("the value depends on a parameter of a model")),
             Op::Seed => return Err(refused("the value depends on random numbers")),
             _ => {}
@@ -49,14 +60,14 @@ pub(super) fn expected(g: &Stage, roots: &[Var]) -> Result<Vec<Expected>> {
 }
 
 /// Refuses inputs of other shapes.
-pub(super) fn check_inputs(expected: &[Expected], inputs: &impl Inputs) -> Result<()> {
-    for Expected { slot, shape, dtype } in expected {
-        let found = (*slot < inputs.count()).then(|| inputs.input(*slot));
+pub(super) fn check_inputs(expected: &[Expected], inputs: &[Input<'_>]) -> Result<()> {
+    for Expected { number, shape, dtype } in expected {
+        let found = inputs.get(*number);
         if found.is_some_and(|x| x.shape() == shape && x.dtype() == *dtype) {
             continue;
         }
         let found = found.map_or("none was given".into(), |x| format!("{:?} was given", x.shape()));
-        return Err(refused(&format!("input {slot} is {shape:?}, {found}")));
+        return Err(refused(&format!("input {number} is {shape:?}, {found}")));
     }
     Ok(())
 }
@@ -68,19 +79,21 @@ pub(super) fn refused(message: &str) -> Error {
 impl Computation {
     pub(super) fn new(g: &Stage, roots: &[Var]) -> Result<Computation> {
         let expected = expected(g, roots)?;
-        let inputs = expected.iter().map(|x| x.slot + 1).max().unwrap_or(0);
-        let place = |(i, &v): (usize, &Var)| (v, Place { slot: inputs + i, offset: 0 });
-        let places: Vec<(Var, Place)> = roots.iter().enumerate().map(place).collect();
-        let source = |op: &Op| match op {
-            Op::Input(slot) => Place { slot: *slot, offset: 0 },
-            _ => unreachable!("everything else from outside was refused"),
+        let slots = expected.iter().map(|x| Extent::read(Slot::Input(x.number), elements(&x.shape).unwrap_or(0)));
+        let slots = slots.chain(roots.iter().enumerate().map(|(i, &v)| output_slot(i, &g[v].shape)));
+        let region = |slot: Slot, shape: &[usize], dtype| Region { dtype, ..Region::numbers(slot.start(), shape) };
+        let source = |op: &Op| {
+            let input = expected.iter().find(|x| *op == Op::Input(x.number));
+            let input = input.ok_or("a value depends on what is no input")?;
+            Ok(region(Slot::Input(input.number), &input.shape, input.dtype))
         };
+        let result = |(i, &v): (usize, &Var)| (v, region(Slot::Output(i), &g[v].shape, g[v].dtype));
+        let outputs: Vec<(Var, Region)> = roots.iter().enumerate().map(result).collect();
         Ok(Computation {
-            program: Program::compile("graph", g.graph(), &source, &places)?,
-            expected,
-            results: roots.iter().map(|&v| Buffer::zeros(g[v].len())).collect(),
+            program: Program::compile("graph", g.graph(), &source, &outputs, &slots.collect::<Vec<_>>())?,
+            results: roots.iter().map(|&v| Buffer::zeros(g[v].len(), "a result")).collect::<Result<_>>()?,
             types: roots.iter().map(|&v| (g[v].shape.clone(), g[v].dtype)).collect(),
-            slots: vec![std::ptr::null_mut(); inputs + roots.len()],
+            expected,
         })
     }
 
@@ -91,17 +104,18 @@ impl Computation {
     /// When an input is missing or has another shape, or an index is out of range; nothing is computed
     /// then.
     pub fn run(&mut self, inputs: impl Inputs) -> Result<()> {
-        check_inputs(&self.expected, &inputs)?;
-        self.program.check(&inputs, |i| format!("input {i}"))?;
-        for &Expected { slot, .. } in &self.expected {
-            self.slots[slot] = input_ptr(inputs.input(slot));
+        let inputs = inputs.all();
+        let inputs = inputs.as_ref();
+        check_inputs(&self.expected, inputs)?;
+        self.program.check(inputs, |i| format!("input {i}"))?;
+        // SAFETY: the results are written to memory of their own.
+        unsafe {
+            self.program.run(&mut |slot| match slot {
+                Slot::Input(i) => inputs.get(i).map(Memory::input),
+                Slot::Output(i) => self.results.get_mut(i).map(|result| Memory::write(result)),
+                _ => None,
+            })
         }
-        let first = self.slots.len() - self.results.len();
-        for (slot, buffer) in self.slots[first..].iter_mut().zip(&mut self.results) {
-            *slot = buffer.as_mut_ptr();
-        }
-        // SAFETY: the inputs have the staged shapes; the results are written to buffers of their size.
-        unsafe { self.program.run(&self.slots) }
     }
 
     /// The elements of value `i` at the last run; zeros before the first one. Those of whole numbers and

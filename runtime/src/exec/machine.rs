@@ -35,7 +35,8 @@ impl Machine {
 
     fn measure() -> Result<Machine> {
         let sizes = std::iter::successors(Some(SMALLEST), |bytes| Some(bytes * FACTOR));
-        let bandwidth = sizes.take_while(|&bytes| bytes <= LARGEST).map(|bytes| (bytes, moved(bytes))).collect();
+        let sizes = sizes.take_while(|&bytes| bytes <= LARGEST);
+        let bandwidth = sizes.map(|bytes| Ok((bytes, moved(bytes)?))).collect::<Result<_>>()?;
         let (flops, run) = matmul::peak()?;
         Ok(Machine { flops: flops as f64 / best_of(10, run), bandwidth })
     }
@@ -61,16 +62,17 @@ impl fmt::Display for Machine {
 
 /// The highest rate in bytes a second at which so many are read or written, half of them each: from one
 /// array to another, or within one, as results that take the place of an operand.
-fn moved(bytes: usize) -> f64 {
+fn moved(bytes: usize) -> Result<f64> {
     let len = bytes / 8;
-    let (mut from, mut to) = (Buffer::zeros(len), Buffer::zeros(len));
+    let what = "measuring the machine";
+    let (mut from, mut to) = (Buffer::zeros(len, what)?, Buffer::zeros(len, what)?);
     // Memory that was never written may be no memory yet.
     from.fill(1.0);
     to.fill(1.0);
     let turns = (LARGEST / 8 / bytes).max(1);
     let apart = best_of(10, || (0..turns).for_each(|_| black_box(&mut to[..]).copy_from_slice(black_box(&from))));
     let within = best_of(10, || (0..turns).for_each(|_| black_box(&mut to[..]).copy_within(Buffer::LINE.., 0)));
-    (turns * bytes) as f64 / apart.min(within)
+    Ok((turns * bytes) as f64 / apart.min(within))
 }
 
 /// The lowest time of some runs in seconds.

@@ -1,14 +1,17 @@
 //! A network with the numbers of its parameters.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use super::staged::{self, Signature};
-use super::{Buffer, Place, Program};
+use super::slots::{Extent, Memory, Place, Region, Slot};
+use super::staged::{self, Signature, Staged};
+use super::{Buffer, Program};
 use crate::check::Message;
 use crate::error::{Error, Result};
-use crate::graph::Op;
+use crate::graph::{Op, Var};
 use crate::network::{Forward, Function, Network};
-use crate::tensor::{Input, Inputs, Tensor};
+use crate::shape::elements;
+use crate::tensor::{Inputs, Tensor};
 
 /// A network with its parameters: what `Gpt::init(seed)` gives.
 ///
@@ -37,9 +40,11 @@ pub struct Model<N: Network> {
     params: Buffer,
     /// Where the states begin.
     params_len: usize,
+    /// Whether there is memory for the parameters, all of which have names of their own.
+    complete: bool,
     /// Shared with the steps that were made for this model.
     entries: Arc<[Entry]>,
-    compiled: Mutex<Vec<Compiled>>,
+    compiled: Mutex<Vec<Compiled<N>>>,
 }
 
 /// Where a parameter or state is in the array.
@@ -52,8 +57,14 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// The number of elements; the largest number there is where they are more than a tensor can have.
     pub(super) fn len(&self) -> usize {
-        self.shape.iter().product()
+        elements(&self.shape).unwrap_or(usize::MAX)
+    }
+
+    /// It as a value in memory, called by its name behind `what`.
+    pub(super) fn region(&self, place: Place, what: &str) -> Region {
+        Region::numbers(place, &self.shape).called(format!("{what}`{}`", self.name))
     }
 
     fn info(&self) -> ParamInfo<'_> {
@@ -66,22 +77,59 @@ pub(super) fn params(entries: &[Entry]) -> impl Iterator<Item = &Entry> + Clone 
     entries.iter().filter(|entry| !entry.state)
 }
 
-/// Where parameters and inputs are: slot zero holds all parameters and states, the inputs follow.
-pub(super) fn place(entries: &[Entry], op: &Op) -> Place {
+/// Where parameters and inputs are.
+pub(super) fn source(entries: &[Entry], inputs: &Signature, op: &Op) -> Result<Region, String> {
     match op {
-        Op::Param(id) => Place { slot: 0, offset: entries[*id].offset },
-        Op::Input(i) => Place { slot: 1 + i, offset: 0 },
-        _ => unreachable!("only inputs and parameters come from outside"),
+        Op::Param(id) => {
+            let entry =
+                entries.get(*id).ok_or_else(|| format!("the model has {} parameters, none is {id}", entries.len()))?;
+            Ok(entry.region(Place { slot: Slot::Params, offset: entry.offset }, "parameter "))
+        }
+        Op::Input(i) => inputs.region(*i),
+        _ => Err("random numbers depend on the seed of a step, and this is none".into()),
     }
 }
 
-/// Gives the parameters, or the states, places from `offset` on; gives the end of the last one.
-fn lay_out(entries: &mut [Entry], states: bool, mut offset: usize) -> usize {
+/// The results of a function: number, value and shape.
+pub(super) fn outputs(staged: &Staged) -> impl Iterator<Item = (usize, Var, &[usize])> {
+    staged.outputs.iter().enumerate().map(|(i, &v)| (i, v, &staged.graph[v].shape[..]))
+}
+
+/// The slot of a result, which was staged and so is not too large.
+pub(super) fn output_slot(i: usize, shape: &[usize]) -> Extent {
+    Extent::written(Slot::Output(i), elements(shape).unwrap_or(0))
+}
+
+/// Gives the parameters, or the states, places from `offset` on; gives the end of the last one. Refuses what no memory
+/// can hold.
+fn lay_out(entries: &mut [Entry], states: bool, mut offset: usize) -> Result<usize> {
     for entry in entries.iter_mut().filter(|entry| entry.state == states) {
+        let refused = |what| Err(Error::TooLarge { what, shape: entry.shape.clone() });
+        let Some(len) = elements(&entry.shape) else { return refused(format!("parameter `{}`", entry.name)) };
+        let end = offset + len.next_multiple_of(Buffer::LINE);
+        if elements(&[end]).is_none() {
+            return refused(format!("a network with parameter `{}`", entry.name));
+        }
         entry.offset = offset;
-        offset += entry.len().next_multiple_of(Buffer::LINE);
+        offset = end;
     }
-    offset
+    Ok(offset)
+}
+
+/// Gives all parameters and states places; gives where the states begin and end.
+fn lay_out_all(network: &'static str, entries: &mut [Entry]) -> Result<(usize, usize)> {
+    check_names(network, entries)?;
+    let params_len = lay_out(entries, false, 0)?;
+    Ok((params_len, lay_out(entries, true, params_len)?))
+}
+
+/// Refuses two parameters of one name.
+fn check_names(network: &'static str, entries: &[Entry]) -> Result<()> {
+    let mut names = HashSet::new();
+    match entries.iter().find(|entry| !names.insert(&*entry.name)) {
+        Some(entry) => Err(Error::SameName { network, name: entry.name.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// The name and shape of a parameter or state.
@@ -94,8 +142,8 @@ pub struct ParamInfo<'a> {
 }
 
 /// A function compiled for the shapes of its inputs.
-struct Compiled {
-    function: &'static str,
+struct Compiled<N: 'static> {
+    function: Function<N>,
     signature: Signature,
     program: Program,
     outputs: Vec<(Vec<usize>, Buffer)>,
@@ -105,22 +153,84 @@ impl<N: Network> Model<N> {
     /// A network with parameters initialised from `seed`; `Gpt::init(seed)` is the short form.
     ///
     /// The numbers of a parameter depend on the seed and on its place alone.
-    pub fn new(mut net: N, seed: u64) -> Model<N> {
+    ///
+    /// A network of constant sizes that no memory can hold does not compile:
+    ///
+    /// ```compile_fail,E0080
+    /// use downhill::prelude::*;
+    ///
+    /// let model = Linear::<{ 1 << 40 }, { 1 << 40 }>::init(0);
+    /// ```
+    ///
+    /// Where sizes are computed, it becomes a model without numbers: whatever that is used for gives the error that
+    /// [`Model::try_new`] gives at once.
+    pub fn new(net: N, seed: u64) -> Model<N> {
+        let mut model = Model::without_numbers(net);
+        // The error is found again when the model is used.
+        let _ = model.start(seed);
+        model
+    }
+
+    /// The same as [`Model::new`] for a network whose sizes are computed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] and [`Error::Memory`] for parameters that memory cannot hold, and [`Error::SameName`] for two
+    /// of one name.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    ///
+    /// let rows: usize = 1 << 40; // read from a file, say
+    /// let error = Model::try_new(Linear::new(rows, rows), 0).err().unwrap().to_string();
+    /// assert_eq!(error, "parameter `weight` [1099511627776, 1099511627776] has more than 2^40 elements");
+    /// ```
+    pub fn try_new(net: N, seed: u64) -> Result<Model<N>> {
+        let mut model = Model::without_numbers(net);
+        model.start(seed)?;
+        Ok(model)
+    }
+
+    /// The layout of a network.
+    fn without_numbers(mut net: N) -> Model<N> {
         net.number(0);
         let mut entries = Vec::new();
         while let Some((param, name)) = net.param(entries.len(), Message::new()) {
             let (name, shape) = (name.get().to_owned(), param.sizes().to_vec());
             entries.push(Entry { name, shape, offset: 0, state: param.is_state() });
         }
-        let params_len = lay_out(&mut entries, false, 0);
-        let len = lay_out(&mut entries, true, params_len);
-        let mut params = Buffer::zeros(len);
+        let (params, compiled) = (Buffer::default(), Mutex::default());
+        Model { net, params, params_len: 0, complete: false, entries: entries.into(), compiled }
+    }
+
+    /// Gives all parameters and states their places and their first numbers.
+    fn start(&mut self, seed: u64) -> Result<()> {
+        let mut entries = self.entries.to_vec();
+        let (params_len, len) = lay_out_all(N::NAME, &mut entries)?;
+        let mut params = Buffer::zeros(len, &format!("the parameters of {}", N::NAME))?;
         for (id, entry) in entries.iter().enumerate() {
-            if let Some((param, _)) = net.param(id, Message::new()) {
+            if let Some((param, _)) = self.net.param(id, Message::new()) {
                 param.init().fill(&mut params[entry.offset..entry.offset + entry.len()], seed, id);
             }
         }
-        Model { net, params, params_len, entries: entries.into(), compiled: Mutex::default() }
+        *self = Model {
+            net: self.net,
+            params,
+            params_len,
+            complete: true,
+            entries: entries.into(),
+            compiled: Mutex::default(),
+        };
+        Ok(())
+    }
+
+    /// Refuses a model without numbers, with the reason why it has none.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.complete {
+            return Ok(());
+        }
+        let (_, elements) = lay_out_all(N::NAME, &mut self.entries.to_vec())?;
+        Err(Error::Memory { what: format!("the parameters of {}", N::NAME), elements })
     }
 
     /// The network without its numbers.
@@ -141,7 +251,7 @@ impl<N: Network> Model<N> {
 
     /// How many numbers the parameters have together.
     pub fn param_count(&self) -> usize {
-        params(&self.entries).map(Entry::len).sum()
+        params(&self.entries).map(Entry::len).fold(0, usize::saturating_add)
     }
 
     /// A copy of a parameter or state.
@@ -196,42 +306,50 @@ impl<N: Network> Model<N> {
     ///
     /// When the inputs do not fit the signature; nothing is computed then.
     pub fn call(&self, function: Function<N>, inputs: impl Inputs) -> Result<Vec<Tensor>> {
+        self.check()?;
+        let inputs = inputs.all();
+        let inputs = inputs.as_ref();
         let mut compiled = self.compiled.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let found = compiled.iter().position(|c| c.function == function.name && c.signature.fits(&inputs));
+        let found = compiled.iter().position(|c| c.function.is(&function) && c.signature.fits(inputs));
         let i = match found {
             Some(i) => i,
             None => {
-                compiled.push(self.compile(&function, &inputs)?);
+                compiled.push(self.compile(function, Signature::of(inputs))?);
                 compiled.len() - 1
             }
         };
-        let c = &mut compiled[i];
-        c.program.check(&inputs, |i| function.inputs[i].into())?;
-        let mut slots = vec![self.params.as_ptr().cast_mut()];
-        slots.extend((0..inputs.count()).map(|i| input_ptr(inputs.input(i))));
-        slots.extend(c.outputs.iter_mut().map(|(_, buffer)| buffer.as_mut_ptr()));
-        // SAFETY: parameters and inputs are as the program was compiled for and only read, and the
-        // outputs are its own.
-        unsafe { c.program.run(&slots)? };
-        c.outputs.iter().map(|(shape, data)| Tensor::new(shape.clone(), &data[..])).collect()
+        let Compiled { program, outputs, .. } = &mut compiled[i];
+        program.check(inputs, |i| function.inputs[i].into())?;
+        // SAFETY: parameters and inputs are only read, and the outputs are the program's own.
+        unsafe {
+            program.run(&mut |slot| match slot {
+                Slot::Params => Some(Memory::read(&self.params)),
+                Slot::Input(i) => inputs.get(i).map(Memory::input),
+                Slot::Output(i) => outputs.get_mut(i).map(|(_, data)| Memory::write(data)),
+                _ => None,
+            })
+        }?;
+        outputs.iter().map(|(shape, data)| Tensor::copied(shape, data)).collect()
     }
 
-    fn compile(&self, function: &Function<N>, inputs: &impl Inputs) -> Result<Compiled> {
-        let mut staged = staged::stage(&self.net, function, inputs)?;
-        let outputs: Vec<_> = staged
-            .outputs
-            .iter()
-            .map(|&v| (staged.graph[v].shape.clone(), Buffer::zeros(staged.graph[v].len())))
-            .collect();
-        let roots = std::mem::take(&mut staged.outputs);
-        let count = inputs.count();
-        let places: Vec<_> =
-            roots.into_iter().enumerate().map(|(i, v)| (v, Place { slot: 1 + count + i, offset: 0 })).collect();
-        let program = Program::compile(function.name, &staged.graph, &|op| place(&self.entries, op), &places)?;
-        Ok(Compiled { function: function.name, signature: Signature::of(inputs), program, outputs })
+    fn compile(&self, function: Function<N>, signature: Signature) -> Result<Compiled<N>> {
+        let staged = staged::stage(&self.net, &function, &signature)?;
+        let mut slots = vec![Extent::read(Slot::Params, self.params.len())];
+        slots.extend(signature.slots());
+        slots.extend(outputs(&staged).map(|(i, _, shape)| output_slot(i, shape)));
+        let results: Vec<_> =
+            outputs(&staged).map(|(i, v, shape)| (v, Region::numbers(Slot::Output(i).start(), shape))).collect();
+        let source = |op: &Op| source(&self.entries, &signature, op);
+        let program = Program::compile(function.name, &staged.graph, &source, &results, &slots)?;
+        let memory = |(_, v, shape): (usize, Var, &[usize])| {
+            Ok((shape.to_vec(), Buffer::zeros(staged.graph[v].len(), &format!("the results of {}", function.name))?))
+        };
+        let outputs = outputs(&staged).map(memory).collect::<Result<_>>()?;
+        Ok(Compiled { function, signature, program, outputs })
     }
 
     pub(super) fn entry(&self, name: &str) -> Result<&Entry> {
+        self.check()?;
         find(self.entries.iter(), name)
     }
 
@@ -265,11 +383,4 @@ pub(super) fn find<'e>(entries: impl Iterator<Item = &'e Entry> + Clone, name: &
         name: name.into(),
         known: entries.map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
     })
-}
-
-pub(super) fn input_ptr(input: Input<'_>) -> *mut f32 {
-    match input {
-        Input::Tensor(_, data) => data.as_ptr().cast_mut(),
-        Input::Index(_, data) => data.as_ptr().cast_mut().cast(),
-    }
 }

@@ -1,10 +1,10 @@
 //! Values of a graph that was staged by hand: compiled, or by the reference.
 
 use super::computation::{Computation, check_inputs, expected, refused};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Op, Stage, Value, Var};
 use crate::reference::evaluate;
-use crate::tensor::{Input, Tensor};
+use crate::tensor::{Elements, Input, Tensor};
 
 impl Stage {
     /// Compiles the graph for these values, runs it once on the inputs, and gives the values.
@@ -66,18 +66,31 @@ impl Stage {
     /// As [`Stage::compute`].
     pub fn reference(&self, values: &[Value], inputs: &[Input<'_>]) -> Result<Vec<Vec<f64>>> {
         let roots = self.roots(values)?;
-        check_inputs(&expected(self, &roots)?, &inputs)?;
+        check_inputs(&expected(self, &roots)?, inputs)?;
+        self.check_room(&roots)?;
         let source = |op: &Op| match op {
-            Op::Input(slot) => match inputs[*slot] {
-                Input::Tensor(_, data) => data.iter().map(|&x| x as f64).collect(),
-                Input::Index(_, data) => data.iter().map(|&x| x as f64).collect(),
+            Op::Input(number) => match inputs[*number].elements() {
+                Elements::Tensor(data) => data.iter().map(|&x| x as f64).collect(),
+                Elements::Index(data) => data.iter().map(|&x| x as f64).collect(),
             },
             _ => vec![],
         };
         evaluate(self.graph(), &roots, &source).map_err(|e| refused(&e.to_string()))
     }
 
+    /// Refuses values for which the reference, which keeps all of them, has no memory.
+    fn check_room(&self, roots: &[Var]) -> Result<()> {
+        let live = self.graph().live(roots.iter().copied());
+        let nodes = self.graph().vars().filter(|(v, _)| live[v.index()]);
+        let elements = nodes.map(|(_, node)| node.len()).fold(0, usize::saturating_add);
+        match Vec::<f64>::new().try_reserve_exact(elements) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Error::Memory { what: "the reference".into(), elements }),
+        }
+    }
+
     fn roots(&self, values: &[Value]) -> Result<Vec<Var>> {
+        self.check_sizes()?;
         if let Some(message) = self.error() {
             return Err(refused(message));
         }

@@ -102,7 +102,7 @@ impl<N: Network> Step<N> {
     /// ```
     pub fn profile(&mut self, model: &mut Model<N>, inputs: impl Inputs + Copy, runs: usize) -> Result<Profile> {
         let mut profile = Profile::new(runs)?;
-        let variant = self.variant(model, &inputs)?;
+        let variant = self.variant(model, inputs.all().as_ref())?;
         self.programs(variant).for_each(Program::start_clock);
         let done = profile.measure(|| self.run(model, inputs).map(|_| ()));
         for (number, program) in self.programs(variant).enumerate() {

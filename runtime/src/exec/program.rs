@@ -7,22 +7,15 @@ use std::time::{Duration, Instant};
 use super::Buffer;
 use super::pace::Pace;
 use super::refused::{Refuse, Refused};
+use super::slots::{Extent, Memory, Outside, Region, Slot};
 use super::team::{Barrier, Team, threads};
 use crate::codegen::matmul::{self, Product};
 use crate::codegen::{CompiledLoop, Level, compile};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op, Rows, Var};
 use crate::kernel::{Call, Description, OPERANDS, Plan, Spot, Work, plan, with_multiply_adds};
-use crate::tensor::{Input, Inputs};
+use crate::tensor::{Elements, Input};
 use crate::verify::{Bound, Verified, verify};
-
-/// Where a value lives that comes from outside or goes there: a pointer of the caller's, and an
-/// offset from it in elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) slot: usize,
-    pub(crate) offset: usize,
-}
 
 /// A compiled graph.
 pub(crate) struct Program {
@@ -30,11 +23,15 @@ pub(crate) struct Program {
     /// What the entries of inputs may be, by the number of the input.
     bounds: Vec<(usize, Bound)>,
     /// The first entry of an index that named no row in the last run.
-    refused: Refused,
+    found: Refused,
     steps: Vec<Step>,
     stages: Vec<Stage>,
     /// Where each operand of all steps is, one step behind the other.
     spots: Vec<(Spot, usize)>,
+    /// The slots it was compiled for, and where each starts in the run at hand.
+    slots: Vec<(Extent, *mut f32)>,
+    /// The operands that lie in slots.
+    outside: Vec<Operand>,
     /// What the steps compute in.
     arena: Buffer,
     /// What each thread brings along; the first is that of the caller.
@@ -46,6 +43,16 @@ pub(crate) struct Program {
     pace: Pace,
     /// The lowest time of each kernel, while they are timed.
     clock: Option<Vec<Duration>>,
+}
+
+/// An operand in memory of the caller.
+struct Operand {
+    /// Its number among the operands of all steps.
+    number: usize,
+    /// The number of the slot.
+    slot: usize,
+    /// Elements from the start of the slot on.
+    offset: usize,
 }
 
 /// The operands as one thread sees them: the same, but for scratch memory of its own.
@@ -118,7 +125,8 @@ struct Report {
 }
 
 impl Program {
-    /// Compiles the part of a graph that `outputs` need. `source` says where inputs and parameters are.
+    /// Compiles the part of a graph that `outputs` need, to be run on memory of these `slots`. `source` says where
+    /// inputs and parameters are; whatever is not there as declared is refused.
     ///
     /// # Errors
     ///
@@ -126,18 +134,18 @@ impl Program {
     pub(crate) fn compile(
         name: &'static str,
         graph: &Graph,
-        source: &dyn Fn(&Op) -> Place,
-        outputs: &[(Var, Place)],
+        source: &dyn Fn(&Op) -> Result<Region, String>,
+        outputs: &[(Var, Region)],
+        slots: &[Extent],
     ) -> Result<Program> {
         threads()?;
+        let outside = Outside::new(name, graph, source, outputs, slots)?;
         let roots: Vec<Var> = outputs.iter().map(|&(v, _)| v).collect();
         let refused = |message| Error::Shape { function: name.into(), message };
-        if roots.iter().any(|v| v.index() >= graph.nodes().len()) {
-            return Err(refused("a result is a value of another graph".into()));
-        }
-        let Verified { graph, bounds } = verify(with_multiply_adds(graph, outputs), &roots).map_err(refused)?;
+        let joined = with_multiply_adds(graph, &outside.outputs);
+        let Verified { graph, bounds } = verify(joined, &roots).map_err(refused)?;
         let graph = &graph;
-        let plan = plan(graph, source, outputs)?;
+        let plan = plan(graph, &outside)?;
         let loops: Vec<_> = plan.calls.iter().filter_map(Call::loop_kernel).collect();
         let mut compiled = compile(&loops, Level::current()?)?.into_iter();
         let products: Vec<_> = plan.calls.iter().filter_map(Call::matmul).collect();
@@ -145,11 +153,13 @@ impl Program {
         let mut program = Program {
             name,
             bounds,
-            refused: Refused::default(),
+            found: Refused::default(),
             steps: Vec::new(),
             stages: Vec::new(),
             spots: Vec::new(),
-            arena: arena(&plan),
+            slots: slots.iter().map(|&extent| (extent, std::ptr::null_mut())).collect(),
+            outside: Vec::new(),
+            arena: arena(name, &plan)?,
             seats: Vec::new(),
             scratch: plan.scratch,
             report: Report::new(graph, &plan),
@@ -193,9 +203,26 @@ impl Program {
             stage.shared = long && program.units(&stage) > 1;
             program.stages.push(stage);
         }
-        let caller = program.seat();
+        program.outside = program.outside()?;
+        let caller = program.seat()?;
         program.seats.push(caller);
         Ok(program)
+    }
+
+    /// The operands that lie in slots.
+    fn outside(&self) -> Result<Vec<Operand>> {
+        let mut operands = Vec::new();
+        for (number, (spot, offset)) in self.spots.iter().enumerate() {
+            let Spot::Outside(place) = spot else { continue };
+            let slot = self.slots.iter().position(|(extent, _)| extent.slot == place.slot);
+            let slot = slot.ok_or_else(|| self.refused(format!("{} was not declared", place.slot)))?;
+            operands.push(Operand { number, slot, offset: place.offset + offset });
+        }
+        Ok(operands)
+    }
+
+    fn refused(&self, message: String) -> Error {
+        Error::Shape { function: self.name.into(), message }
     }
 
     /// Whether all entries of indices name rows, whatever the inputs are.
@@ -209,9 +236,9 @@ impl Program {
     /// # Errors
     ///
     /// The first such entry of the first such input.
-    pub(crate) fn check(&self, inputs: &impl Inputs, name: impl Fn(usize) -> String) -> Result<()> {
+    pub(crate) fn check(&self, inputs: &[Input<'_>], name: impl Fn(usize) -> String) -> Result<()> {
         for (i, bound) in &self.bounds {
-            let Input::Index(_, entries) = inputs.input(*i) else { continue };
+            let Some(Elements::Index(entries)) = inputs.get(*i).map(Input::elements) else { continue };
             if let Some((position, value, rows)) = bound.find(entries) {
                 return Err(Error::IndexRange { function: self.name, input: name(*i), position, value, rows });
             }
@@ -219,32 +246,50 @@ impl Program {
         Ok(())
     }
 
+    /// The error of the entry that a kernel refused, if one did.
+    fn take_refused(&mut self) -> Result<()> {
+        let Some((step, position, value)) = self.found.take() else { return Ok(()) };
+        let (operation, rows) = match self.steps[step].kernel {
+            Kernel::Gather { rows, .. } => ("gather", rows),
+            Kernel::ScatterAdd { rows, .. } => ("scatter_add", rows),
+            Kernel::Check { rows, .. } => ("within", rows.count),
+            Kernel::Loop { .. } | Kernel::MatMul(_) => ("index", 0),
+        };
+        let input = format!("the index of {operation}");
+        Err(Error::IndexRange { function: self.name, input, position, value, rows })
+    }
+
     /// Runs all kernels; allocates nothing, but for what each other thread brings along at the first run
-    /// with so many.
+    /// with so many. `memory` gives the memory of each slot.
     ///
     /// # Errors
     ///
-    /// When an entry of an index names no row: the results then are not to be used.
+    /// When a slot is missing, or has another length than it was declared with; nothing is computed then. When an entry
+    /// of an index names no row: the results then are not to be used.
     ///
     /// # Safety
     ///
-    /// Every slot must point to memory that holds what was placed there at compilation, and
-    /// nothing else may use the memory of outputs meanwhile.
-    pub(crate) unsafe fn run(&mut self, slots: &[*mut f32]) -> Result<()> {
+    /// The memory of slots that are written may not be that of other slots, and nothing else may use it meanwhile.
+    pub(crate) unsafe fn run(&mut self, memory: &mut dyn FnMut(Slot) -> Option<Memory>) -> Result<()> {
+        for i in 0..self.slots.len() {
+            let (extent, start) = &mut self.slots[i];
+            match Memory::of(memory(extent.slot), extent) {
+                Ok(found) => *start = found,
+                Err(message) => return Err(self.refused(message)),
+            }
+        }
         // Compilation has seen that the number of threads is known. What is timed runs on one.
         let shared = self.clock.is_none() && self.stages.iter().any(|stage| stage.shared);
         let most = if shared { threads().unwrap_or(1) } else { 1 };
         let threads = if most > 1 && self.pace.together() { most } else { 1 };
         let start = (most > 1).then(Instant::now);
         while self.seats.len() < threads {
-            let seat = self.seat();
+            let seat = self.seat()?;
             self.seats.push(seat);
         }
         for seat in &mut self.seats[..threads] {
-            for (pointer, (spot, offset)) in seat.pointers.iter_mut().zip(&self.spots) {
-                if let Spot::Outside(place) = spot {
-                    *pointer = slots[place.slot].wrapping_add(place.offset + offset).cast();
-                }
+            for operand in &self.outside {
+                seat.pointers[operand.number] = self.slots[operand.slot].1.wrapping_add(operand.offset).cast();
             }
         }
         if let Some(mut times) = self.clock.take() {
@@ -267,19 +312,6 @@ impl Program {
         }
         self.arena.settle();
         self.take_refused()
-    }
-
-    /// The error of the entry that a kernel refused, if one did.
-    fn take_refused(&mut self) -> Result<()> {
-        let Some((step, position, value)) = self.refused.take() else { return Ok(()) };
-        let (operation, rows) = match self.steps[step].kernel {
-            Kernel::Gather { rows, .. } => ("gather", rows),
-            Kernel::ScatterAdd { rows, .. } => ("scatter_add", rows),
-            Kernel::Check { rows, .. } => ("within", rows.count),
-            Kernel::Loop { .. } | Kernel::MatMul(_) => ("index", 0),
-        };
-        let input = format!("the index of {operation}");
-        Err(Error::IndexRange { function: self.name, input, position, value, rows })
     }
 
     /// What one of several threads does, or a thread alone.
@@ -305,7 +337,7 @@ impl Program {
             let pointers = &self.seats[number].pointers;
             if stage.turns.is_empty() {
                 let step = &self.steps[stage.steps.start];
-                let refuse = self.refused.by(stage.steps.start);
+                let refuse = self.found.by(stage.steps.start);
                 // SAFETY: promised by the caller.
                 unsafe { step.kernel.run(share, &pointers[step.operands..], refuse) };
                 continue;
@@ -313,7 +345,7 @@ impl Program {
             for turn in share {
                 for number in stage.steps.clone() {
                     // SAFETY: promised by the caller.
-                    unsafe { self.steps[number].take(turn, &stage.turns, pointers, self.refused.by(number)) };
+                    unsafe { self.steps[number].take(turn, &stage.turns, pointers, self.found.by(number)) };
                 }
             }
         }
@@ -340,7 +372,7 @@ impl Program {
             for turn in 0..stage.turns.iter().product() {
                 for (number, taken) in stage.steps.clone().zip(&mut taken) {
                     // SAFETY: promised by the caller.
-                    unsafe { self.steps[number].take(turn, &stage.turns, pointers, self.refused.by(number)) };
+                    unsafe { self.steps[number].take(turn, &stage.turns, pointers, self.found.by(number)) };
                     let now = Instant::now();
                     *taken += now - before;
                     before = now;
@@ -353,8 +385,8 @@ impl Program {
     }
 
     /// The operands of one more thread; those of the caller are set at each run.
-    fn seat(&mut self) -> Seat {
-        let mut scratch = Buffer::zeros(self.scratch);
+    fn seat(&mut self) -> Result<Seat> {
+        let mut scratch = Buffer::zeros(self.scratch, &self.name)?;
         let (arena, room) = (self.arena.as_mut_ptr(), scratch.as_mut_ptr());
         let pointer = |&(spot, offset): &(Spot, usize)| match spot {
             Spot::Arena(start) => arena.wrapping_add(start + offset).cast(),
@@ -362,7 +394,7 @@ impl Program {
             Spot::Nowhere => std::ptr::without_provenance_mut(4 * offset),
             Spot::Outside(_) => std::ptr::null_mut(),
         };
-        Seat { pointers: self.spots.iter().map(pointer).collect(), scratch }
+        Ok(Seat { pointers: self.spots.iter().map(pointer).collect(), scratch })
     }
 
     /// Times the kernels of all runs from now on.
@@ -417,14 +449,14 @@ impl Program {
     }
 }
 
-fn arena(plan: &Plan) -> Buffer {
-    let mut arena = Buffer::zeros(plan.arena);
+fn arena(name: &str, plan: &Plan) -> Result<Buffer> {
+    let mut arena = Buffer::zeros(plan.arena, name)?;
     for (offset, bits) in &plan.data {
         for (to, &bits) in arena[*offset..].iter_mut().zip(bits) {
             *to = f32::from_bits(bits);
         }
     }
-    arena
+    Ok(arena)
 }
 
 impl Report {

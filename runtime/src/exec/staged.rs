@@ -1,43 +1,49 @@
 //! From a network function and the shapes of its inputs to a graph that is known to be sound.
 
+use super::slots::{Extent, Region, Slot};
 use crate::check::{Check, Message, ParamSet, Type};
 use crate::error::{Error, Result};
 use crate::graph::{Grad, Graph, Stage, Value, Var};
 use crate::network::{Function, Network};
-use crate::shape::{DType, Shape};
+use crate::shape::{DType, Shape, elements};
 use crate::stage::Updates;
-use crate::tensor::{Input, Inputs};
+use crate::tensor::Input;
 
 /// The element type and shape of every input: what a compiled function is made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Signature(Vec<(DType, Vec<usize>)>);
 
 impl Signature {
-    pub(super) fn of(inputs: &impl Inputs) -> Signature {
-        Signature((0..inputs.count()).map(|i| inputs.input(i)).map(|x| (x.dtype(), x.shape().to_vec())).collect())
+    pub(super) fn of(inputs: &[Input<'_>]) -> Signature {
+        Signature(inputs.iter().map(|x| (x.dtype(), x.shape().to_vec())).collect())
     }
 
     /// Whether inputs have these shapes; allocates nothing.
-    pub(super) fn fits(&self, inputs: &impl Inputs) -> bool {
-        self.0.len() == inputs.count()
-            && self.0.iter().enumerate().all(|(i, (dtype, shape))| {
-                let x = inputs.input(i);
-                x.dtype() == *dtype && x.shape() == shape.as_slice()
-            })
+    pub(super) fn fits(&self, inputs: &[Input<'_>]) -> bool {
+        let fits = |((dtype, shape), x): (&(DType, Vec<usize>), &Input<'_>)| x.dtype() == *dtype && x.shape() == shape;
+        self.0.len() == inputs.len() && self.0.iter().zip(inputs).all(fits)
     }
-}
 
-/// Inputs without elements, which suffice to stage a function.
-impl Inputs for Signature {
-    fn count(&self) -> usize {
+    /// The number of inputs.
+    pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    fn input(&self, i: usize) -> Input<'_> {
-        match &self.0[i] {
-            (DType::I32, shape) => Input::Index(shape, &[]),
-            (_, shape) => Input::Tensor(shape, &[]),
-        }
+    /// The type and shape of each input.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (DType, &[usize])> {
+        self.0.iter().map(|(dtype, shape)| (*dtype, &shape[..]))
+    }
+
+    /// The slots of the inputs.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Extent> {
+        // A shape that is too large was refused with its input.
+        self.iter().enumerate().map(|(i, (_, shape))| Extent::read(Slot::Input(i), elements(shape).unwrap_or(0)))
+    }
+
+    /// Where an input is, if there is such.
+    pub(super) fn region(&self, i: usize) -> Result<Region, String> {
+        let (dtype, shape) = self.0.get(i).ok_or_else(|| format!("there are {} inputs, none is {i}", self.len()))?;
+        Ok(Region { dtype: *dtype, ..Region::numbers(Slot::Input(i).start(), shape) })
     }
 }
 
@@ -52,9 +58,9 @@ pub(super) struct Staged {
 }
 
 /// Stages a function without its gradient.
-pub(super) fn stage<N: Network>(net: &N, f: &Function<N>, inputs: &impl Inputs) -> Result<Staged> {
+pub(super) fn stage<N: Network>(net: &N, f: &Function<N>, inputs: &Signature) -> Result<Staged> {
     let (mut g, values, _) = checked(net, f, inputs)?;
-    let results = (f.stage)(net, &mut g, &values);
+    let results = (f.rules.stage)(net, &mut g, &values);
     let outputs = tensors(&mut g, f, results)?;
     finish(g, f, outputs, Updates::new())
 }
@@ -64,7 +70,7 @@ pub(super) fn stage<N: Network>(net: &N, f: &Function<N>, inputs: &impl Inputs) 
 pub(super) fn stage_loss<N: Network>(
     net: &N,
     f: &Function<N>,
-    inputs: &impl Inputs,
+    inputs: &Signature,
     trained: &dyn Fn(usize) -> bool,
     checkpoints: bool,
 ) -> Result<Staged> {
@@ -73,7 +79,7 @@ pub(super) fn stage_loss<N: Network>(
     g.set_checkpoints(checkpoints);
     check_gradients(net, f, &types, trained)?;
     g.start_updates();
-    let results = (f.stage)(net, &mut g, &values);
+    let results = (f.rules.stage)(net, &mut g, &values);
     let updates = g.take_updates();
     let outputs = tensors(&mut g, f, results)?;
     let Some(&loss) = outputs.first().filter(|&&loss| g[loss].len() == 1 && g[loss].dtype == DType::F32) else {
@@ -83,7 +89,7 @@ pub(super) fn stage_loss<N: Network>(
     let shape = g[loss].shape.clone();
     let mut douts = vec![None; outputs.len()];
     douts[0] = Some(g.fill(1.0, &shape));
-    (f.grad)(net, &mut g, &values, &douts);
+    (f.rules.grad)(net, &mut g, &values, &douts);
     finish(g, f, outputs, updates)
 }
 
@@ -93,36 +99,29 @@ fn not_a_loss<N>(g: &Stage, f: &Function<N>, outputs: &[Var]) -> Error {
 }
 
 /// Runs the shape rules on the inputs and, where they fit, makes nodes of them.
-fn checked<N>(net: &N, f: &Function<N>, inputs: &impl Inputs) -> Result<(Stage, Vec<Value>, Vec<Type>)> {
-    if inputs.count() != f.inputs.len() {
+fn checked<N>(net: &N, f: &Function<N>, inputs: &Signature) -> Result<(Stage, Vec<Value>, Vec<Type>)> {
+    if inputs.len() != f.inputs.len() {
         return Err(Error::InputCount {
             function: f.name,
             expected: f.inputs.len(),
             names: f.inputs.join(", "),
-            found: inputs.count(),
+            found: inputs.len(),
         });
     }
-    if let Some(i) = (0..inputs.count()).find(|&i| inputs.input(i).shape().contains(&0)) {
-        let message = format!("`{}` has no elements, its shape is {:?}", f.inputs[i], inputs.input(i).shape());
+    if let Some((name, (_, shape))) = f.inputs.iter().zip(inputs.iter()).find(|(_, (_, shape))| shape.contains(&0)) {
+        let message = format!("`{name}` has no elements, its shape is {shape:?}");
         return Err(Error::Shape { function: f.name.into(), message });
     }
-    let types: Vec<Type> = (0..inputs.count())
-        .map(|i| inputs.input(i))
-        .map(|x| Type::tensor(x.dtype(), Shape::sizes(x.shape())))
-        .collect();
+    let types: Vec<Type> = inputs.iter().map(|(dtype, shape)| Type::tensor(dtype, Shape::sizes(shape))).collect();
     let mut cx = Check::record();
-    let results = (f.shape)(net, &mut cx, &types);
+    let results = (f.rules.shape)(net, &mut cx, &types);
     if let Some(message) = cx.first() {
         // A mistake in the inputs themselves already begins with the name of the function.
         let message = message.strip_prefix(f.name).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(message);
         return Err(Error::Shape { function: f.name.into(), message: message.into() });
     }
     let mut g = Stage::new();
-    let values = (0..inputs.count())
-        .map(|i| inputs.input(i))
-        .enumerate()
-        .map(|(i, x)| Value::Var(g.input(i, x.shape(), x.dtype())))
-        .collect();
+    let values = inputs.iter().enumerate().map(|(i, (dtype, shape))| Value::Var(g.input(i, shape, dtype))).collect();
     Ok((g, values, results))
 }
 
@@ -154,7 +153,10 @@ fn tensors<N>(g: &mut Stage, f: &Function<N>, values: Vec<Value>) -> Result<Vec<
         message: g.error().unwrap_or("a result is not a tensor").into(),
     };
     // Whole numbers and truth values are given as numbers.
-    let tensor = |value| g.operand(value).map(|v| g.cast(v, DType::F32)).ok_or_else(|| refused(g));
+    let tensor = |value| {
+        let v = g.operand(value).filter(|&v| g.graph().has(v)).ok_or_else(|| refused(g))?;
+        Ok(g.cast(v, DType::F32))
+    };
     values.into_iter().map(tensor).collect()
 }
 
@@ -162,7 +164,12 @@ fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, updates: Updates) -> 
     if let Some(message) = g.error() {
         return Err(Error::Shape { function: f.name.into(), message: message.into() });
     }
+    g.check_sizes()?;
     let (graph, grads) = g.finish();
+    let foreign = |v: &&Var| !graph.has(**v);
+    if outputs.iter().chain(grads.iter().flatten()).chain(updates.values()).any(|v| foreign(&v)) {
+        return Err(Error::Shape { function: f.name.into(), message: "a result is of another graph".into() });
+    }
     // Loops run at least once, so nothing without elements may be compiled.
     if let Some(node) = graph.nodes().iter().find(|node| node.is_empty()) {
         let message = format!("the result of {} has no elements, its shape is {:?}", node.name(), node.shape);

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::model::{Entry, find, input_ptr, params};
+use super::model::{Entry, find, params};
+use super::slots::{Memory, Slot};
+use super::staged::Signature;
 use super::update::{Sum, Update, gradient};
 use super::variant::{Loss, Variant};
 use super::{Buffer, Model, Program, Rules};
@@ -10,12 +12,13 @@ use crate::error::{Error, Result};
 use crate::network::{Function, Network};
 use crate::ops::random::hash;
 use crate::optim::Optimizer;
-use crate::tensor::{Inputs, Tensor};
+use crate::tensor::{Input, Inputs, Tensor};
 
 /// A compiled training step, for a training loop of one's own.
 ///
 /// It is compiled for each set of input shapes at its first run with them, and kept; after that a
-/// run allocates nothing.
+/// run allocates nothing. A run takes any model of the same parameters, and computes with the options of that model's
+/// network: for other options it is compiled anew too.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -55,12 +58,7 @@ pub struct Step<N: Network> {
     variants: Vec<Variant<N>>,
     /// The variant of the last run.
     last: Option<usize>,
-    /// The pointers of a run, kept so that a run allocates nothing.
-    slots: Vec<*mut f32>,
 }
-
-// SAFETY: the pointers in `slots` are written at the start of every run and only used in it.
-unsafe impl<N: Network> Send for Step<N> {}
 
 impl<N: Network> Step<N> {
     /// A step that lowers `loss` of the model by the rule of `optimizer`. If the function returns a tuple,
@@ -74,24 +72,24 @@ impl<N: Network> Step<N> {
     }
 
     pub(crate) fn with(model: &Model<N>, loss: Function<N>, rules: Rules) -> Result<Step<N>> {
-        let len = model.params_len();
+        model.check()?;
+        let (len, what) = (model.params_len(), "a step");
         Ok(Step {
             function: loss,
             entries: model.entries().clone(),
             params_len: len,
             lr: rules.optimizer.lr(),
             update: Update::new(rules, model.entries(), len)?,
-            grads: gradient(len),
+            grads: gradient(len)?,
             sum: None,
-            loss: Buffer::zeros(1),
-            states: Buffer::zeros(model.states_len()),
+            loss: Buffer::zeros(1, what)?,
+            states: Buffer::zeros(model.states_len(), what)?,
             steps: 0,
             seed: 0,
             runs: 0,
-            run_seed: Buffer::zeros(1),
+            run_seed: Buffer::zeros(1, what)?,
             variants: Vec::new(),
             last: None,
-            slots: Vec::with_capacity(4 + loss.inputs.len() + loss.outputs.len()),
         })
     }
 
@@ -218,6 +216,7 @@ impl<N: Network> Step<N> {
     }
 
     fn check_model(&self, model: &Model<N>) -> Result<()> {
+        model.check()?;
         if Arc::ptr_eq(model.entries(), &self.entries) || **model.entries() == *self.entries {
             return Ok(());
         }
@@ -230,34 +229,38 @@ impl<N: Network> Step<N> {
     ///
     /// When the inputs do not fit the signature or an index is out of range.
     pub fn differentiate(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
-        let i = self.variant(model, &inputs)?;
-        let variant = &mut self.variants[i];
-        variant.program.check(&inputs, |i| self.function.inputs[i].into())?;
+        let inputs = inputs.all();
+        let inputs = inputs.as_ref();
+        let i = self.variant(model, inputs)?;
+        let Variant { program, outputs, .. } = &mut self.variants[i];
+        program.check(inputs, |i| self.function.inputs[i].into())?;
         let words = [self.seed, self.runs].map(|word| (word ^ word >> 32) as u32);
         self.run_seed[0] = f32::from_bits(hash(hash(words[0]) ^ words[1]));
         self.runs += 1;
-        self.slots.clear();
-        self.slots.push(model.params_mut().as_mut_ptr());
-        self.slots.extend((0..inputs.count()).map(|i| input_ptr(inputs.input(i))));
-        self.slots.push(self.loss.as_mut_ptr());
-        self.slots.push(self.grads.as_mut_ptr());
-        self.slots.push(self.run_seed.as_mut_ptr());
-        self.slots.push(self.states.as_mut_ptr());
-        self.slots.extend(variant.outputs.iter_mut().map(|output| output.data_mut().as_mut_ptr()));
         self.last = Some(i);
-        // SAFETY: the inputs have the shapes of this variant; parameters, loss, gradients, states and outputs
-        // have the layout it was compiled for.
-        unsafe { variant.program.run(&self.slots)? };
+        // SAFETY: all that is written is the step's own.
+        unsafe {
+            program.run(&mut |slot| match slot {
+                Slot::Params => Some(Memory::read(model.params_mut())),
+                Slot::Input(i) => inputs.get(i).map(Memory::input),
+                Slot::Output(0) => Some(Memory::write(&mut self.loss)),
+                Slot::Output(i) => outputs.get_mut(i - 1).map(|output| Memory::write(output.data_mut())),
+                Slot::Grads => Some(Memory::write(&mut self.grads)),
+                Slot::Seed => Some(Memory::read(&self.run_seed)),
+                Slot::States => Some(Memory::write(&mut self.states)),
+                _ => None,
+            })
+        }?;
         Ok(self.loss[0])
     }
 
-    /// The number of the variant for these inputs, compiled if it is not there yet.
-    pub(super) fn variant(&mut self, model: &Model<N>, inputs: &impl Inputs) -> Result<usize> {
+    /// The number of the variant for these inputs and the options of this model, compiled if it is not there yet.
+    pub(super) fn variant(&mut self, model: &Model<N>, inputs: &[Input<'_>]) -> Result<usize> {
         self.check_model(model)?;
-        if let Some(i) = self.variants.iter().position(|v| v.signature.fits(inputs)) {
+        if let Some(i) = self.variants.iter().position(|v| v.signature.fits(inputs) && v.net.same(model.net())) {
             return Ok(i);
         }
-        let variant = self.loss_of_model().compile(model.net(), inputs)?;
+        let variant = self.loss_of_model().compile(model.net(), Signature::of(inputs))?;
         self.variants.push(variant);
         Ok(self.variants.len() - 1)
     }
@@ -335,7 +338,8 @@ impl<N: Network> Step<N> {
 
     fn loss_of_model(&self) -> Loss<'_, N> {
         let Step { function, entries, params_len, .. } = self;
-        Loss { function, entries, params_len: *params_len, assigned: &self.update.assigned }
+        let states_len = self.states.len();
+        Loss { function, entries, params_len: *params_len, states_len, assigned: &self.update.assigned }
     }
 
     /// The kernels of the compiled programs: what was fused, bytes, flops, and why a kernel is not a part

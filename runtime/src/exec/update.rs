@@ -2,17 +2,21 @@
 
 use super::model::{Entry, params};
 use super::rules::Rules;
-use super::{Buffer, Place, Program};
+use super::slots::{Extent, Memory, Place, Region, Slot};
+use super::{Buffer, Program};
 use crate::error::{Error, Result};
 use crate::graph::{Op, Stage, Value};
 use crate::network;
 use crate::ops::{maximum, minimum, mul};
-use crate::optim::{Norm, Optimizer};
+use crate::optim::{Norm, Optimizer, Updated};
 use crate::shape::DType;
 
 /// Elements of a row of the gradient when its norm is taken: each row is added up in single
 /// precision, the rows in double, so that a large model loses no digits.
 const ROW: usize = 1024;
+
+/// The most numbers of an optimizer that change from step to step.
+const NUMBERS: usize = 1024;
 
 /// The elements of a gradient within a range.
 #[network]
@@ -42,7 +46,33 @@ pub(super) struct Update {
     state: Vec<Buffer>,
     /// The factor of the gradient, then what changes from step to step for each optimizer.
     numbers: Buffer,
-    slots: Vec<*mut f32>,
+    /// How many of them each optimizer has.
+    counts: Vec<usize>,
+}
+
+/// What the optimizers of a step say of themselves. They are asked once, since a rule of one's own may say something
+/// else each time.
+struct Asked {
+    /// The number of arrays of state.
+    states: usize,
+    /// How many numbers of each optimizer change from step to step.
+    counts: Vec<usize>,
+}
+
+impl Asked {
+    fn new(rules: &Rules) -> Result<Asked> {
+        let counts: Vec<usize> = rules.optimizers().map(Optimizer::numbers).collect();
+        if let Some(count) = counts.iter().find(|&&count| count > NUMBERS) {
+            let (setting, expected) = ("Optimizer::numbers", "at most 1024");
+            return Err(Error::Setting { setting, expected, found: count.to_string() });
+        }
+        Ok(Asked { states: rules.optimizer.state().len(), counts })
+    }
+
+    /// The factor of the gradient and the numbers of all optimizers.
+    fn numbers(&self) -> usize {
+        1 + self.counts.iter().sum::<usize>()
+    }
 }
 
 impl Update {
@@ -50,18 +80,17 @@ impl Update {
     pub(super) fn new(rules: Rules, entries: &[Entry], len: usize) -> Result<Update> {
         rules.check()?;
         let assigned = rules.assign(entries)?;
-        let states = rules.optimizer.state().len();
-        let numbers = 1 + rules.optimizers().map(Optimizer::numbers).sum::<usize>();
+        let asked = Asked::new(&rules)?;
         let clipped = rules.clip_norm.filter(|_| len > 0);
         let clipped = clipped.map(|(norm, max)| Ok((norm, max, compile_norm(norm, len)?))).transpose()?;
         Ok(Update {
-            program: compile_update(&rules, &assigned, entries, len)?,
+            program: compile_update(&rules, &asked, &assigned, entries, len)?,
             norm: clipped,
-            parts: Buffer::zeros(rows(len).0),
+            parts: Buffer::zeros(rows(len).0, "the norm of the gradient")?,
             last_norm: None,
-            state: (0..states).map(|_| Buffer::zeros(len)).collect(),
-            numbers: Buffer::zeros(numbers),
-            slots: Vec::with_capacity(3 + states),
+            state: (0..asked.states).map(|_| Buffer::zeros(len, "the optimizer's state")).collect::<Result<_>>()?,
+            numbers: Buffer::zeros(asked.numbers(), "the optimizer's numbers")?,
+            counts: asked.counts,
             rules,
             assigned,
             len,
@@ -71,6 +100,11 @@ impl Update {
     /// The same with other rules; the state is kept.
     pub(super) fn change(&mut self, rules: Rules, entries: &[Entry]) -> Result<()> {
         let mut new = Update::new(rules, entries, self.len)?;
+        if new.state.len() != self.state.len() {
+            let (setting, expected) = ("Optimizer::state", "the same state as before");
+            let found = format!("{} arrays, not {}", new.state.len(), self.state.len());
+            return Err(Error::Setting { setting, expected, found });
+        }
         std::mem::swap(&mut new.state, &mut self.state);
         *self = new;
         Ok(())
@@ -87,11 +121,14 @@ impl Update {
     ) -> Result<()> {
         let mut scale = 1.0 / weight;
         if let Some((norm, max, program)) = &mut self.norm {
-            self.slots.clear();
-            self.slots.extend([grads.as_mut_ptr(), self.parts.as_mut_ptr()]);
-            // SAFETY: both arrays have the lengths the program was compiled for, and the parts are
-            // its own.
-            unsafe { program.run(&self.slots)? };
+            // SAFETY: the gradient is only read, and the parts are the update's own.
+            unsafe {
+                program.run(&mut |slot| match slot {
+                    Slot::Grads => Some(Memory::read(grads)),
+                    Slot::Norms => Some(Memory::write(&mut self.parts)),
+                    _ => None,
+                })
+            }?;
             let norm = norm.of(&self.parts) / weight;
             if !norm.is_finite() {
                 return Err(Error::NotFiniteGrad { norm: norm as f32, step, epoch: 0 });
@@ -101,16 +138,21 @@ impl Update {
         }
         self.numbers[0] = scale as f32;
         let mut from = 1;
-        for optimizer in self.rules.optimizers() {
-            let to = from + optimizer.numbers();
+        for (optimizer, count) in self.rules.optimizers().zip(&self.counts) {
+            let to = from + count;
             optimizer.at(step, self.rules.lr(optimizer, lr), &mut self.numbers[from..to]);
             from = to;
         }
-        self.slots.clear();
-        self.slots.extend([params.as_mut_ptr(), grads.as_mut_ptr(), self.numbers.as_mut_ptr()]);
-        self.slots.extend(self.state.iter_mut().map(Buffer::as_mut_ptr));
-        // SAFETY: all arrays have the length the update was compiled for and are borrowed mutably.
-        unsafe { self.program.run(&self.slots)? };
+        // SAFETY: all arrays are borrowed mutably, and there are no indices.
+        unsafe {
+            self.program.run(&mut |slot| match slot {
+                Slot::Params => Some(Memory::write(params)),
+                Slot::Grads => Some(Memory::read(grads)),
+                Slot::Numbers => Some(Memory::read(&self.numbers)),
+                Slot::Moment(i) => self.state.get_mut(i).map(|state| Memory::write(state)),
+                _ => None,
+            })
+        }?;
         [params, grads].into_iter().chain(&mut self.state).for_each(Buffer::settle);
         Ok(())
     }
@@ -142,13 +184,14 @@ pub(super) struct Sum {
 impl Sum {
     /// An empty sum of gradients of `len` parameters.
     pub(super) fn new(len: usize) -> Result<Sum> {
-        let mut g = Stage::new();
-        let array = |g: &mut Stage, slot: usize| Value::Var(g.input(slot, &[len], DType::F32));
-        let (sum, grad) = (array(&mut g, 0), array(&mut g, 1));
-        let weight = Value::Var(g.input(2, &[], DType::F32));
-        let results = [(added::stage(&mut g, sum, grad, weight), Place { slot: 0, offset: 0 })];
-        let program = compile("accumulate", &g, &results, &[len], &|slot| Place { slot, offset: 0 })?;
-        Ok(Sum { grads: gradient(len), weight: 0.0, program })
+        let mut staged = Staged::default();
+        let sum = staged.input(Slot::Sum.start(), &[len]);
+        let grad = staged.input(Slot::Grads.start(), &[len]);
+        let weight = staged.input(Slot::Weight.start(), &[]);
+        staged.result(Slot::Sum.start(), &[len], |g| added::stage(g, sum, grad, weight));
+        let all = padded(len);
+        let slots = [Extent::written(Slot::Sum, all), Extent::read(Slot::Grads, all), Extent::read(Slot::Weight, 1)];
+        Ok(Sum { grads: gradient(len)?, weight: 0.0, program: staged.compile("accumulate", &slots)? })
     }
 
     /// Adds a gradient.
@@ -157,16 +200,27 @@ impl Sum {
             self.grads.fill(0.0);
         }
         self.weight += f64::from(weight);
-        let mut weight = weight;
-        // SAFETY: both arrays have at least the length the program was compiled for.
-        unsafe { self.program.run(&[self.grads.as_mut_ptr(), grads.as_mut_ptr(), &raw mut weight]) }
+        // SAFETY: the sum alone is written, and there are no indices.
+        unsafe {
+            self.program.run(&mut |slot| match slot {
+                Slot::Sum => Some(Memory::write(&mut self.grads)),
+                Slot::Grads => Some(Memory::read(grads)),
+                Slot::Weight => Some(Memory::read(std::slice::from_ref(&weight))),
+                _ => None,
+            })
+        }
     }
 }
 
 /// Room for the gradient of `len` parameters, in whole rows. What is behind them stays zero.
-pub(super) fn gradient(len: usize) -> Buffer {
+pub(super) fn gradient(len: usize) -> Result<Buffer> {
+    Buffer::zeros(padded(len), "the gradient")
+}
+
+/// The elements of the gradient of `len` parameters.
+pub(super) fn padded(len: usize) -> usize {
     let (rows, row) = rows(len);
-    Buffer::zeros(rows * row)
+    rows * row
 }
 
 /// The rows in which the norm of a gradient is taken, and the elements of one.
@@ -175,55 +229,68 @@ fn rows(len: usize) -> (usize, usize) {
     (len.div_ceil(row.max(1)), row)
 }
 
-/// The parts of the norm: slot zero holds the gradient, slot one takes them.
+/// The parts of the norm of a gradient.
 fn compile_norm(norm: Norm, len: usize) -> Result<Program> {
     let (rows, row) = rows(len);
-    let mut g = Stage::new();
-    let grads = Value::Var(g.input(0, &[rows, row], DType::F32));
-    let results = [(norm.stage(&mut g, grads), Place { slot: 1, offset: 0 })];
-    compile("norm", &g, &results, &[rows], &|slot| Place { slot, offset: 0 })
+    let mut staged = Staged::default();
+    let grads = staged.input(Slot::Grads.start(), &[rows, row]);
+    staged.result(Slot::Norms.start(), &[rows], |g| norm.stage(g, grads));
+    staged.compile("norm", &[Extent::read(Slot::Grads, rows * row), Extent::written(Slot::Norms, rows)])
 }
 
-/// The update of all parameters: slot zero holds them, then come their gradients, the numbers that
-/// change from step to step, and the states. Neighbours with the same optimizer are one array.
-fn compile_update(rules: &Rules, assigned: &[Option<usize>], entries: &[Entry], len: usize) -> Result<Program> {
-    let mut g = Stage::new();
-    let mut places = Vec::new();
-    let mut input = |g: &mut Stage, shape: &[usize], slot: usize, offset: usize| {
-        places.push(Place { slot, offset });
-        Value::Var(g.input(places.len() - 1, shape, DType::F32))
-    };
-    let scale = input(&mut g, &[], 2, 0);
+/// The update of all parameters. Neighbours with the same optimizer are one array.
+fn compile_update(
+    rules: &Rules,
+    asked: &Asked,
+    assigned: &[Option<usize>],
+    entries: &[Entry],
+    len: usize,
+) -> Result<Program> {
+    let mut staged = Staged::default();
+    let number = |staged: &mut Staged, i: usize| staged.input(Place { slot: Slot::Numbers, offset: i }, &[]);
+    let scale = number(&mut staged, 0);
     let mut from = 1;
     let mut optimizers = Vec::new();
-    for optimizer in rules.optimizers() {
-        let numbers: Vec<Value> = (from..from + optimizer.numbers()).map(|i| input(&mut g, &[], 2, i)).collect();
-        from += numbers.len();
+    for (optimizer, count) in rules.optimizers().zip(&asked.counts) {
+        let numbers: Vec<Value> = (from..from + count).map(|i| number(&mut staged, i)).collect();
+        from += count;
         optimizers.push((optimizer, numbers));
     }
-    let mut results = Vec::new();
-    let mut lens = Vec::new();
     for (group, range) in runs(assigned, entries, len) {
         let (optimizer, numbers) = &optimizers[group];
         let (shape, offset) = ([range.len()], range.start);
-        let weight = input(&mut g, &shape, 0, offset);
-        let grad = input(&mut g, &shape, 1, offset);
-        let grad = mul::stage(&mut g, grad, scale);
-        let grad = rules.clip_value.map_or(grad, |limit| clamped::stage(&mut g, grad, limit));
-        let states = 3..3 + optimizer.state().len();
-        let state: Vec<Value> = states.clone().map(|slot| input(&mut g, &shape, slot, offset)).collect();
-        let updated = optimizer.update(&mut g, weight, grad, &state, numbers);
-        let new = std::iter::once((updated.weight, 0)).chain(updated.state.into_iter().zip(states));
-        for (value, slot) in new {
-            results.push((value, Place { slot, offset }));
-            lens.push(range.len());
+        let at = |slot: Slot| Place { slot, offset };
+        let weight = staged.input(at(Slot::Params), &shape);
+        let grad = staged.input(at(Slot::Grads), &shape);
+        let grad = mul::stage(&mut staged.g, grad, scale);
+        let grad = rules.clip_value.map_or(grad, |limit| clamped::stage(&mut staged.g, grad, limit));
+        let state: Vec<Value> = (0..asked.states).map(|i| staged.input(at(Slot::Moment(i)), &shape)).collect();
+        let Updated { weight, state } = optimizer.update(&mut staged.g, weight, grad, &state, numbers);
+        if state.len() != asked.states {
+            return Err(refused(format!("gives {} states, expected {}", state.len(), asked.states)));
+        }
+        staged.result(at(Slot::Params), &shape, |_| weight);
+        for (i, state) in state.into_iter().enumerate() {
+            staged.result(at(Slot::Moment(i)), &shape, |_| state);
         }
     }
-    if results.is_empty() && len > 0 {
+    if staged.results.is_empty() && len > 0 {
         let (setting, expected) = ("freeze", "at least one parameter that is not frozen");
         return Err(Error::Setting { setting, expected, found: "none".into() });
     }
-    compile("update", &g, &results, &lens, &|i| places[i])
+    let slots = [
+        Extent::written(Slot::Params, model_len(entries)),
+        Extent::read(Slot::Grads, padded(len)),
+        Extent::read(Slot::Numbers, asked.numbers()),
+    ];
+    let states = (0..asked.states).map(|i| Extent::written(Slot::Moment(i), len));
+    staged.compile("update", &slots.into_iter().chain(states).collect::<Vec<_>>())
+}
+
+/// The elements of all parameters and states.
+fn model_len(entries: &[Entry]) -> usize {
+    let end = |entry: &Entry| (entry.offset + entry.len()).next_multiple_of(Buffer::LINE);
+    entries.iter().map(end).max().unwrap_or(0)
 }
 
 /// The ranges of the flat arrays that belong to one optimizer each, up to the next parameter of
@@ -242,34 +309,53 @@ fn runs(assigned: &[Option<usize>], entries: &[Entry], len: usize) -> Vec<(usize
     runs
 }
 
-/// Compiles flat results of these lengths.
-fn compile(
-    name: &'static str,
-    g: &Stage,
-    results: &[(Value, Place)],
-    lens: &[usize],
-    place: &dyn Fn(usize) -> Place,
-) -> Result<Program> {
-    if let Some(message) = g.error() {
-        return Err(Error::Shape { function: "Optimizer::update".into(), message: message.into() });
+/// A graph over flat arrays, and where they are.
+#[derive(Default)]
+struct Staged {
+    g: Stage,
+    inputs: Vec<Region>,
+    results: Vec<(Value, Region)>,
+}
+
+impl Staged {
+    /// Numbers that are read.
+    fn input(&mut self, place: Place, shape: &[usize]) -> Value {
+        self.inputs.push(Region::numbers(place, shape));
+        Value::Var(self.g.input(self.inputs.len() - 1, shape, DType::F32))
     }
-    let outputs = results.iter().zip(lens).map(|(&(value, place), &len)| match value {
-        Value::Var(v) if g[v].shape == [len] && g[v].dtype == DType::F32 => Ok((v, place)),
-        _ => Err(Error::Shape {
-            function: "Optimizer::update".into(),
-            message: "a result does not have the shape of the weights".into(),
-        }),
-    });
-    let outputs = outputs.collect::<Result<Vec<_>>>()?;
-    let source = |op: &Op| match op {
-        Op::Input(slot) => place(*slot),
-        _ => unreachable!("an update reads inputs only"),
-    };
-    let program = Program::compile(name, g.graph(), &source, &outputs)?;
-    if !program.proves_indices() {
+
+    /// Numbers that are written.
+    fn result(&mut self, place: Place, shape: &[usize], value: impl FnOnce(&mut Stage) -> Value) {
+        let value = value(&mut self.g);
+        self.results.push((value, Region::numbers(place, shape)));
+    }
+
+    fn compile(self, name: &'static str, slots: &[Extent]) -> Result<Program> {
+        let Staged { g, inputs, results } = self;
+        g.check_sizes()?;
+        if let Some(message) = g.error() {
+            return Err(refused(message.into()));
+        }
+        let result = |(value, region): (Value, Region)| match value {
+            Value::Var(v) if g.graph().has(v) => Ok((v, region)),
+            _ => Err(refused(g.error().unwrap_or("a result is not a tensor").into())),
+        };
+        let outputs = results.into_iter().map(result).collect::<Result<Vec<_>>>()?;
+        let source = |op: &Op| match op {
+            Op::Input(i) => {
+                inputs.get(*i).cloned().ok_or_else(|| format!("there are {} inputs, none is {i}", inputs.len()))
+            }
+            _ => Err("an update reads weights, gradients, states and numbers alone".into()),
+        };
+        let program = Program::compile(name, g.graph(), &source, &outputs, slots)?;
         // Results lie in the place of what is updated, so it is too late to refuse an entry when the program runs.
-        let message = "the range of an index is not known".into();
-        return Err(Error::Shape { function: "Optimizer::update".into(), message });
+        match program.proves_indices() {
+            true => Ok(program),
+            false => Err(refused("the range of an index is not known".into())),
+        }
     }
-    Ok(program)
+}
+
+fn refused(message: String) -> Error {
+    Error::Shape { function: "Optimizer::update".into(), message }
 }

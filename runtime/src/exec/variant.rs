@@ -2,28 +2,32 @@
 
 use std::ops::Range;
 
+use super::Program;
 use super::model::{self, Entry};
+use super::slots::{Extent, Outside, Place, Region, Slot};
 use super::staged::{self, Signature, Staged};
-use super::{Place, Program};
-use crate::error::Result;
+use super::update::padded;
+use crate::error::{Error, Result};
 use crate::graph::{Op, Var};
 use crate::kernel::{plan, with_multiply_adds};
 use crate::network::{Function, Network};
-use crate::tensor::{Inputs, Tensor};
+use crate::shape::DType;
+use crate::tensor::Tensor;
 
 /// What a step is compiled from, besides the shapes of its inputs.
 pub(super) struct Loss<'a, N: Network> {
     pub(super) function: &'a Function<N>,
     pub(super) entries: &'a [Entry],
-    /// The length of all parameters, behind which the states are.
+    /// The length of all parameters, behind which the states are, and of all states.
     pub(super) params_len: usize,
+    pub(super) states_len: usize,
     /// The number of each parameter's optimizer; `None` where it is frozen.
     pub(super) assigned: &'a [Option<usize>],
 }
 
 /// A compiled step.
 pub(super) struct Variant<N> {
-    net: N,
+    pub(super) net: N,
     pub(super) signature: Signature,
     pub(super) program: Program,
     /// The places of the states that it assigns.
@@ -35,26 +39,19 @@ pub(super) struct Variant<N> {
 }
 
 impl<N: Network> Loss<'_, N> {
-    /// The step for inputs of these shapes. Slot zero holds parameters and states; then come the inputs, the
-    /// loss, the gradients, the seed, the new states, and the results behind the loss.
-    pub(super) fn compile(&self, net: &N, inputs: &impl Inputs) -> Result<Variant<N>> {
-        let staged = self.stage(net, inputs, true)?;
-        let count = inputs.count();
-        let program = Program::compile(
-            self.function.name,
-            &staged.graph,
-            &|op| self.source(op, count),
-            &self.results(&staged, count),
-        )?;
-        let outputs = staged.outputs[1..].iter().map(|&v| &staged.graph[v]);
+    /// The step of a network for inputs of these shapes.
+    pub(super) fn compile(&self, net: &N, signature: Signature) -> Result<Variant<N>> {
+        let staged = self.stage(net, &signature, true)?;
+        let (results, slots) = (self.results(&staged)?, self.slots(&staged, &signature));
+        let program =
+            Program::compile(self.function.name, &staged.graph, &|op| self.source(op, &signature), &results, &slots)?;
+        let outputs = staged.outputs[1..].iter().map(|&v| &staged.graph[v].shape);
         Ok(Variant {
             net: *net,
-            signature: Signature::of(inputs),
+            signature,
             program,
-            states: staged.updates.keys().map(|&id| self.state(id)).collect(),
-            outputs: outputs
-                .map(|node| Tensor::new(node.shape.clone(), vec![0.0; node.len()]))
-                .collect::<Result<_>>()?,
+            states: staged.updates.keys().map(|&id| self.state(id)).collect::<Result<_>>()?,
+            outputs: outputs.map(|shape| Tensor::zeros(shape)).collect::<Result<_>>()?,
             checkpoints: staged.graph.nodes().iter().any(|node| node.scope > 0),
         })
     }
@@ -69,43 +66,66 @@ impl<N: Network> Loss<'_, N> {
     /// The bytes of activations that the step would keep if nothing were computed again, for which it is
     /// planned anew.
     fn kept_without_checkpoints(&self, variant: &Variant<N>) -> Result<Option<usize>> {
-        let inputs = &variant.signature;
-        let staged = self.stage(&variant.net, inputs, false)?;
-        let count = inputs.count();
-        let results = self.results(&staged, count);
-        let graph = with_multiply_adds(&staged.graph, &results);
-        Ok(plan(&graph, &|op| self.source(op, count), &results)?.kept(&graph))
+        let signature = &variant.signature;
+        let staged = self.stage(&variant.net, signature, false)?;
+        let (results, slots) = (self.results(&staged)?, self.slots(&staged, signature));
+        let source = |op: &Op| self.source(op, signature);
+        let outside = Outside::new(self.function.name, &staged.graph, &source, &results, &slots)?;
+        let graph = with_multiply_adds(&staged.graph, &outside.outputs);
+        Ok(plan(&graph, &outside)?.kept(&graph))
     }
 
-    fn stage(&self, net: &N, inputs: &impl Inputs, checkpoints: bool) -> Result<Staged> {
-        staged::stage_loss(net, self.function, inputs, &|id| self.assigned[id].is_some(), checkpoints)
+    fn stage(&self, net: &N, inputs: &Signature, checkpoints: bool) -> Result<Staged> {
+        let trained = |id: usize| self.assigned.get(id).is_some_and(Option::is_some);
+        staged::stage_loss(net, self.function, inputs, &trained, checkpoints)
     }
 
-    fn source(&self, op: &Op, inputs: usize) -> Place {
+    /// The memory of a step: what it reads, and what it writes.
+    fn slots(&self, staged: &Staged, inputs: &Signature) -> Vec<Extent> {
+        let mut slots = vec![
+            Extent::read(Slot::Params, self.params_len + self.states_len),
+            Extent::read(Slot::Seed, 1),
+            Extent::written(Slot::Grads, padded(self.params_len)),
+            Extent::written(Slot::States, self.states_len),
+        ];
+        slots.extend(inputs.slots());
+        slots.extend(model::outputs(staged).map(|(i, _, shape)| model::output_slot(i, shape)));
+        slots
+    }
+
+    fn source(&self, op: &Op, inputs: &Signature) -> Result<Region, String> {
         match op {
-            Op::Seed => Place { slot: 3 + inputs, offset: 0 },
-            op => model::place(self.entries, op),
+            Op::Seed => Ok(Region { dtype: DType::I32, ..Region::numbers(Slot::Seed.start(), &[]) }),
+            op => model::source(self.entries, inputs, op),
         }
     }
 
     /// Where the results go.
-    fn results(&self, staged: &Staged, inputs: usize) -> Vec<(Var, Place)> {
-        let mut results = vec![(staged.outputs[0], Place { slot: 1 + inputs, offset: 0 })];
+    fn results(&self, staged: &Staged) -> Result<Vec<(Var, Region)>> {
+        let mut outputs =
+            model::outputs(staged).map(|(i, v, shape)| (v, Region::numbers(Slot::Output(i).start(), shape)));
+        let mut results: Vec<_> = outputs.next().into_iter().collect();
         for ((grad, entry), group) in staged.grads.iter().zip(self.entries).zip(self.assigned) {
             if let (Some(v), Some(_)) = (grad, group) {
-                results.push((*v, Place { slot: 2 + inputs, offset: entry.offset }));
+                let place = Place { slot: Slot::Grads, offset: entry.offset };
+                results.push((*v, entry.region(place, "the gradient of ")));
             }
         }
-        let behind = staged.outputs.iter().enumerate().skip(1);
-        results.extend(behind.map(|(i, &v)| (v, Place { slot: 4 + inputs + i, offset: 0 })));
-        let updates = staged.updates.iter();
-        results.extend(updates.map(|(&id, &v)| (v, Place { slot: 4 + inputs, offset: self.state(id).start })));
-        results
+        results.extend(outputs);
+        for (&id, &v) in &staged.updates {
+            let place = Place { slot: Slot::States, offset: self.state(id)?.start };
+            results.push((v, self.entries[id].region(place, "state ")));
+        }
+        Ok(results)
     }
 
     /// The place of a state among all states.
-    fn state(&self, id: usize) -> Range<usize> {
-        let start = self.entries[id].offset - self.params_len;
-        start..start + self.entries[id].len()
+    fn state(&self, id: usize) -> Result<Range<usize>> {
+        let Some(entry) = self.entries.get(id).filter(|entry| entry.state) else {
+            let message = format!("number {id} is assigned, which is no state");
+            return Err(Error::Shape { function: self.function.name.into(), message });
+        };
+        let start = entry.offset - self.params_len;
+        Ok(start..start + entry.len())
     }
 }

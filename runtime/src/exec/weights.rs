@@ -41,6 +41,7 @@ impl<N: Network> Model<N> {
     /// # Ok::<(), downhill::Error>(())
     /// ```
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.check()?;
         let path = path.as_ref();
         let bytes: Vec<(&str, &[usize], Vec<u8>)> = self
             .entries()
@@ -92,6 +93,7 @@ impl<N: Network> Model<N> {
     /// # Ok::<(), downhill::Error>(())
     /// ```
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        self.check()?;
         let path = path.as_ref();
         let bytes = file::read(path)?;
         let refused = |message: String| Error::Weights { path: path.into(), message };

@@ -79,7 +79,12 @@ pub(super) fn is_elementwise(op: &Op) -> bool {
 
 /// Whether a node is in memory before the program starts.
 pub(super) fn is_source(op: &Op) -> bool {
-    matches!(op, Op::Input(_) | Op::Param(_) | Op::Data(_) | Op::Iota | Op::Seed)
+    is_outside(op) || matches!(op, Op::Data(_) | Op::Iota)
+}
+
+/// Whether a node is in memory of the caller before the program starts.
+pub(crate) fn is_outside(op: &Op) -> bool {
+    matches!(op, Op::Input(_) | Op::Param(_) | Op::Seed)
 }
 
 /// What a group is asked to read.

@@ -30,6 +30,7 @@ mod windows;
 pub(crate) use access::{dense, reshaped};
 pub(crate) use chain::OPERANDS;
 pub(crate) use describe::Description;
+pub(crate) use fuse::is_outside;
 pub(crate) use multiply_add::with_multiply_adds;
 pub(crate) use plan::{Plan, Spot, plan};
 pub(crate) use refusal::Refusal;

@@ -50,9 +50,10 @@ pub(crate) fn with_multiply_adds(graph: &Graph, outputs: &[(Var, Place)]) -> Gra
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::Slot;
     use crate::graph::Stage;
 
-    const AT: Place = Place { slot: 9, offset: 0 };
+    const AT: Place = Slot::Output(0).start();
 
     /// The operations that are left of these results, but for inputs.
     fn left(g: &Stage, results: &[Var]) -> Vec<Op> {

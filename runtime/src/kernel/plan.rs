@@ -14,7 +14,7 @@ use super::{Call, Home, MatMul, Operand, Turns, Work, contract, lower, parts};
 use crate::codegen::Level;
 use crate::codegen::matmul::scratch;
 use crate::error::Error;
-use crate::exec::{Buffer, Place};
+use crate::exec::{Buffer, Outside, Place, Slot};
 use crate::graph::{Graph, Op, Var};
 
 /// Where a value lives.
@@ -49,8 +49,9 @@ pub(crate) struct Plan {
     pub(crate) unshared: usize,
 }
 
-/// Plans the part of a graph that `outputs` need. `source` says where inputs and parameters are.
-pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var, Place)]) -> Result<Plan, Error> {
+/// Plans the part of a graph that the outputs need.
+pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
+    let Outside { sources, outputs } = outside;
     let roots: Vec<Var> = outputs.iter().map(|(v, _)| *v).collect();
     let fusion = Fusion::new(graph, &roots);
     let mut spots = HashMap::new();
@@ -86,11 +87,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     }
     spots.insert(Home::Nowhere, Spot::Nowhere);
     let live = graph.live(roots);
-    let sources = graph.vars().filter(|(v, node)| live[v.index()] && is_source(&node.op));
-    let read: HashSet<usize> = sources
-        .filter(|(_, node)| !matches!(node.op, Op::Data(_) | Op::Iota))
-        .map(|(_, node)| source(&node.op).slot)
-        .collect();
+    let read: HashSet<Slot> = sources.values().map(|place| place.slot).collect();
     let purpose = |home: &Home| match spots.get(home) {
         Some(Spot::Outside(place)) if read.contains(&place.slot) => Purpose::InPlace,
         Some(_) => Purpose::Result,
@@ -102,10 +99,10 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
     for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && is_source(&node.op)) {
         let home = Home::Value(v);
         match &node.op {
-            Op::Data(bits) => plan.keep(home, bits.to_vec()),
-            Op::Iota => plan.keep(home, (0..node.len() as u32).collect()),
-            op => {
-                plan.spots.insert(home, Spot::Outside(source(op)));
+            Op::Data(bits) => plan.keep(home, bits.len(), bits.iter().copied())?,
+            Op::Iota => plan.keep(home, node.len(), 0..)?,
+            _ => {
+                plan.spots.insert(home, Spot::Outside(sources[&v]));
             }
         }
     }
@@ -116,7 +113,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
             && let Op::Const(bits) = graph[v].op
             && !plan.spots.contains_key(&home)
         {
-            plan.keep(home, vec![bits; graph[v].len()]);
+            plan.keep(home, graph[v].len(), std::iter::repeat(bits))?;
         }
     }
     let mut lens: HashMap<Home, usize> = HashMap::new();
@@ -132,7 +129,7 @@ pub(crate) fn plan(graph: &Graph, source: &dyn Fn(&Op) -> Place, outputs: &[(Var
             lens.insert(operand.home, len);
         }
     }
-    plan.check_overwrites(&lens)?;
+    plan.check_overwrites(&lens, sources)?;
     plan.assign_scratch(&rooms);
     plan.assign(&lens);
     plan.lens = lens;
@@ -284,23 +281,43 @@ impl Plan {
         Some(kept.into_iter().map(|v| 4 * graph[v].len()).sum())
     }
 
-    /// Gives data that is known beforehand a place of its own.
-    fn keep(&mut self, home: Home, bits: Vec<u32>) {
+    /// Gives `len` elements that are known beforehand a place of their own.
+    fn keep(&mut self, home: Home, len: usize, bits: impl Iterator<Item = u32>) -> Result<(), Error> {
+        let mut data = Vec::new();
+        data.try_reserve_exact(len).map_err(|_| Error::Memory { what: "constants".into(), elements: len })?;
+        data.extend(bits.take(len));
         self.spots.insert(home, Spot::Arena(self.arena));
-        let len = bits.len().next_multiple_of(Buffer::LINE);
-        self.data.push((self.arena, bits));
-        self.arena += len;
+        self.data.push((self.arena, data));
+        self.arena += len.next_multiple_of(Buffer::LINE);
+        Ok(())
     }
 
-    /// Results may take the place of inputs only if no later kernel reads the input.
-    fn check_overwrites(&self, lens: &HashMap<Home, usize>) -> Result<(), Error> {
+    /// Results may take the place of inputs only if no later kernel reads the input, and their own reads each element
+    /// no later than it writes that place.
+    fn check_overwrites(&self, lens: &HashMap<Home, usize>, sources: &HashMap<Var, Place>) -> Result<(), Error> {
         let range = |home: &Home| match self.spots.get(home) {
             Some(Spot::Outside(place)) => Some((place.slot, place.offset, place.offset + lens[home])),
             _ => None,
         };
+        // A copy of an input reads what it is a kernel of.
+        let writes = |call: &Call, home: &Home| match home {
+            Home::Value(v) => call.nodes.contains(v) && !sources.contains_key(v),
+            _ => true,
+        };
         for (i, call) in self.calls.iter().enumerate() {
-            for result in call.operands.iter().map(|o| o.home).filter(|home| self.writes(call, home)) {
+            for result in call.operands.iter().map(|o| o.home).filter(|home| writes(call, home)) {
                 let Some((slot, start, stop)) = range(&result) else { continue };
+                let replaced = call.replaced_by(result);
+                let torn = call.operands.iter().map(|o| o.home).filter(|home| *home != result).any(|home| {
+                    let other = range(&home).filter(|r| r.0 == slot && r.1 < stop && start < r.2);
+                    other.is_some_and(|r| r != (slot, start, stop) || !replaced.contains(&home))
+                });
+                if torn {
+                    return Err(Error::Compile {
+                        what: "a result in the place of an input".into(),
+                        message: "it is not computed from the elements of the same places alone".into(),
+                    });
+                }
                 let clash = self.calls[i + 1..].iter().flat_map(|c| &c.operands).any(|o| {
                     o.home != result && range(&o.home).is_some_and(|r| r.0 == slot && r.1 < stop && start < r.2)
                 });
@@ -313,13 +330,6 @@ impl Plan {
             }
         }
         Ok(())
-    }
-
-    fn writes(&self, call: &Call, home: &Home) -> bool {
-        match home {
-            Home::Value(v) => call.nodes.contains(v),
-            _ => true,
-        }
     }
 
     /// The rooms of a stage are one behind the other; the next stage has the same memory.

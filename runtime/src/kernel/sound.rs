@@ -289,7 +289,7 @@ impl<'a> Follow<'a> {
         let written: HashSet<Home> = plan.calls.iter().flat_map(|call| touched(call, Way::Read)).collect();
         let mut follow = Follow { plan, places: HashMap::new(), cells: vec![], scratch: 0..plan.scratch };
         // Scratch memory, the arena, and the parts of slots that are touched.
-        let mut outside: Vec<(usize, usize, usize, Home)> = Vec::new();
+        let mut outside = Vec::new();
         for (&home, &len) in &plan.lens {
             match plan.spots[&home] {
                 Spot::Scratch(start) => follow.put(home, start, false, true),
@@ -405,20 +405,20 @@ fn place(mut i: usize, sizes: &[usize], strides: &[isize]) -> isize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exec::Place;
-    use crate::graph::{Op, Stage, Value, Var};
+    use crate::exec::{Outside, Slot};
+    use crate::graph::{Node, Op, Stage, Value, Var};
     use crate::nn::{argmin, softmax};
     use crate::ops::*;
     use crate::shape::DType;
 
     fn planned(g: &Stage, outputs: &[Var]) -> Plan {
-        let outputs: Vec<_> =
-            outputs.iter().enumerate().map(|(i, &v)| (v, Place { slot: 100 + i, offset: 0 })).collect();
-        let source = |op: &Op| match op {
-            Op::Input(slot) => Place { slot: *slot, offset: 0 },
-            op => panic!("{op:?}"),
+        let outputs = outputs.iter().enumerate().map(|(i, &v)| (v, Slot::Output(i).start())).collect();
+        let input = |(v, node): (Var, &Node)| match node.op {
+            Op::Input(i) => Some((v, Slot::Input(i).start())),
+            _ => None,
         };
-        super::super::plan(g.graph(), &source, &outputs).expect("a plan that is sound")
+        let outside = Outside { sources: g.graph().vars().filter_map(input).collect(), outputs };
+        super::super::plan(g.graph(), &outside).expect("a plan that is sound")
     }
 
     fn var(value: Value) -> Var {

@@ -99,11 +99,17 @@ const fn convolution(
         if outs % groups != 0 {
             cx.error(does_not_divide(op, groups, outs).str(" output channels"));
         } else if let Some(expected) = kernels.shape.dim(1).get()
-            && expected * groups != channels
+            && expected.saturating_mul(groups) != channels
         {
             let message = Message::new().str(op).str(": the weight ").shape(kernels.shape);
             let message = if groups == 1 { message } else { message.str(" in ").num(groups).str(" groups") };
-            cx.error(message.str(" takes ").num(expected * groups).str(" channels, the input has ").num(channels));
+            cx.error(
+                message
+                    .str(" takes ")
+                    .num(expected.saturating_mul(groups))
+                    .str(" channels, the input has ")
+                    .num(channels),
+            );
         }
     }
     slides(cx, op, n, x, Type::Dims(kernels.shape.range(2, n + 2)), stride, padding, dilation);

@@ -3,7 +3,8 @@
 
 use crate::check::{Check, Message, Type};
 use crate::graph::Value;
-use crate::shape::MAX_RANK;
+use crate::ops::reach;
+use crate::shape::{MAX_RANK, MOST};
 
 /// Defines an operation by a network function that takes one number for each axis: `stride[0 1]` is the
 /// argument `stride`, and stands for two arguments of that function. A check before it knows the
@@ -111,7 +112,7 @@ pub(super) const fn one_for_each(cx: &mut Check, op: &str, name: &str, ty: Type,
     while i < n {
         if let Type::Dim(dim) = part_type(ty, i)
             && let Some(size) = dim.get()
-            && size < 0
+            && (size < 0 || size > MOST as isize)
         {
             cx.error(message.str(", found ").num(size));
             return;
@@ -120,10 +121,13 @@ pub(super) const fn one_for_each(cx: &mut Check, op: &str, name: &str, ty: Type,
     }
 }
 
-/// The number for axis `i`, if it is known.
+/// The number for axis `i`, if it is known and not one that was refused as too large.
 pub(super) const fn known(ty: Type, i: usize) -> Option<isize> {
     match part_type(ty, i) {
-        Type::Dim(dim) => dim.get(),
+        Type::Dim(dim) => match dim.get() {
+            Some(n) if n.unsigned_abs() > MOST => None,
+            n => n,
+        },
         _ => None,
     }
 }
@@ -153,7 +157,7 @@ pub(super) const fn slides(
         }
         if let (Some(size), Some(padding), Some(dilation), Some(length)) =
             (size, padding, dilation, x.shape.dim(axis).get())
-            && (size - 1) * dilation + 1 > length + 2 * padding
+            && reach(size, dilation) > length + 2 * padding
         {
             let message = Message::new().str(op).str(": a kernel of ").num(size);
             let message = if dilation == 1 { message } else { message.str(" with a dilation of ").num(dilation) };

@@ -151,7 +151,7 @@ impl convolve {
                     return cx.error(Message::new().str("convolve: strides and dilations are at least 1"));
                 }
                 if let (Some(n), Some(k)) = (n.get(), k.get()) {
-                    let reach = (k - 1) * dilation + 1;
+                    let reach = super::reach(k, dilation);
                     if k < 1 || reach > n {
                         let message = Message::new().str("convolve: a kernel that reaches over ").num(reach);
                         let message = message.str(" does not fit axis ").num(3 + i as isize);

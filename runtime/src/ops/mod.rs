@@ -115,19 +115,30 @@ pub use window::*;
 
 use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Stage, Value, Var};
-use crate::shape::{DType, Dim};
+use crate::shape::{DType, Dim, MOST};
 
 /// A number that an operation takes: an axis, an offset or a size.
 #[track_caller]
 const fn number(cx: &mut Check, op: &str, ty: Type) -> Option<Dim> {
     match ty {
-        Type::Dim(dim) => Some(dim),
+        Type::Dim(dim) => match dim.get() {
+            Some(n) if n.unsigned_abs() > MOST => {
+                cx.error(Message::new().str(op).str(": ").num(n).str(" is too large a number"));
+                None
+            }
+            _ => Some(dim),
+        },
         Type::Unknown => None,
         _ => {
             cx.error(Message::new().str(op).str(": expected a whole number"));
             None
         }
     }
+}
+
+/// How many elements of an axis a window or kernel covers; the largest number there is where that is too large.
+pub(crate) const fn reach(size: isize, dilation: isize) -> isize {
+    (size - 1).saturating_mul(dilation).saturating_add(1)
 }
 
 /// An axis of `x`, counted from the end when negative.

@@ -180,6 +180,9 @@ tensor_op! {
     shape |cx, x| sized(cx, "adaptive_max", x, axis, size),
 }
 
+/// The most weights of a resampling: they are a matrix of constants.
+const WEIGHTS: isize = 1 << 30;
+
 /// The shape rule: an axis of another size.
 #[track_caller]
 const fn sized(cx: &mut Check, op: &str, x: TensorType, at: Type, size: Type) -> Type {
@@ -188,6 +191,12 @@ const fn sized(cx: &mut Check, op: &str, x: TensorType, at: Type, size: Type) ->
     if matches!(size.get(), Some(n) if n < 1) || matches!(old.get(), Some(0)) {
         let message = Message::new().str(op).str(": from a size of ").dim(old).str(" to ").dim(size);
         return cx.error(message.str(": both are at least 1"));
+    }
+    if let (Some(from), Some(to)) = (old.get(), size.get())
+        && from.saturating_mul(to) > WEIGHTS
+    {
+        let message = Message::new().str(op).str(": from a size of ").dim(old).str(" to ").dim(size);
+        return cx.error(message.str(": one weight for each pair of them is more than memory can hold"));
     }
     Type::Tensor(x.like(x.dtype, x.shape.with(axis, size)))
 }

@@ -89,6 +89,11 @@ impl iota {
         let Some(n) = number(cx, "iota", n) else { return Type::Unknown };
         match n.get() {
             Some(size) if size < 0 => cx.error(Message::new().str("iota: expected a size, found ").dim(n)),
+            Some(size) if size > 1 << 31 => {
+                let message =
+                    Message::new().str("iota: ").dim(n).str(" numbers, of which the last ones are no `Index`");
+                cx.error(message)
+            }
             size => {
                 let mut ty = TensorType::new(DType::I32, Shape::of(&[if n.is_unknown() { Dim::UNKNOWN } else { n }]));
                 ty.holds = match size {

@@ -52,7 +52,7 @@ tensor_op! {
     stage |g, x| {
         let axis = axis_of(g, x, axis);
         let [size, step, padding, dilation] = [size, step, padding, dilation].map(integer);
-        let more = beyond(g[x].shape[axis] as isize, (size - 1) * dilation + 1, step, padding, ceil == Value::Bool(true));
+        let more = beyond(g[x].shape[axis] as isize, super::reach(size, dilation), step, padding, ceil == Value::Bool(true));
         surround(g, x, axis, (padding as usize, (padding + more) as usize), float_of(value))
     },
     grad |g, x, d| {
@@ -82,7 +82,7 @@ tensor_op! {
             if p < 0 {
                 return cx.error(Message::new().str("pad_windows: a padding is at least 0, found ").num(p));
             }
-            let reach = (k - 1) * dilation + 1;
+            let reach = super::reach(k, dilation);
             match n.get() {
                 Some(n) if reach > n + 2 * p => {
                     let message = Message::new().str("pad_windows: a window that reaches over ").num(reach);

@@ -77,7 +77,7 @@ impl windows {
                 return cx.error(Message::new().str("windows: sizes, steps and dilations are at least 1"));
             }
             if let Some(n) = x.shape.dim(axis).get() {
-                let reach = (k - 1) * dilation + 1;
+                let reach = super::reach(k, dilation);
                 if reach > n {
                     let message = Message::new().str("windows: a window of ").num(reach).str(" does not fit axis ");
                     return cx.error(message.num(axis as isize).str(" of ").shape(x.shape));
@@ -159,7 +159,7 @@ impl overlap {
                 return cx.error(Message::new().str("overlap: steps and dilations are at least 1"));
             }
             if let (Some(count), Some(size), Some(n)) = (x.shape.dim(axis).get(), x.shape.dim(axis + 1).get(), n.get())
-                && (count - 1) * step + (size - 1) * dilation >= n
+                && super::reach(count, step).saturating_add(super::reach(size, dilation)) > n.saturating_add(1)
             {
                 let message = Message::new().str("overlap: the windows of ").shape(x.shape);
                 return cx.error(message.str(" reach beyond ").num(n));
@@ -205,10 +205,10 @@ pub(super) fn add_windows(g: &mut Stage, x: Var, axis: usize, n: usize, step: us
     let x = g.pad(x, &before, &spread);
     let mut flat = spread.clone();
     flat.remove(axis + 1);
-    flat[axis] = (reach + n) * size;
+    flat[axis] = (reach + n).saturating_mul(size);
     let x = g.reshape(x, &flat);
     let diagonal = 1 - (dilation * size) as isize;
-    let x = g.windows(x, axis, reach * size, (n, size as isize), (size, diagonal));
+    let x = g.windows(x, axis, reach.saturating_mul(size), (n, size as isize), (size, diagonal));
     let sum = g.reduce(Reduce::Sum, x, 1 << (axis + 1));
     flat[axis] = n;
     g.reshape(sum, &flat)

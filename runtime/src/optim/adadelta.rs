@@ -1,6 +1,6 @@
 //! Adadelta.
 
-use super::{Optimizer, Updated, average, check, decayed, descent, not_negative, set};
+use super::{Optimizer, Updated, average, check, decayed, descent, given, not_negative, set};
 use crate::error::Result;
 use crate::graph::{Stage, Value};
 use crate::network;
@@ -92,11 +92,11 @@ impl Optimizer for Adadelta {
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
         let grad = decayed(g, grad, weight, self.weight_decay);
         let square = mul::stage(g, grad, grad);
-        let square_avg = average::stage(g, state[0], square, self.rho);
-        let delta = scaled::stage(g, grad, square_avg, state[1], self.eps);
+        let square_avg = average::stage(g, given(state, 0), square, self.rho);
+        let delta = scaled::stage(g, grad, square_avg, given(state, 1), self.eps);
         let square = mul::stage(g, delta, delta);
-        let acc_delta = average::stage(g, state[1], square, self.rho);
-        Updated { weight: descent::stage(g, weight, delta, numbers[0]), state: vec![square_avg, acc_delta] }
+        let acc_delta = average::stage(g, given(state, 1), square, self.rho);
+        Updated { weight: descent::stage(g, weight, delta, given(numbers, 0)), state: vec![square_avg, acc_delta] }
     }
 
     fn check(&self) -> Result<()> {

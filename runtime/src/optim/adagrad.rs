@@ -1,6 +1,6 @@
 //! Adagrad.
 
-use super::{Optimizer, Updated, decayed, not_negative, set};
+use super::{Optimizer, Updated, decayed, given, not_negative, set};
 use crate::error::Result;
 use crate::graph::{Stage, Value};
 use crate::network;
@@ -108,7 +108,8 @@ impl Optimizer for Adagrad {
 
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
         let grad = decayed(g, grad, weight, self.weight_decay);
-        let (weight, sum) = adagrad_step::stage(g, weight, grad, state[0], numbers[0], numbers[1], self.eps);
+        let (weight, sum) =
+            adagrad_step::stage(g, weight, grad, given(state, 0), given(numbers, 0), given(numbers, 1), self.eps);
         Updated { weight, state: vec![sum] }
     }
 

@@ -1,6 +1,6 @@
 //! Adam and AdamW.
 
-use super::{Optimizer, Updated, average, below_one, correction, decayed, not_negative, set};
+use super::{Optimizer, Updated, average, below_one, correction, decayed, given, not_negative, set};
 use crate::error::Result;
 use crate::graph::{Stage, Value};
 use crate::network;
@@ -44,14 +44,15 @@ impl Moments {
     }
 
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
-        let exp_avg = average::stage(g, state[0], grad, self.beta1);
+        let exp_avg = average::stage(g, given(state, 0), grad, self.beta1);
         let square = mul::stage(g, grad, grad);
-        let exp_avg_sq = average::stage(g, state[1], square, self.beta2);
+        let exp_avg_sq = average::stage(g, given(state, 1), square, self.beta2);
         let mut new = vec![exp_avg, exp_avg_sq];
         if let Some(&largest) = state.get(2) {
             new.push(maximum::stage(g, largest, exp_avg_sq));
         }
-        let weight = adam_step::stage(g, weight, exp_avg, new[new.len() - 1], numbers[0], numbers[1], self.eps);
+        let weight =
+            adam_step::stage(g, weight, exp_avg, new[new.len() - 1], given(numbers, 0), given(numbers, 1), self.eps);
         Updated { weight, state: new }
     }
 
@@ -214,7 +215,7 @@ impl Optimizer for AdamW {
     }
 
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
-        let weight = mul::stage(g, weight, numbers[2]);
+        let weight = mul::stage(g, weight, given(numbers, 2));
         self.0.update(g, weight, grad, state, numbers)
     }
 

@@ -1,6 +1,6 @@
 //! Adamax.
 
-use super::{Optimizer, Updated, average, below_one, correction, decayed, not_negative, set};
+use super::{Optimizer, Updated, average, below_one, correction, decayed, given, not_negative, set};
 use crate::error::Result;
 use crate::graph::{Stage, Value};
 use crate::network;
@@ -98,9 +98,9 @@ impl Optimizer for Adamax {
 
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
         let grad = decayed(g, grad, weight, self.weight_decay);
-        let exp_avg = average::stage(g, state[0], grad, self.beta1);
-        let exp_inf = largest::stage(g, state[1], grad, self.beta2, self.eps);
-        let weight = adamax_step::stage(g, weight, exp_avg, exp_inf, numbers[0]);
+        let exp_avg = average::stage(g, given(state, 0), grad, self.beta1);
+        let exp_inf = largest::stage(g, given(state, 1), grad, self.beta2, self.eps);
+        let weight = adamax_step::stage(g, weight, exp_avg, exp_inf, given(numbers, 0));
         Updated { weight, state: vec![exp_avg, exp_inf] }
     }
 

@@ -1,6 +1,6 @@
 //! Lion.
 
-use super::{Optimizer, Updated, average, below_one, not_negative, set};
+use super::{Optimizer, Updated, average, below_one, given, not_negative, set};
 use crate::error::Result;
 use crate::graph::{Stage, Value};
 use crate::network;
@@ -91,9 +91,9 @@ impl Optimizer for Lion {
     }
 
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
-        let direction = average::stage(g, state[0], grad, self.beta1);
-        let weight = lion_step::stage(g, weight, direction, numbers[0], numbers[1]);
-        Updated { weight, state: vec![average::stage(g, state[0], grad, self.beta2)] }
+        let direction = average::stage(g, given(state, 0), grad, self.beta1);
+        let weight = lion_step::stage(g, weight, direction, given(numbers, 0), given(numbers, 1));
+        Updated { weight, state: vec![average::stage(g, given(state, 0), grad, self.beta2)] }
     }
 
     fn check(&self) -> Result<()> {

@@ -147,6 +147,12 @@ fn check(setting: &'static str, value: impl ToString, expected: &'static str, ho
     if holds { Ok(()) } else { Err(Error::Setting { setting, expected, found: value.to_string() }) }
 }
 
+/// A number or state that an update is given. A rule of one's own that passes on too few is refused, as an operation on
+/// what is no tensor is.
+fn given(values: &[Value], i: usize) -> Value {
+    values.get(i).copied().unwrap_or(Value::Unknown)
+}
+
 /// Writes the numbers of a step where the update reads them.
 fn set(numbers: &mut [f32], values: &[f32]) {
     numbers.iter_mut().zip(values).for_each(|(number, &value)| *number = value);

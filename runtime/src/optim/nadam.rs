@@ -1,6 +1,6 @@
 //! NAdam.
 
-use super::{Optimizer, Updated, average, below_one, correction, decayed, not_negative, power, set};
+use super::{Optimizer, Updated, average, below_one, correction, decayed, given, not_negative, power, set};
 use crate::error::Result;
 use crate::graph::{Stage, Value};
 use crate::network;
@@ -149,13 +149,13 @@ impl Optimizer for NAdam {
 
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
         let (weight, grad) = match self.decoupled {
-            true => (mul::stage(g, weight, numbers[3]), grad),
+            true => (mul::stage(g, weight, given(numbers, 3)), grad),
             false => (weight, decayed(g, grad, weight, self.weight_decay)),
         };
-        let exp_avg = average::stage(g, state[0], grad, self.beta1);
+        let exp_avg = average::stage(g, given(state, 0), grad, self.beta1);
         let square = mul::stage(g, grad, grad);
-        let exp_avg_sq = average::stage(g, state[1], square, self.beta2);
-        let [grad_size, avg_size, scale] = [numbers[0], numbers[1], numbers[2]];
+        let exp_avg_sq = average::stage(g, given(state, 1), square, self.beta2);
+        let [grad_size, avg_size, scale] = [given(numbers, 0), given(numbers, 1), given(numbers, 2)];
         let weight = nadam_step::stage(g, weight, grad, exp_avg, exp_avg_sq, grad_size, avg_size, scale, self.eps);
         Updated { weight, state: vec![exp_avg, exp_avg_sq] }
     }

@@ -1,6 +1,6 @@
 //! RMSprop.
 
-use super::{Optimizer, Updated, average, decayed, descent, not_negative, set};
+use super::{Optimizer, Updated, average, decayed, descent, given, not_negative, set};
 use crate::error::Result;
 use crate::graph::{Stage, Value};
 use crate::network;
@@ -133,12 +133,13 @@ impl Optimizer for RmsProp {
     fn update(&self, g: &mut Stage, weight: Value, grad: Value, state: &[Value], numbers: &[Value]) -> Updated {
         let grad = decayed(g, grad, weight, self.weight_decay);
         let square = mul::stage(g, grad, grad);
-        let square_avg = average::stage(g, state[0], square, self.alpha);
-        let grad_avg = self.centered.then(|| average::stage(g, state[state.len() - 1], grad, self.alpha));
+        let square_avg = average::stage(g, given(state, 0), square, self.alpha);
+        let grad_avg =
+            self.centered.then(|| average::stage(g, given(state, state.len().saturating_sub(1)), grad, self.alpha));
         let square = grad_avg.map_or(square_avg, |grad_avg| variance::stage(g, square_avg, grad_avg));
         let direction = normalised::stage(g, grad, square, self.eps);
-        let buffer = self.has_momentum().then(|| gathered::stage(g, state[1], direction, self.momentum));
-        let weight = descent::stage(g, weight, buffer.unwrap_or(direction), numbers[0]);
+        let buffer = self.has_momentum().then(|| gathered::stage(g, given(state, 1), direction, self.momentum));
+        let weight = descent::stage(g, weight, buffer.unwrap_or(direction), given(numbers, 0));
         Updated { weight, state: [Some(square_avg), buffer, grad_avg].into_iter().flatten().collect() }
     }
 

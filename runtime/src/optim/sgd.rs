@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use super::{Optimizer, Updated, check, decayed, descent, not_negative, set};
+use super::{Optimizer, Updated, check, decayed, descent, given, not_negative, set};
 use crate::error::Result;
 use crate::graph::{Stage, Value};
 use crate::network;
@@ -118,7 +118,7 @@ impl Optimizer for Sgd {
             }
             _ => (grad, vec![]),
         };
-        Updated { weight: descent::stage(g, weight, direction, numbers[0]), state }
+        Updated { weight: descent::stage(g, weight, direction, given(numbers, 0)), state }
     }
 
     fn check(&self) -> Result<()> {
