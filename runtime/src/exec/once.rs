@@ -29,6 +29,7 @@ impl Stage {
     /// or its range is not known.
     pub fn compute(&self, values: &[Value], inputs: &[Input<'_>]) -> Result<Vec<Tensor>> {
         let roots = self.roots(values)?;
+        self.check_room(&roots)?;
         let mut compiled = Computation::new(self, &roots)?;
         compiled.run(inputs)?;
         (0..roots.len()).map(|i| compiled.tensor(i)).collect()
