@@ -31,9 +31,9 @@ pub enum Error {
     IndexRange {
         /// The network function.
         function: &'static str,
-        /// The name of the input.
+        /// The name of the input, or which index it is if that is computed.
         input: String,
-        /// The place of the value in the input, counted in elements.
+        /// The place of the value in it, counted in elements.
         position: usize,
         /// The value.
         value: i32,

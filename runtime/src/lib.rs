@@ -26,6 +26,7 @@ mod stage;
 mod structure;
 mod tensor;
 pub mod train;
+mod verify;
 
 pub use downhill_macros::network;
 pub use error::{Error, Result};

@@ -11,6 +11,7 @@ mod once;
 mod pace;
 mod profile;
 mod program;
+mod refused;
 mod rules;
 mod settings;
 mod slots;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::finite;
 use super::model::{Entry, find, params};
 use super::slots::{Memory, Slot};
-use super::staged::{self, Signature};
+use super::staged::Signature;
 use super::update::{Sum, Update, gradient};
 use super::variant::{Loss, Variant};
 use super::{Buffer, Model, Program, Rules};
@@ -306,14 +306,14 @@ impl<N: Network> Step<N> {
         let inputs = inputs.all();
         let inputs = inputs.as_ref();
         let i = self.variant(model, inputs)?;
-        let Variant { bounds, program, outputs, weights, .. } = &mut self.variants[i];
-        staged::check_bounds(&self.function, inputs, bounds)?;
+        let Variant { program, outputs, weights, .. } = &mut self.variants[i];
+        program.check(inputs, |i| self.function.inputs[i].into())?;
         let words = [self.seed, self.runs].map(|word| (word ^ word >> 32) as u32);
         self.run_seed[0] = f32::from_bits(hash(hash(words[0]) ^ words[1]));
         self.runs += 1;
         self.last = Some(i);
         self.samples = samples(inputs);
-        // SAFETY: all that is written is the step's own, and the indices were checked.
+        // SAFETY: all that is written is the step's own.
         unsafe {
             program.run(&mut |slot| match slot {
                 Slot::Params => Some(Memory::read(model.params_mut())),

@@ -387,9 +387,12 @@ impl Staged {
         self.results.push((value, Region::numbers(place, shape)));
     }
 
-    pub(super) fn compile(self, name: &str, slots: &[Extent]) -> Result<Program> {
+    pub(super) fn compile(self, name: &'static str, slots: &[Extent]) -> Result<Program> {
         let Staged { g, inputs, results } = self;
         g.check_sizes()?;
+        if let Some(message) = g.error() {
+            return Err(refused(message.into()));
+        }
         let result = |(value, region): (Value, Region)| match value {
             Value::Var(v) if g.graph().has(v) => Ok((v, region)),
             _ => Err(refused(g.error().unwrap_or("a result is not a tensor").into())),
@@ -401,7 +404,12 @@ impl Staged {
             }
             _ => Err("an update reads weights, gradients, states and numbers alone".into()),
         };
-        Program::compile(name, g.graph(), &source, &outputs, slots)
+        let program = Program::compile(name, g.graph(), &source, &outputs, slots)?;
+        // Results lie in the place of what is updated, so it is too late to refuse an entry when the program runs.
+        match program.proves_indices() {
+            true => Ok(program),
+            false => Err(refused("the range of an index is not known".into())),
+        }
     }
 }
 

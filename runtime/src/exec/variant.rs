@@ -10,7 +10,7 @@ use super::slots::{Extent, Outside, Place, Region, Slot};
 use super::staged::{self, Signature, Staged};
 use super::update::padded;
 use crate::error::{Error, Result};
-use crate::graph::{Op, Rows, Var};
+use crate::graph::{Op, Var};
 use crate::kernel::{plan, with_multiply_adds};
 use crate::network::{Function, Network};
 use crate::shape::DType;
@@ -31,7 +31,6 @@ pub(super) struct Loss<'a, N: Network> {
 pub(super) struct Variant<N> {
     pub(super) net: N,
     pub(super) signature: Signature,
-    pub(super) bounds: Vec<Option<Rows>>,
     pub(super) program: Program,
     /// The pass over the gradients of which the program does not see whether they are finite.
     pub(super) finite: Finite,
@@ -69,7 +68,6 @@ impl<N: Network> Loss<'_, N> {
             outputs: outputs.map(|shape| Tensor::zeros(shape)).collect::<Result<_>>()?,
             checkpoints: staged.graph.nodes().iter().any(|node| node.scope > 0),
             weights: BatchWeights::new(&staged.weights),
-            bounds: staged.bounds,
         })
     }
 
