@@ -141,7 +141,7 @@ fn main() -> Result<()> {
     let schedule = Cosine::new().min(0.1).warmup(100);
     let bar = ProgressBar::new(steps).with_style(ProgressStyle::with_template("{bar:24} {pos}/{len}  {msg}")?);
     for n in 0..steps {
-        step.set_lr(args.lr * schedule.at(n, steps));
+        step.set_lr(args.lr * schedule.at(n, steps))?;
         let (x, y) = batch(&text.train, &mut rng)?;
         let loss = step.run(&mut model, (&x, &y))?;
         bar.set_position(n + 1);

@@ -42,7 +42,7 @@ fn a_step_with_all_settings_allocates_nothing() -> downhill::Result<()> {
         if n == 1 {
             before = allocations();
         }
-        step.set_lr(1e-3 * schedule.at(n, 5));
+        step.set_lr(1e-3 * schedule.at(n, 5))?;
         step.run(&mut model, (&x, &x))?;
         step.accumulate(&mut model, (&x, &x))?;
         step.accumulate(&mut model, (&x, &x))?;

@@ -275,7 +275,7 @@ fn a_learning_rate_of_its_own_for_each_step() -> Result<()> {
     let mut step = Step::new(&model, Given::loss, Sgd::new(1.0))?;
     let (w, b) = (Tensor::new([2, 3], [1.0; 6])?, Tensor::new([2], [2.0; 2])?);
     step.run(&mut model, (&w, &b))?;
-    step.set_lr(0.5);
+    step.set_lr(0.5)?;
     step.run(&mut model, (&w, &b))?;
     assert_eq!(model.get("w")?.data(), [-1.5; 6]);
     assert_eq!(model.get("b")?.data(), [-3.0; 2]);

@@ -123,6 +123,25 @@ fn gradients_treat_states_as_given() {
     let x = [common::numbers(1, &[4, 2], -1.0, 1.0)];
     check_network_in(false, <Net as Layer>::NET, Net::loss, &x);
     check_network_in(true, <Branches as Layer>::NET, Branches::loss, &x);
+    check_network_in(false, <Scaled as Layer>::NET, Scaled::loss, &x);
+    check_network_in(true, <Scaled as Layer>::NET, Scaled::loss, &x);
+}
+
+/// Multiplies by what it has just assigned.
+#[network]
+struct Scaled {
+    #[init(ones)]
+    scale: State<2>,
+    #[init(constant(0.5))]
+    weight: Param<2>,
+}
+
+#[network]
+impl Scaled {
+    fn loss(&self, x: Tensor<B, 2>) -> Tensor {
+        self.scale = self.scale * 2.0 + 0.5;
+        sum(tanh(x * self.weight) * self.scale)
+    }
 }
 
 #[test]
@@ -285,5 +304,89 @@ fn an_operation_knows_whether_it_is_trained() -> downhill::Result<()> {
     let mut step = Step::new(&model, Loud::loss, Sgd::new(0.0))?;
     assert_eq!(step.run(&mut model, &x)?, 3.0 * 3.0 + 5.0);
     assert_eq!(step.grad("weight")?.data(), [7.0, 2.5]);
+    Ok(())
+}
+
+/// Reads its states behind assignments: one after another, in a loop over networks and one over slices, in a branch,
+/// and what others have assigned.
+#[network]
+struct ReadBack {
+    #[init(constant(10.0))]
+    count: State,
+    #[init(ones)]
+    seen: State<2>,
+    #[init(constant(0.5))]
+    weight: Param<2>,
+    lines: [Linear<2, 2>; 2],
+    inner: Counter,
+    #[option(true)]
+    follows: bool,
+}
+
+#[network]
+impl ReadBack {
+    fn loss(&self, x: Tensor<3, 2>) -> (Tensor, Tensor, Tensor<2>, Tensor<3, 2>, Tensor, Tensor) {
+        self.count = self.count + 1.0;
+        let counted = self.count * 2.0;
+        self.count += 1.0;
+        let mut y = x;
+        for line in &self.lines {
+            self.seen = self.seen * 0.5 + sum_axes(y, [0]);
+            y = line(y) * self.seen;
+        }
+        let rows = for row in unbind(y, 0) {
+            self.seen = self.seen + row;
+            self.seen * row
+        };
+        if self.follows {
+            self.seen = self.seen * 2.0;
+        }
+        let mut called = self.inner.next();
+        called = called + self.inner.next();
+        let _ = self.bump();
+        (sum(rows * self.weight), counted + self.count, self.seen, rows, called, self.inner.count + self.bumped())
+    }
+
+    fn bump(&self) -> Tensor {
+        self.count = self.count + 100.0;
+        self.count
+    }
+
+    fn bumped(&self) -> Tensor {
+        self.count + 0.0
+    }
+}
+
+#[network]
+struct Counter {
+    #[init(zeros)]
+    count: State,
+}
+
+#[network]
+impl Counter {
+    fn next(&self) -> Tensor {
+        self.count += 1.0;
+        self.count + 0.0
+    }
+}
+
+#[test]
+fn a_state_reads_as_assigned_in_evaluation_too() -> downhill::Result<()> {
+    let mut model = ReadBack::init(4);
+    let before = all(&model);
+    let called = model.call(ReadBack::loss, &x())?;
+    assert_eq!(all(&model), before);
+    // (11 · 2) + 12; each body that is called sees the state from before.
+    assert_eq!(called[1].item()?, 34.0);
+    assert_eq!(called[4].item()?, 2.0);
+    assert_eq!(called[5].item()?, 10.0);
+    let mut step = Step::new(&model, ReadBack::loss, Sgd::new(0.0))?;
+    let loss = step.run(&mut model, &x())?;
+    assert_eq!(called[0].item()?, loss);
+    assert_eq!(called[1..], *step.outputs());
+    assert_eq!(model.get("seen")?, called[2]);
+    assert_eq!(model.get("inner.count")?.item()?, 2.0);
+    assert_eq!(model.get("count")?.item()?, 112.0);
     Ok(())
 }

@@ -172,3 +172,70 @@ fn what_is_refused_before_the_first_step() -> Result<()> {
     assert_eq!(weights(&model), before);
     Ok(())
 }
+
+/// Batch normalisation cannot train on one sample.
+#[network(sequential, loss = mse)]
+pub struct Normed {
+    a: Linear<3, 4>,
+    norm: BatchNorm1d<4>,
+    b: Linear<4, 1>,
+}
+
+fn normed_data(n: usize) -> (Tensor, Tensor) {
+    let x = (0..3 * n).map(|i| (i as f32).sin()).collect::<Vec<_>>();
+    (Tensor::new([n, 3], x).unwrap(), Tensor::new([n, 1], vec![0.5; n]).unwrap())
+}
+
+#[test]
+fn a_last_batch_that_does_not_fit_is_noticed_before_the_first_step() -> Result<()> {
+    let data = normed_data(9);
+    for together in [1, 3] {
+        let mut model = Normed::init(0);
+        let names: Vec<String> = model.params().chain(model.states()).map(|p| p.name.into()).collect();
+        let all = |model: &Model<Normed>| names.iter().map(|name| model.get(name).unwrap()).collect::<Vec<_>>();
+        let before = all(&model);
+        let mut trainer = Trainer::new(&mut model, Normed::loss).batch_size(4).accumulate(together).progress(false);
+        let error = trainer.fit(&data, &data, Epochs(2)).unwrap_err();
+        assert!(matches!(error, Error::Shape { .. }), "{error}");
+        let expected = "batch normalisation: expected more than one value a channel while training; the last batch of an \
+                        epoch has 1 of 9 samples: leave it out by `drop_last(true)`, or choose another batch_size than 4";
+        assert!(error.to_string().ends_with(expected), "{error}");
+        assert_eq!(all(trainer.model()), before);
+        // Two batches of four; validation takes all nine.
+        let mut trainer = trainer.drop_last(true);
+        let report = trainer.fit(&data, &data, Epochs(2))?;
+        assert_eq!(trainer.steps(), if together == 1 { 4 } else { 2 });
+        let valid = evaluate(trainer.model(), Normed::loss, &data, 9)?;
+        assert!((report.last().unwrap().valid_loss.unwrap() - valid).abs() < 1e-6);
+        // Sizes that leave two samples, or none.
+        let mut trainer = trainer.drop_last(false).batch_size(7);
+        trainer.fit(&data, &(), Epochs(1))?;
+        trainer = trainer.batch_size(3);
+        trainer.fit(&data, &(), Epochs(1))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn dropping_the_last_batch() -> Result<()> {
+    let data = circle(10);
+    let mut batches = Batches::new(&data, 4)?.drop_last(true);
+    let mut sizes = |epoch| {
+        batches.start(epoch);
+        let mut sizes = vec![];
+        while let Some(batch) = batches.next_batch()? {
+            sizes.push(batch.len());
+        }
+        anyhow::Ok((sizes, batches.count()))
+    };
+    assert_eq!(sizes(0)?, (vec![4, 4], 2));
+    assert_eq!(sizes(1)?, (vec![4, 4], 2));
+    let mut model = Net::init(0);
+    let mut trainer = Trainer::new(&mut model, Net::loss).batch_size(5).drop_last(true).progress(false);
+    trainer.fit(&data, &(), Epochs(1))?;
+    assert_eq!(trainer.steps(), 2, "nothing to drop");
+    let mut trainer = trainer.batch_size(11);
+    let error = trainer.fit(&data, &(), Epochs(1)).unwrap_err().to_string();
+    assert_eq!(error, "the data set: has 10 samples, drop_last leaves no batch of 11");
+    Ok(())
+}

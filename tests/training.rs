@@ -230,7 +230,7 @@ fn groups_have_settings_of_their_own() -> Result<()> {
     assert_eq!(model.get("w")?.data(), [10.0 - (1.0 + 0.5 * 10.0); 6]);
     assert_eq!(model.get("b")?.data(), [10.0 - 2.0; 2]);
     // The rates keep their proportion.
-    step.set_lr(0.5);
+    step.set_lr(0.5)?;
     step.run(&mut model, (&w, &b))?;
     assert_eq!(model.get("w")?.data(), [4.0 - 0.5 * (1.0 + 0.5 * 4.0); 6]);
     assert_eq!(model.get("b")?.data(), [8.0 - 1.0; 2]);

@@ -14,7 +14,7 @@ use syn::ext::IdentExt;
 use crate::liveness::{Liveness, Needs};
 use crate::names::{Names, stem};
 use crate::signature::{DType, ParamKind, Signature};
-use crate::ssa::{Arg, Block, Call, Callee, For, Function, If, Item, Mode, Over, Plain, Saved, Stmt, ValueId};
+use crate::ssa::{Arg, Block, Call, Callee, For, Function, If, Item, Mode, Over, Plain, Saved, Site, Stmt, ValueId};
 
 /// A gradient, by its place in [`Gradient::names`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,6 +93,8 @@ pub struct BackFor {
     pub vars: Vec<(GradId, Option<GradId>)>,
     /// Yields the next value of the first variables; the others are sums already.
     pub body: BackBlock,
+    /// The number of the loop, if calls in it have one.
+    pub site: Option<Site>,
 }
 
 /// The gradients that a loop over slices takes apart and puts together.
@@ -312,6 +314,7 @@ impl Walk<'_> {
             saved,
             vars,
             body: BackBlock { forward: body.forward, stmts: body.stmts, results },
+            site: source.site,
         }));
     }
 

@@ -92,8 +92,17 @@ use crate::error::Errors;
 /// A body has calls, `+ - * /`, comparisons, `!`, `&`, `|`, `let` with tuples, assignment to
 /// `let mut` and to states, `for block in &self.blocks`, and `if` on what is constant when the network is built
 /// (`self.bias.is_some()`, `D > 64`, an option, a `bool` parameter). `if training()` tells a step of training
-/// from evaluation, which both must come to the same shapes. `#[checkpoint]` in front of a call of a network, an
-/// own function or an operation, as in `x = #[checkpoint] block(x);`, does for that call what it does on a field. Symbols are sizes in it, as in
+/// from evaluation, which both must come to the same shapes.
+///
+/// An `Index` has `+ - *`, `maximum`, `minimum` and comparisons, beside another one or a whole constant, and its sums
+/// and products wrap around; a `Mask` has `!`, `&` and `|`. `float(..)` makes numbers of both, for all else.
+///
+/// A state that a body assigns has its new value in the rest of the body, while training and in evaluation, and no
+/// gradient passes through it. In the model it changes with a step of training only. All other bodies, also those
+/// that are called, see it as it was before the step.
+///
+/// `#[checkpoint]` in front of a call of a network, an own function or an operation, as in
+/// `x = #[checkpoint] block(x);`, does for that call what it does on a field. Symbols are sizes in a body, as in
 /// `reshape(x, [B * T, D])`. Brackets of tensors are a list: `concat([a, b], -1)`.
 #[proc_macro_attribute]
 pub fn network(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {

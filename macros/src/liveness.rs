@@ -130,7 +130,15 @@ impl<'a> Liveness<'a> {
         }
         needs.extend(carried.iter().map(|var| var.init));
         needs.extend(source.over.reads(self.mode));
-        Some(For { over: source.over.clone(), items, carried, body, outs: pick(&source.outs, &yielded), saved })
+        Some(For {
+            over: source.over.clone(),
+            items,
+            carried,
+            body,
+            outs: pick(&source.outs, &yielded),
+            saved,
+            site: source.site,
+        })
     }
 
     /// Inside a branch or loop: values are left behind where the gradient of the loop is, and

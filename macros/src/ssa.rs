@@ -114,9 +114,16 @@ pub struct Call {
     pub checkpoint: bool,
     /// Whether the outputs are a list, as those of `chunk` are, and no tuple.
     pub list: bool,
+    /// The number of the call in the function, which tells random numbers of different calls apart. An operator
+    /// has none.
+    pub site: Option<Site>,
     /// Where the arguments stand in the source.
     pub span: Span,
 }
+
+/// The number of a call or a loop in its function. The forward function and the gradient have the same.
+#[derive(Clone, Copy)]
+pub struct Site(pub u32);
 
 /// What is called.
 #[derive(Clone)]
@@ -170,6 +177,8 @@ pub struct For {
     pub outs: Vec<ValueId>,
     /// Values of carried variables at the start of every iteration that the gradient needs.
     pub saved: Option<Saved>,
+    /// The number of the loop, if calls in it have one.
+    pub site: Option<Site>,
 }
 
 impl For {
@@ -246,14 +255,17 @@ pub struct Plain {
 /// What an expression is in shape rules.
 #[derive(Clone)]
 pub enum Meaning {
-    Number,
+    /// Whether its value is known: it is written out, or the name of another number.
+    Number {
+        known: bool,
+    },
     Size(Dim),
     Sizes(Vec<Dim>),
     /// The expression itself.
     Constant,
 }
 
-/// Which of the functions is meant: staging has numbers, shape rules do without.
+/// Which of the functions is meant: staging has numbers, shape rules know the value of some.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Stage,
@@ -264,7 +276,7 @@ impl Plain {
     /// The values the expression reads in this mode.
     pub fn reads(&self, mode: Mode) -> &[ValueId] {
         match (&self.meaning, mode) {
-            (Meaning::Number, Mode::Shape) => &[],
+            (Meaning::Number { known: false }, Mode::Shape) => &[],
             _ => &self.reads,
         }
     }

@@ -160,12 +160,13 @@ impl Param {
 /// start, are saved and loaded with the weights, get no gradient, and are set by the network itself.
 ///
 /// In a `#[network]` struct a state is a field with an initialiser. A body reads it as a tensor without
-/// a gradient, and assigns it. The assignment counts while training only, and takes effect with the
-/// step: a step whose loss is not finite leaves the state as it was.
+/// a gradient, and assigns it. In the body that assigns it, it has the new value from there on, in a training step
+/// and in evaluation alike. The state of the model changes with a training step only: a step whose loss is not finite
+/// leaves it as it was, and so does evaluation. What shall read the old value in evaluation assigns within
+/// `if training()`, as running statistics do.
 ///
-/// Every function that runs in a step reads the state from before the step. In the body that assigns it,
-/// it has the new value from there on. Where a network runs twice in a step, its second assignment
-/// builds on what the first one left.
+/// Every function that runs in a step reads the state from before the step, also where another one has assigned it.
+/// Where a network runs twice in a step, its second assignment builds on what the first one left.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -182,7 +183,9 @@ impl Param {
 /// #[network]
 /// impl<const D: usize> Centre<D> {
 ///     pub fn forward(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-///         self.mean = self.mean * 0.9 + sum_axes(x, [0]) / B as f32 * 0.1;
+///         if training() {
+///             self.mean = self.mean * 0.9 + sum_axes(x, [0]) / B as f32 * 0.1;
+///         }
 ///         (x - self.mean) * self.weight
 ///     }
 ///
@@ -194,6 +197,7 @@ impl Param {
 /// let mut model = Centre::<2>::init(0);
 /// let x = Tensor::new([2, 2], [1.0, 2.0, 3.0, 4.0])?;
 /// Step::new(&model, Centre::<2>::loss, Sgd::new(0.1))?.run(&mut model, &x)?;
+/// model.forward(&x)?;
 /// assert_eq!(model.get("mean")?.data(), [0.2, 0.3]);
 /// # Ok::<(), downhill::Error>(())
 /// ```

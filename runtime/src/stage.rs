@@ -5,15 +5,17 @@
 //! values again where it needs them, in place of a tape. Algebra is simplified as nodes are made
 //! (see `simplify`), so no later pass has to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::check::{Check, TensorType, Type};
 use crate::graph::{Contraction, Grad, Graph, Node, Op, Rows, Value, Var};
 use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::reduce::Reduce;
-use crate::shape::{DType, Dim, MAX_RANK, Shape, elements};
+use crate::path::Path;
+use crate::shape::{DType, Dim, MAX_RANK, Shape};
 use crate::simplify::simplify;
 use crate::structure::structure;
+use crate::verify;
 
 /// More parameters than any model has.
 const PARAMS: usize = 1 << 24;
@@ -30,6 +32,8 @@ pub struct Stage {
     /// The scope of nodes to come, and the number of scopes so far.
     scope: u32,
     scopes: u32,
+    /// The call that is being staged.
+    path: Path,
     training: bool,
     /// Whether scopes in which values are computed again count for nothing.
     keeps_all: bool,
@@ -39,18 +43,27 @@ pub struct Stage {
     pub(crate) scaled: HashMap<Var, (Var, Var)>,
     /// Of sums of gradients with something in common, both that were added up.
     pub(crate) sums: HashMap<Var, (Var, Var)>,
+    /// Whether a value may be zero because a branch was not taken, where that was asked for.
+    pub(crate) choices: HashMap<Var, bool>,
+    /// Masks of what is not zero, of gradients that may be chosen.
+    pub(crate) not_zero: HashSet<Var>,
+    /// Where rows along some axes are taken, where that was asked for.
+    pub(crate) rows: HashMap<(Var, u8), Option<Var>>,
+    /// Single numbers that were staged as a sum of all elements of a value, which may have been one.
+    pub(crate) totals: HashSet<Var>,
 }
 
 /// The new value of states, by number.
 pub(crate) type Updates = BTreeMap<usize, Var>;
 
-/// A stage within a scope in which values are computed again; the scope ends with it.
-pub struct Recompute<'s> {
+/// A stage within a call, or within a scope in which values are computed again; both end with it.
+pub struct Scope<'s> {
     stage: &'s mut Stage,
     outer: u32,
+    caller: Path,
 }
 
-impl std::ops::Deref for Recompute<'_> {
+impl std::ops::Deref for Scope<'_> {
     type Target = Stage;
 
     fn deref(&self) -> &Stage {
@@ -58,15 +71,16 @@ impl std::ops::Deref for Recompute<'_> {
     }
 }
 
-impl std::ops::DerefMut for Recompute<'_> {
+impl std::ops::DerefMut for Scope<'_> {
     fn deref_mut(&mut self) -> &mut Stage {
         self.stage
     }
 }
 
-impl Drop for Recompute<'_> {
+impl Drop for Scope<'_> {
     fn drop(&mut self) {
         self.stage.scope = self.outer;
+        self.stage.path = self.caller;
     }
 }
 
@@ -146,6 +160,9 @@ impl Stage {
         if id >= PARAMS {
             return self.refuse("a parameter without a number was given a gradient");
         }
+        if d.is_some_and(|d| !self.owns(d)) {
+            return self.refuse("a gradient is a value of another graph");
+        }
         if self.grads.len() <= id {
             self.grads.resize(id + 1, None);
         }
@@ -154,13 +171,40 @@ impl Stage {
 
     /// A scope in which values are staged anew even if they are there already, so that those from
     /// before need not be kept; without `anew` nothing changes.
-    pub fn recompute(&mut self, anew: bool) -> Recompute<'_> {
-        let outer = self.scope;
+    pub fn recompute(&mut self, anew: bool) -> Scope<'_> {
+        let (outer, caller) = (self.scope, self.path);
         if anew && !self.keeps_all {
             self.scopes += 1;
             self.scope = self.scopes;
         }
-        Recompute { stage: self, outer }
+        Scope { stage: self, outer, caller }
+    }
+
+    /// A call, by its number in the function that makes it. `#[network]` numbers the calls of a body; by hand, each
+    /// call gets a number of its own, and its gradient the same. Random numbers of calls with different numbers, on
+    /// the way from the outermost function to the operation that draws them, have nothing to do with one another.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// g.set_training(true);
+    /// let x = g.constant(&Tensor::new([100], vec![1.0; 100])?);
+    /// let first = dropout::stage(&mut g.at(0), x, 0.5);
+    /// assert_eq!(dropout::stage(&mut g.at(0), x, 0.5), first);
+    /// assert_ne!(dropout::stage(&mut g.at(1), x, 0.5), first);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    pub fn at(&mut self, site: u32) -> Scope<'_> {
+        let (outer, caller) = (self.scope, self.path);
+        self.path = caller.then(site.into());
+        Scope { stage: self, outer, caller }
+    }
+
+    /// An iteration of a loop, which has a number among the calls of its function.
+    pub fn iteration(&mut self, site: u32, i: usize) -> Scope<'_> {
+        let (outer, caller) = (self.scope, self.path);
+        self.path = caller.then(site.into()).then(i as u64);
+        Scope { stage: self, outer, caller }
     }
 
     /// The size of a tensor's axis, counted from the end when negative.
@@ -176,17 +220,34 @@ impl Stage {
         match value {
             Value::Var(v) => Type::tensor(self[v].dtype, Shape::sizes(&self[v].shape)),
             Value::Int(n) => Type::Dim(Dim::int(n)),
-            Value::Number(_) => Type::Number,
+            Value::Number(x) => Type::number(x),
             Value::Bool(b) => Type::Bool(b),
             Value::Ints { list, len } => {
                 let mut dims = [Dim::int(0); MAX_RANK];
                 for (dim, n) in dims.iter_mut().zip(list) {
                     *dim = Dim::int(n);
                 }
-                Type::dims(&dims[..len])
+                dims.get(..len).map_or(Type::Unknown, Type::dims)
             }
             Value::Unknown => Type::Unknown,
         }
+    }
+
+    /// Whether a value is one of this graph.
+    pub(crate) fn owns(&self, v: Var) -> bool {
+        v.index() < self.graph.nodes.len()
+    }
+
+    /// Notes why an operation is refused; the first is kept.
+    pub(crate) fn refuse(&mut self, message: impl Into<String>) {
+        self.error.get_or_insert_with(|| message.into());
+    }
+
+    /// What stands for the result of an operation that is refused: zeros of the shape that it would have.
+    fn refused(&mut self, message: String, shape: &[usize], dtype: DType) -> Var {
+        self.refuse(message);
+        let shape = if verify::check_shape(shape).is_ok() { shape } else { &[] };
+        self.push(Op::Const(0), vec![], shape.to_vec(), dtype)
     }
 
     /// Runs a shape rule; a result that is refused is `None`, and the error is kept.
@@ -204,19 +265,36 @@ impl Stage {
         }
     }
 
-    /// Keeps an error, unless there was one before.
-    pub(crate) fn refuse(&mut self, message: &str) {
-        self.error.get_or_insert_with(|| message.to_owned());
-    }
-
     /// A value as a tensor: a number is one without axes.
     pub(crate) fn operand(&mut self, value: Value) -> Option<Var> {
         match value {
-            Value::Var(v) => Some(v),
+            Value::Var(v) if self.owns(v) => Some(v),
+            Value::Var(_) => {
+                self.refuse("an argument is a value of another graph");
+                None
+            }
             Value::Number(x) => Some(self.number(x)),
             Value::Int(n) => Some(self.number(n as f64)),
             _ => None,
         }
+    }
+
+    /// Two values that an operation takes for the same place: beside whole numbers, a number is one of them.
+    pub(crate) fn beside(&mut self, values: [Value; 2]) -> [Value; 2] {
+        let is_index = |value: Value| matches!(value, Value::Var(v) if self[v].dtype == DType::I32);
+        if !values.into_iter().any(is_index) {
+            return values;
+        }
+        values.map(|value| match value {
+            Value::Number(x) if x as i32 as f64 == x => Value::Var(self.integer(x as i32)),
+            Value::Int(n) => i32::try_from(n).map_or(value, |n| Value::Var(self.integer(n))),
+            other => other,
+        })
+    }
+
+    /// A whole number as an `Index` without axes.
+    pub(crate) fn integer(&mut self, n: i32) -> Var {
+        self.push(Op::Const(n as u32), vec![], vec![], DType::I32)
     }
 
     /// A number as a tensor without axes.
@@ -236,7 +314,6 @@ impl Stage {
 
     /// Numbers that are known beforehand, as a tensor of this shape.
     pub(crate) fn data(&mut self, data: &[f32], shape: &[usize]) -> Var {
-        debug_assert_eq!(Some(data.len()), elements(shape));
         let data = data.iter().map(|x| x.to_bits()).collect();
         self.push(Op::Data(data), vec![], shape.to_vec(), DType::F32)
     }
@@ -258,13 +335,15 @@ impl Stage {
         crate::Tensor::new(shape, values[0].iter().map(|&x| x as f32).collect::<Vec<f32>>())
     }
 
-    /// Random numbers from 0 to 1, less than 1, for what is done to `x`: the same ones whenever the
-    /// same is done to the same value in a run, also where it is computed again.
+    /// Random numbers from 0 to 1, less than 1, as many as `x` has elements: those of the call that is being staged
+    /// (see [`Stage::at`]), the same ones whenever it is staged, also for its gradient and where it is computed again.
     pub fn random_for(&mut self, x: Var) -> Var {
+        if !self.owns(x) {
+            return self.refused("random: an argument is a value of another graph".into(), &[], DType::F32);
+        }
         let seed = self.push(Op::Seed, vec![], vec![], DType::I32);
-        let stream = self.graph.structure[x.index()];
         let shape = self[x].shape.clone();
-        self.push(Op::Random((stream ^ stream >> 32) as u32), vec![seed], shape, DType::F32)
+        self.push(Op::Random(self.path.stream()), vec![seed], shape, DType::F32)
     }
 
     /// 0, 1, …, n - 1.
@@ -272,22 +351,30 @@ impl Stage {
         self.push(Op::Iota, vec![], vec![n], DType::I32)
     }
 
-    /// `op` of every element.
+    /// `op` of every element; whole numbers and truth values become numbers.
     pub fn unary(&mut self, op: Unary, x: Var) -> Var {
-        let (shape, dtype) = (self[x].shape.clone(), self[x].dtype);
-        self.push(Op::Unary(op), vec![x], shape, dtype)
+        let x = self.cast(x, DType::F32);
+        let shape = self[x].shape.clone();
+        self.push(Op::Unary(op), vec![x], shape, DType::F32)
     }
 
-    /// `op` of the elements of two tensors, broadcast against each other.
+    /// `op` of the elements of two tensors, broadcast against each other. Whole numbers become numbers where the
+    /// operation has no others, or the other side is one.
     pub fn binary(&mut self, op: Binary, a: Var, b: Var) -> Var {
-        let (a, b) = self.align(a, b);
+        let (mut a, mut b) = self.align(a, b);
+        if self[a].dtype == DType::Bool || self[a].dtype == DType::I32 && !op.is_whole() {
+            (a, b) = (self.cast(a, DType::F32), self.cast(b, DType::F32));
+        }
         let (shape, dtype) = (self[a].shape.clone(), self[a].dtype);
         self.push(Op::Binary(op), vec![a, b], shape, dtype)
     }
 
     /// Compares the elements of two tensors, broadcast against each other.
     pub fn compare(&mut self, op: Compare, a: Var, b: Var) -> Var {
-        let (a, b) = self.align(a, b);
+        let (mut a, mut b) = self.align(a, b);
+        if self[a].dtype == DType::Bool && matches!(op, Compare::Lt | Compare::Le) {
+            (a, b) = (self.cast(a, DType::F32), self.cast(b, DType::F32));
+        }
         let shape = self[a].shape.clone();
         self.push(Op::Compare(op), vec![a, b], shape, DType::Bool)
     }
@@ -307,34 +394,42 @@ impl Stage {
         self.push(Op::Cast, vec![x], shape, dtype)
     }
 
-    /// The same whole numbers, with the promise that `rows` admits them: an input that breaks it is refused before anything runs.
+    /// The same whole numbers, with the promise that `rows` admits them: an input that breaks it is refused before
+    /// anything runs, what is computed and may break it is compared when it is.
     pub fn within(&mut self, index: Var, rows: Rows) -> Var {
         let shape = self[index].shape.clone();
         self.push(Op::Within(rows), vec![index], shape, DType::I32)
     }
 
-    /// A reduction over the axes whose bit is set; they stay with size one.
+    /// A reduction over the axes whose bit is set; they stay with size one. Whole numbers and truth values become
+    /// numbers.
     pub fn reduce(&mut self, op: Reduce, x: Var, axes: u8) -> Var {
+        let x = self.cast(x, DType::F32);
         let mut shape = self[x].shape.clone();
+        if axes == 0 && self.owns(x) {
+            return x;
+        }
         for (axis, size) in shape.iter_mut().enumerate() {
             if axes >> axis & 1 == 1 {
                 *size = 1;
             }
         }
-        let dtype = self[x].dtype;
-        self.push(Op::Reduce(op, axes), vec![x], shape, dtype)
+        let v = self.push(Op::Reduce(op, axes), vec![x], shape, DType::F32);
+        if op == Reduce::Sum && self[v].len() == 1 {
+            self.totals.insert(v);
+        }
+        v
     }
 
     /// The same elements under another shape of the same length.
     pub fn reshape(&mut self, x: Var, shape: &[usize]) -> Var {
-        debug_assert_eq!(self[x].checked_len(), elements(shape));
         let dtype = self[x].dtype;
         self.push(Op::Reshape, vec![x], shape.to_vec(), dtype)
     }
 
     /// NumPy's broadcast: aligned at the innermost axis, axes of size one are repeated.
     pub fn broadcast(&mut self, x: Var, shape: &[usize]) -> Var {
-        let missing = shape.len() - self[x].shape.len();
+        let missing = shape.len().saturating_sub(self[x].shape.len());
         let aligned = [&vec![1; missing][..], &self[x].shape].concat();
         let x = self.reshape(x, &aligned);
         let dtype = self[x].dtype;
@@ -343,7 +438,7 @@ impl Stage {
 
     /// The sum of `d` over the axes along which a tensor of `shape` was broadcast to it.
     pub fn unbroadcast(&mut self, d: Var, shape: &[usize]) -> Var {
-        let missing = self[d].shape.len() - shape.len();
+        let missing = self[d].shape.len().saturating_sub(shape.len());
         let mut axes = 0;
         for (axis, &size) in self[d].shape.iter().enumerate() {
             if size != 1 && (axis < missing || shape[axis - missing] == 1) {
@@ -356,7 +451,8 @@ impl Stage {
 
     /// Axis `i` of the result is axis `axes[i]` of `x`.
     pub fn transpose(&mut self, x: Var, axes: &[usize]) -> Var {
-        let shape = axes.iter().map(|&axis| self[x].shape[axis]).collect();
+        let size = |&axis: &usize| self[x].shape.get(axis).copied().unwrap_or(1);
+        let shape = axes.iter().map(size).collect();
         let dtype = self[x].dtype;
         self.push(Op::Transpose(axes.to_vec()), vec![x], shape, dtype)
     }
@@ -378,7 +474,8 @@ impl Stage {
         (size, dilation): (usize, isize),
     ) -> Var {
         let mut shape = self[x].shape.clone();
-        shape.splice(axis..=axis, [count, size]);
+        let at = axis.min(shape.len());
+        shape.splice(at..(at + 1).min(shape.len()), [count, size]);
         let dtype = self[x].dtype;
         self.push(Op::Windows { axis, start, step, dilation }, vec![x], shape, dtype)
     }
@@ -391,38 +488,45 @@ impl Stage {
 
     /// Tensors one behind the other along an axis.
     pub fn concat(&mut self, xs: &[Var], axis: usize) -> Var {
-        let mut shape = self[xs[0]].shape.clone();
-        shape[axis] = xs.iter().map(|&x| self[x].shape[axis]).fold(0, usize::saturating_add);
-        let dtype = self[xs[0]].dtype;
+        let (mut shape, dtype) = xs.first().map_or((vec![], DType::F32), |&x| (self[x].shape.clone(), self[x].dtype));
+        if let Some(size) = shape.get_mut(axis) {
+            let sizes = xs.iter().map(|&x| self[x].shape.get(axis).copied().unwrap_or(0));
+            *size = sizes.fold(0, usize::saturating_add);
+        }
         self.push(Op::Concat(axis), xs.to_vec(), shape, dtype)
     }
 
     /// Matrix products over the last two axes; outer axes must be equal.
     pub fn matmul(&mut self, a: Var, b: Var, transpose_a: bool, transpose_b: bool) -> Var {
-        let (sa, sb) = (&self[a].shape, &self[b].shape);
-        let rank = sa.len();
-        debug_assert_eq!(sa[..rank - 2], sb[..rank - 2]);
-        let mut shape = sa[..rank - 2].to_vec();
-        shape.push(sa[if transpose_a { rank - 1 } else { rank - 2 }]);
-        shape.push(sb[if transpose_b { rank - 2 } else { rank - 1 }]);
+        let matrix = |v: Var| match &self[v].shape[..] {
+            [outer @ .., rows, columns] => (outer.to_vec(), *rows, *columns),
+            _ => (vec![], 1, 1),
+        };
+        let ((mut shape, ma, na), (_, mb, nb)) = (matrix(a), matrix(b));
+        shape.push(if transpose_a { na } else { ma });
+        shape.push(if transpose_b { mb } else { nb });
         self.push(Op::MatMul(transpose_a, transpose_b), vec![a, b], shape, DType::F32)
     }
 
     /// Products of the elements of `a` and `b`, added up: `axes` says which axes belong together, as in
     /// `"bik,bkj->bij"`. The arguments may be any views. One is copied only where the product is faster for that,
     /// with elements one behind the other for its vectors.
-    ///
-    /// # Panics
-    ///
-    /// When the letters do not fit the arguments.
     pub fn contract(&mut self, a: Var, b: Var, axes: &str) -> Var {
         let letters = |text: &str| text.bytes().collect::<Vec<u8>>();
-        let (arguments, result) = axes.split_once("->").expect("an arrow in front of the result");
-        let (left, right) = arguments.split_once(',').expect("two arguments");
+        let parts = axes.split_once("->").and_then(|(args, result)| Some((args.split_once(',')?, result)));
+        let Some(((left, right), result)) = parts else {
+            return self.refused(
+                format!("contract: expected axes such as `ij,jk->ik`, found `{axes}`"),
+                &[],
+                DType::F32,
+            );
+        };
         let axes = Contraction { left: letters(left), right: letters(right), result: letters(result) };
         let size = |letter: &u8| {
-            let of = |v: Var, letters: &[u8]| letters.iter().position(|l| l == letter).map(|i| self[v].shape[i]);
-            of(a, &axes.left).or_else(|| of(b, &axes.right)).expect("an axis of an argument")
+            let of = |v: Var, letters: &[u8]| {
+                letters.iter().position(|l| l == letter).and_then(|i| self[v].shape.get(i).copied())
+            };
+            of(a, &axes.left).or_else(|| of(b, &axes.right)).unwrap_or(1)
         };
         let shape = axes.result.iter().map(size).collect();
         self.push(Op::Contract(axes.into()), vec![a, b], shape, DType::F32)
@@ -430,7 +534,7 @@ impl Stage {
 
     /// The rows of `table` that `index` names.
     pub fn gather(&mut self, table: Var, index: Var) -> Var {
-        let shape = [&self[index].shape[..], &self[table].shape[1..]].concat();
+        let shape = [&self[index].shape, self[table].shape.get(1..).unwrap_or_default()].concat();
         let dtype = self[table].dtype;
         self.push(Op::Gather, vec![table, index], shape, dtype)
     }
@@ -438,14 +542,17 @@ impl Stage {
     /// Zeros of `rows` rows to which the rows of `d` are added where `index` says.
     pub fn scatter_add(&mut self, index: Var, d: Var, rows: usize) -> Var {
         let rank = self[index].shape.len();
-        let shape = [&[rows][..], &self[d].shape[rank..]].concat();
+        let shape = [&[rows], self[d].shape.get(rank..).unwrap_or_default()].concat();
         self.push(Op::ScatterAdd, vec![index, d], shape, DType::F32)
     }
 
-    /// Whole numbers become numbers where the other side is one; then both are broadcast.
+    /// Whole numbers become numbers where the other side is one that they cannot be; then both are broadcast.
     fn align(&mut self, a: Var, b: Var) -> (Var, Var) {
         let (da, db) = (self[a].dtype, self[b].dtype);
-        let number = |v: &Stage, x: Var| matches!(v[x].op, Op::Const(_));
+        let number = |g: &Stage, x: Var| match g[x].op {
+            Op::Const(bits) => !Type::number(f32::from_bits(bits).into()).is_fraction(),
+            _ => false,
+        };
         let (a, b) = match (da, db) {
             (DType::F32, DType::I32) if number(self, a) => (self.cast(a, DType::I32), b),
             (DType::I32, DType::F32) if number(self, b) => (a, self.cast(b, DType::I32)),
@@ -472,13 +579,17 @@ impl Stage {
         (self.broadcast(a, &shape), self.broadcast(b, &shape))
     }
 
-    /// A node, simplified, or the one that computes the same already.
+    /// A node, simplified, or the one that computes the same already. One that breaks the rule of its operation is
+    /// refused, so that no graph has any.
     pub(crate) fn push(&mut self, op: Op, args: Vec<Var>, shape: Vec<usize>, dtype: DType) -> Var {
         // What is given or constant is the same in every scope.
         let given = matches!(op, Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Data(_) | Op::Iota | Op::Seed);
         let node = Node { op, args, shape, dtype, scope: if given { 0 } else { self.scope } };
         if self.too_large.is_none() && node.checked_len().is_none() {
             self.too_large = Some(node.clone());
+        }
+        if let Err(message) = verify::check(&self.graph, &node, self.graph.nodes.len()) {
+            return self.refused(message, &node.shape, node.dtype);
         }
         match simplify(self, node) {
             Ok(v) => v,
@@ -494,10 +605,14 @@ impl Stage {
     }
 }
 
+/// What a value of another graph looks like: no operation takes it.
+static FOREIGN: Node = Node { op: Op::Const(0), args: vec![], shape: vec![], dtype: DType::F32, scope: 0 };
+
 impl std::ops::Index<Var> for Stage {
     type Output = Node;
 
+    /// The node; a number, if the value is one of a larger graph.
     fn index(&self, v: Var) -> &Node {
-        &self.graph[v]
+        self.graph.nodes.get(v.index()).unwrap_or(&FOREIGN)
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn structure(node: &Node, of: &[u64]) -> u64 {
     hasher.finish()
 }
 
-/// The hash FNV-1a: the standard library's own may change, and random numbers depend on this.
+/// The hash FNV-1a.
 struct Fnv(u64);
 
 impl Hasher for Fnv {

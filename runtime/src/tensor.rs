@@ -231,19 +231,19 @@ impl<'a> From<&'a Index> for Input<'a> {
 /// The inputs of a compiled function: `&x`, `(&x, &y)`, a batch of a data set, or a slice of [`Input`].
 ///
 /// The library alone implements it. A run takes the inputs once, and what it has checked is what it computes with.
-pub trait Inputs: sealed::Sealed {
+pub trait Inputs: sealed::Known {
     /// All of them in order.
     fn all(&self) -> impl AsRef<[Input<'_>]>;
 }
 
 pub(crate) mod sealed {
     /// What the library alone implements.
-    pub trait Sealed {}
+    pub trait Known {}
 }
 
 macro_rules! inputs {
     ($([$($generic:tt)*] $ty:ty, |$self:ident| $all:expr, [$($bound:tt)*];)*) => {$(
-        impl<$($generic)*> sealed::Sealed for $ty where $($bound)* {}
+        impl<$($generic)*> sealed::Known for $ty where $($bound)* {}
 
         impl<$($generic)*> Inputs for $ty where $($bound)* {
             fn all(&$self) -> impl AsRef<[Input<'_>]> {

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 
-use super::forward::{Forward, assign, callee};
+use super::forward::{Forward, assign, callee, stage_at};
 use super::tuple;
 use crate::gradient::{Back, BackBlock, BackFor, BackSlices, DArg, GradId, Gradient};
 use crate::ssa::{Call, Function, Item, Mode, Over, Slices};
@@ -95,7 +95,11 @@ impl<'a> Backward<'a> {
         let args: Vec<_> = call.args.iter().map(|arg| self.forward.arg(arg)).collect();
         let douts: Vec<_> = douts.iter().map(|dout| self.grad(*dout)).collect();
         let dout = if call.list { quote!([#(#douts),*]) } else { tuple(&douts) };
-        let g = if call.checkpoint { quote!(&mut g.recompute(true)) } else { quote!(g) };
+        let g = match (call.checkpoint, call.site) {
+            (true, Some(site)) => quote!(&mut g.at(#site).recompute(true)),
+            (true, None) => quote!(&mut g.recompute(true)),
+            (false, site) => stage_at(site),
+        };
         callee(call, "grad", quote!(#g, #(#args,)* #dout))
     }
 
@@ -118,16 +122,20 @@ impl<'a> Backward<'a> {
         let Item { value: item, read: reads_item } = source.items[0];
         let item = self.function.name(item);
         let item = if reads_item { quote!(#item) } else { quote!(_) };
+        let body = self.loop_body(&source.body, &vars);
+        let (item, walk, enter) = match self.forward.enter(source.site, &body) {
+            Some((i, enter)) => (quote!((#i, #item)), quote!(#array.iter().enumerate()), Some(enter)),
+            None => (item, quote!(#array.iter()), None),
+        };
         let header = match &source.saved {
             Some(saved) => {
                 let values: Vec<_> = saved.values.iter().map(|value| self.function.name(*value)).collect();
                 let (name, values) = (&saved.name, tuple(&values));
-                quote!(for (#item, #values) in #array.iter().zip(#name).rev())
+                quote!(for (#item, #values) in #walk.zip(#name).rev())
             }
-            None => quote!(for #item in #array.iter().rev()),
+            None => quote!(for #item in #walk.rev()),
         };
-        let body = self.loop_body(&source.body, &vars);
-        quote!(#declare #header { #body })
+        quote!(#declare #header { #enter #body })
     }
 
     /// A loop over slices, last one first, with the slices of what the gradients of outputs are.
@@ -142,8 +150,13 @@ impl<'a> Backward<'a> {
         let path = &slices.path;
         let (prelude, tensors, axis) = self.forward.cut(slices);
         let BackSlices { name, douts, dname, dtensors } = back;
-        let mut pattern = self.forward.items(&source.items);
-        let mut walk = quote!(#name.iter().copied());
+        let forward = self.forward.stmts(&source.body.forward);
+        let stmts = self.stmts(&source.body.stmts);
+        let items = self.forward.items(&source.items);
+        let (mut pattern, mut walk, enter) = match self.forward.enter(source.site, &quote!(#forward #stmts)) {
+            Some((i, enter)) => (quote!((#i, #items)), quote!(#name.iter().copied().enumerate()), Some(enter)),
+            None => (items, quote!(#name.iter().copied()), None),
+        };
         for (dout, slice) in douts {
             let (dout, slice) = (self.name(*dout), self.name(*slice));
             pattern = quote!((#pattern, #slice));
@@ -155,8 +168,6 @@ impl<'a> Backward<'a> {
             pattern = quote!((#pattern, #values));
             walk = quote!(#walk.zip(#saved));
         }
-        let forward = self.forward.stmts(&source.body.forward);
-        let stmts = self.stmts(&source.body.stmts);
         let next = self.pass_on(&source.body.results, vars);
         let grads = |which: fn(&(GradId, GradId)) -> GradId| {
             let grads = dtensors.iter().map(|pair| pair.as_ref().map(which));
@@ -175,6 +186,7 @@ impl<'a> Backward<'a> {
             let #name = #path::stage(g, [#(#tensors),*], #axis);
             #begin
             for #pattern in #walk.rev() {
+                #enter
                 #forward
                 #stmts
                 #push

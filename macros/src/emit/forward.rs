@@ -5,11 +5,12 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, Lit};
 
-use super::{parens, tuple};
+use super::{mentions, parens, tuple};
 use crate::dims::Dim;
 use crate::names::{Names, local, stem};
 use crate::ssa::{
-    Arg, Block, Call, Callee, For, Function, If, Item, Kind, Meaning, Mode, Over, Plain, Read, Slices, Stmt, ValueId,
+    Arg, Block, Call, Callee, For, Function, If, Item, Kind, Meaning, Mode, Over, Plain, Read, Site, Slices, Stmt,
+    ValueId,
 };
 
 /// Writes forward statements.
@@ -50,7 +51,9 @@ impl<'a> Forward<'a> {
     fn stmt(&mut self, stmt: &Stmt) -> TokenStream {
         match stmt {
             Stmt::For(source) => return self.for_stmt(source),
-            Stmt::Let { plain, .. } if self.mode == Mode::Shape && matches!(plain.meaning, Meaning::Number) => {
+            Stmt::Let { plain, out: None }
+                if self.mode == Mode::Shape && matches!(plain.meaning, Meaning::Number { .. }) =>
+            {
                 return TokenStream::new();
             }
             _ => {}
@@ -94,7 +97,7 @@ impl<'a> Forward<'a> {
             },
             Stmt::Let { plain, .. } => match (&plain.meaning, self.mode) {
                 (Meaning::Size(dim), Mode::Shape) => self.named_dim(dim),
-                (Meaning::Sizes(_), Mode::Shape) => self.plain(plain),
+                (Meaning::Sizes(_) | Meaning::Number { .. }, Mode::Shape) => self.plain(plain),
                 _ => plain.expr.to_token_stream(),
             },
             Stmt::If(source) => self.if_expr(source),
@@ -104,7 +107,7 @@ impl<'a> Forward<'a> {
 
     fn call(&mut self, call: &Call) -> TokenStream {
         let (prefix, context) = match self.mode {
-            Mode::Stage => ("stage", quote!(g)),
+            Mode::Stage => ("stage", stage_at(call.site)),
             Mode::Shape => ("shape", quote!(cx)),
         };
         let args: Vec<_> = call.args.iter().map(|arg| self.arg(arg)).collect();
@@ -130,7 +133,9 @@ impl<'a> Forward<'a> {
     fn plain(&mut self, plain: &Plain) -> TokenStream {
         let expr = &plain.expr;
         match &plain.meaning {
-            Meaning::Number => quote!(::downhill::check::Type::Number),
+            Meaning::Number { known: true } if plain.reads.is_empty() => quote!(::downhill::check::Type::number(#expr)),
+            Meaning::Number { known: true } => quote!(#expr),
+            Meaning::Number { known: false } => quote!(::downhill::check::Type::Number),
             Meaning::Size(dim) => {
                 let dim = self.dim(dim);
                 quote!(::downhill::check::Type::Dim(#dim))
@@ -214,7 +219,12 @@ impl<'a> Forward<'a> {
             Mode::Stage => {
                 let (declare, push) = self.saving(source);
                 let item = if reads_item { quote!(#item) } else { quote!(_) };
-                quote!(#vars #declare for #item in &#array { #push #body })
+                match self.enter(source.site, &body) {
+                    Some((i, enter)) => {
+                        quote!(#vars #declare for (#i, #item) in #array.iter().enumerate() { #enter #push #body })
+                    }
+                    None => quote!(#vars #declare for #item in &#array { #push #body }),
+                }
             }
             Mode::Shape => {
                 let i = self.names.numbered(&format_ident!("i"));
@@ -230,6 +240,13 @@ impl<'a> Forward<'a> {
                 }
             }
         }
+    }
+
+    /// What an iteration of a numbered loop begins with, and its own number, if its body stages something.
+    pub fn enter(&mut self, site: Option<Site>, body: &TokenStream) -> Option<(Ident, TokenStream)> {
+        let site = site.filter(|_| mentions(body, "g"))?;
+        let i = self.names.numbered(&format_ident!("i"));
+        Some((i.clone(), quote!(let g = &mut g.iteration(#site, #i);)))
     }
 
     /// What a loop leaves behind for its gradient.
@@ -267,11 +284,16 @@ impl<'a> Forward<'a> {
                 let lists: Vec<_> = outs.iter().map(|out| self.names.numbered(out)).collect();
                 let next = assign(&carried, &next);
                 let stacks = lists.iter().map(|list| call("stack", quote!(g, &#list, #axis)));
+                let (walk, enter) = match self.enter(source.site, &body) {
+                    Some((i, enter)) => (quote!((#i, #items) in #cut.into_iter().enumerate()), Some(enter)),
+                    None => (quote!(#items in #cut), None),
+                };
                 quote! {
                     #vars
                     #declare
                     #(let mut #lists = ::std::vec::Vec::new();)*
-                    for #items in #cut {
+                    for #walk {
+                        #enter
                         #push
                         #body
                         #(#lists.push(#yielded);)*
@@ -391,6 +413,17 @@ pub fn assign(vars: &[&Ident], values: &[&Ident]) -> TokenStream {
     }
     let (vars, values) = (tuple(&vars), tuple(&values));
     quote!(#vars = #values;)
+}
+
+/// The stage for a call of this number.
+pub fn stage_at(site: Option<Site>) -> TokenStream {
+    site.map_or(quote!(g), |site| quote!(&mut g.at(#site)))
+}
+
+impl ToTokens for Site {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        Literal::u32_unsuffixed(self.0).to_tokens(tokens);
+    }
 }
 
 /// The function `prefix` of what is called, at the place of the user's call.

@@ -7,7 +7,7 @@ use syn::{Attribute, Type, Visibility};
 
 use super::backward::Backward;
 use super::forward::Forward;
-use super::{parens, tuple, unused};
+use super::{mentions, parens, tuple, unused};
 use crate::dims::locals;
 use crate::gradient::differentiate;
 use crate::liveness::{Liveness, Needs};
@@ -222,7 +222,8 @@ impl Unit {
         let mutable = (!self.sig.params.is_empty()).then(|| quote!(mut));
         let names = self.sig.params.iter().zip(&function.params).map(|(param, value)| {
             let name = function.name(*value);
-            let shown = if matches!(param.kind, ParamKind::Number(_)) { unused(name) } else { name.clone() };
+            let read = needs.contains(value) || !matches!(param.kind, ParamKind::Number(_));
+            let shown = if read { name.clone() } else { unused(name) };
             quote!(#shown)
         });
         Emitted {
@@ -343,13 +344,4 @@ fn sizes_in(function: &Function, expr: &syn::Expr) -> Vec<ValueId> {
 
 fn letter(name: &Ident) -> Literal {
     Literal::character(name.to_string().chars().next().unwrap_or('?'))
-}
-
-/// Whether the tokens contain this name.
-fn mentions(tokens: &TokenStream, name: &str) -> bool {
-    tokens.clone().into_iter().any(|token| match token {
-        proc_macro2::TokenTree::Ident(ident) => ident == name,
-        proc_macro2::TokenTree::Group(group) => mentions(&group.stream(), name),
-        _ => false,
-    })
 }

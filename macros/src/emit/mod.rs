@@ -8,7 +8,7 @@ pub mod check;
 pub mod forward;
 pub mod function;
 
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::quote;
 
 /// `x`, `(x, y)`, or nothing.
@@ -30,4 +30,13 @@ pub fn parens(span: Span, args: TokenStream) -> Group {
 /// `name`, spelled so that the compiler does not mind if it is unused.
 pub fn unused(name: &Ident) -> Ident {
     if name.to_string().starts_with('_') { name.clone() } else { quote::format_ident!("_{name}") }
+}
+
+/// Whether the tokens contain this name.
+fn mentions(tokens: &TokenStream, name: &str) -> bool {
+    tokens.clone().into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == name,
+        TokenTree::Group(group) => mentions(&group.stream(), name),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
 }

@@ -8,7 +8,7 @@ use super::control::asks_training;
 use super::plain::TRAINING;
 use super::{Lower, Operand, Want};
 use crate::error::{Checked, Reported};
-use crate::ssa::{Arg, Call, Callee, Kind, Read, Stmt, ValueId};
+use crate::ssa::{Arg, Call, Callee, Kind, Read, Site, Stmt, ValueId};
 
 impl Lower<'_> {
     /// `gelu(x)`, `nn::gelu(x)`, `block(x)`, `(self.encoder.up)(x)`, `self.blocks[0](x)`.
@@ -25,7 +25,8 @@ impl Lower<'_> {
             self.function(&call.func)?
         };
         let args = self.args(&call.args);
-        self.push_call(callee, &base, args?, want, call.paren_token.span.join())
+        let site = self.site();
+        self.push_call(callee, &base, args?, want, call.paren_token.span.join(), Some(site))
     }
 
     /// `self.up(x)`, `self.encoder.encode(x)`, `block.encode(x)`.
@@ -48,7 +49,9 @@ impl Lower<'_> {
             name = Ident::new("forward", method.span());
         }
         let args = self.args(&call.args);
-        self.push_call(Callee::Method { place, name }, method, args?, want, call.paren_token.span.join())
+        let site = self.site();
+        let callee = Callee::Method { place, name };
+        self.push_call(callee, method, args?, want, call.paren_token.span.join(), Some(site))
     }
 
     /// An operator on tensors.
@@ -59,7 +62,7 @@ impl Lower<'_> {
         let args: Vec<_> = args.iter().map(|arg| self.arg(arg)).collect();
         let args = args.into_iter().collect::<Checked<_>>()?;
         let callee = Callee::Function { path, smooth };
-        self.push_call(callee, &base, args, &Want::One(result), span)?.pop().ok_or(Reported)
+        self.push_call(callee, &base, args, &Want::One(result), span, None)?.pop().ok_or(Reported)
     }
 
     fn function(&mut self, func: &Expr) -> Checked<(Callee, Ident)> {
@@ -128,6 +131,7 @@ impl Lower<'_> {
         args: Vec<Arg>,
         want: &Want,
         span: Span,
+        site: Option<Site>,
     ) -> Checked<Vec<Operand>> {
         if let Want::Tuple(wants) | Want::List(wants) = want
             && wants.iter().any(|want| !matches!(want, Want::One(_)))
@@ -139,7 +143,7 @@ impl Lower<'_> {
         let operands = outs.iter().map(|&value| Operand::Value(Read { value, span: base.span() })).collect();
         let outs = outs.into_iter().map(Some).collect();
         let list = matches!(want, Want::List(_));
-        self.stmts.push(Stmt::Call(Call { callee, args, outs, list, checkpoint: false, span }));
+        self.stmts.push(Stmt::Call(Call { callee, args, outs, list, checkpoint: false, site, span }));
         Ok(operands)
     }
 }

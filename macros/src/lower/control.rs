@@ -102,7 +102,9 @@ impl Lower<'_> {
             carried.push((i, Carried { init, inner, out }));
         }
         let items = items.iter().map(|name| Item { value: self.declare(name, kind, false), read: true }).collect();
+        let sites = self.sites;
         let mut body = self.branch(|lower| lower.block(&source.body, &unnamed))?;
+        let site = (self.sites > sites).then(|| self.site());
         let next = carried.iter().map(|(i, _)| self.env[*i].value);
         body.results = next.chain(std::mem::take(&mut body.results)).collect();
 
@@ -115,7 +117,7 @@ impl Lower<'_> {
         let base = format_ident!("for", span = span);
         let outs: Vec<ValueId> = want.names().iter().map(|name| self.result(*name, &base)).collect();
         let operands = outs.iter().map(|&value| Operand::Value(Read { value, span })).collect();
-        self.stmts.push(Stmt::For(For { over, items, carried, body, outs, saved: None }));
+        self.stmts.push(Stmt::For(For { over, items, carried, body, outs, saved: None, site }));
         Ok(operands)
     }
 
@@ -184,6 +186,7 @@ impl Lower<'_> {
     fn assigned(&mut self, items: &[Ident], kind: Kind, want: &Want, source: &syn::ExprForLoop) -> Checked<Vec<usize>> {
         let before = self.env.clone();
         let (names, values, errors) = (self.names.clone(), self.values.len(), self.errors.len());
+        let sites = self.sites;
         for item in items {
             self.declare(item, kind, false);
         }
@@ -194,6 +197,7 @@ impl Lower<'_> {
         }
         self.names = names;
         self.values.truncate(values);
+        self.sites = sites;
         let changed = |i: &usize| self.env[*i].value != after[*i].value;
         Ok((0..self.env.len()).filter(changed).collect())
     }

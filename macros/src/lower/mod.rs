@@ -20,7 +20,7 @@ use quote::{ToTokens, format_ident};
 use crate::error::{Checked, Errors, Reported};
 use crate::names::{Names, local};
 use crate::signature::{Declared, Dims, ParamKind, Signature};
-use crate::ssa::{Block, Function, Kind, Meaning, Plain, Read, Stmt, Symbol, ValueId, ValueInfo};
+use crate::ssa::{Block, Function, Kind, Meaning, Plain, Read, Site, Stmt, Symbol, ValueId, ValueInfo};
 
 /// What a function body can refer to besides its own parameters.
 pub struct Scope<'a> {
@@ -46,6 +46,7 @@ pub fn lower(sig: &Signature, body: &syn::Block, scope: &Scope, errors: &mut Err
         stmts: Vec::new(),
         calls: BTreeSet::new(),
         unbound: Vec::new(),
+        sites: 0,
     };
     let before = lower.errors.len();
     let sizes = lower.sizes(scope.sizes);
@@ -130,6 +131,8 @@ struct Lower<'a> {
     calls: BTreeSet<String>,
     /// Symbols of the signature that no input binds.
     unbound: Vec<Ident>,
+    /// How many calls and loops have a number so far.
+    sites: u32,
 }
 
 impl Lower<'_> {
@@ -179,6 +182,12 @@ impl Lower<'_> {
         };
         let operands = self.block(body, &want)?;
         Ok(operands.into_iter().map(|operand| self.tensor(operand, None)).collect())
+    }
+
+    /// The number of the next call or loop.
+    fn site(&mut self) -> Site {
+        self.sites += 1;
+        Site(self.sites - 1)
     }
 
     /// A variable of the user's, from here to the end of its block.

@@ -1,7 +1,7 @@
 //! Expressions without tensors: sizes, numbers, constants, conditions, and places of networks.
 //!
 //! They are emitted as written. What this file adds is what they mean in shape rules, where
-//! sizes are `Dim`s and numbers do not exist.
+//! sizes are `Dim`s, and numbers are known or not.
 
 use proc_macro2::Ident;
 use quote::ToTokens;
@@ -117,7 +117,8 @@ impl Lower<'_> {
             return Ok(Meaning::Sizes(dims.into_iter().collect::<Checked<_>>()?));
         }
         if self.is_number(expr) {
-            return Ok(Meaning::Number);
+            let named = matches!(expr, Expr::Path(_));
+            return Ok(Meaning::Number { known: named || is_written_out(expr) });
         }
         if crate::dims::is_integer(expr) || self.mentions(expr, Kind::Size) {
             return self.size(expr).map(Meaning::Size);
@@ -204,6 +205,18 @@ impl Lower<'_> {
             }
         }
         Ok(condition)
+    }
+}
+
+/// Whether an expression is made of float literals of no certain type alone.
+fn is_written_out(expr: &Expr) -> bool {
+    match expr {
+        Expr::Lit(lit) => matches!(&lit.lit, Lit::Float(x) if x.suffix().is_empty()),
+        Expr::Paren(paren) => is_written_out(&paren.expr),
+        Expr::Group(group) => is_written_out(&group.expr),
+        Expr::Unary(unary) => matches!(unary.op, UnOp::Neg(_)) && is_written_out(&unary.expr),
+        Expr::Binary(binary) => is_written_out(&binary.left) && is_written_out(&binary.right),
+        _ => false,
     }
 }
 

@@ -40,7 +40,7 @@ impl Lower<'_> {
         self.env.iter().find(|local| local.state && local.name == *name).map(|local| local.value)
     }
 
-    /// `self.name = value`: the new value while training, without a gradient, else the old one.
+    /// `self.name = value`: the new value, without a gradient.
     pub fn assign_state(&mut self, name: &Ident, value: Operand, span: Span) -> Checked<()> {
         let Some(old) = self.state(name) else {
             return Err(self.errors.at(name, "a free function has no state: move it into a `#[network] impl`"));
@@ -56,6 +56,7 @@ impl Lower<'_> {
             outs: vec![Some(out)],
             list: false,
             checkpoint: false,
+            site: None,
             span,
         }));
         let state = self.env.iter_mut().find(|local| local.state && local.name == *name);

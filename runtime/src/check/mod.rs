@@ -64,19 +64,40 @@ pub struct TensorType {
     pub reach: ParamSet,
     /// The parameters it depends on through an operation without a gradient.
     pub cut: ParamSet,
+    /// The largest number that an `Index` is known to hold, as `iota(8)` holds 7.
+    pub holds: Option<usize>,
 }
 
 impl TensorType {
     /// A tensor that depends on no parameter.
     pub const fn new(dtype: DType, shape: Shape) -> TensorType {
-        TensorType { dtype, shape, reach: ParamSet::EMPTY, cut: ParamSet::EMPTY }
+        TensorType { dtype, shape, reach: ParamSet::EMPTY, cut: ParamSet::EMPTY, holds: None }
     }
 
     /// The same dependencies with another element type and shape.
     pub const fn like(mut self, dtype: DType, shape: Shape) -> TensorType {
         self.dtype = dtype;
         self.shape = shape;
+        self.holds = None;
         self
+    }
+
+    /// The same elements, all of them, under another shape.
+    pub const fn shown(mut self, shape: Shape) -> TensorType {
+        self.shape = shape;
+        self
+    }
+
+    /// Refuses an index that is known to hold a number of no row, where there are so many.
+    #[track_caller]
+    pub(crate) const fn names_rows(self, cx: &mut Check, op: &str, rows: Dim) -> bool {
+        let (Some(holds), Some(rows)) = (self.holds, rows.get()) else { return true };
+        if (holds as isize) < rows {
+            return true;
+        }
+        let message = Message::new().str(op).str(": an index into ").num(rows).str(" rows holds ");
+        cx.error(message.num(holds as isize));
+        false
     }
 
     /// Adds the dependencies of `other`.
@@ -103,8 +124,10 @@ pub enum Type {
     Dim(Dim),
     /// A list of sizes or axes.
     Dims(Shape),
-    /// A number that no shape depends on.
+    /// A number that no shape depends on: a whole one that an `Index` can hold, or one that is not known yet.
     Number,
+    /// A number that no `Index` can hold: not whole, or out of its range.
+    Fraction,
     /// A truth value.
     Bool(bool),
     /// A tensor whose shape is not known, because an error was reported on the way to it or
@@ -123,6 +146,20 @@ impl Type {
         Type::Dims(Shape::of(dims))
     }
 
+    /// A number that is known.
+    pub const fn number(x: f64) -> Type {
+        if x as i32 as f64 == x { Type::Number } else { Type::Fraction }
+    }
+
+    /// Whether this is no number that an `Index` can hold.
+    pub(crate) const fn is_fraction(self) -> bool {
+        match self {
+            Type::Fraction => true,
+            Type::Dim(dim) => matches!(dim.get(), Some(n) if n < i32::MIN as isize || n > i32::MAX as isize),
+            _ => false,
+        }
+    }
+
     /// This argument as a tensor: a number is one without axes. `None` where it is unknown.
     #[track_caller]
     pub const fn operand(self, cx: &mut Check, op: &str) -> Option<TensorType> {
@@ -133,7 +170,7 @@ impl Type {
                 None
             }
             Type::Tensor(t) => Some(t),
-            Type::Number | Type::Dim(_) => Some(TensorType::new(DType::F32, Shape::SCALAR)),
+            Type::Number | Type::Fraction | Type::Dim(_) => Some(TensorType::new(DType::F32, Shape::SCALAR)),
             Type::Unknown => None,
             Type::Bool(_) | Type::Dims(_) => {
                 cx.error(Message::new().str(op).str(": expected a tensor, found a list or a truth value"));
@@ -164,14 +201,14 @@ impl Const<isize> {
 impl Const<f32> {
     /// A number.
     pub const fn arg(self) -> Type {
-        Type::Number
+        Type::number(self.0 as f64)
     }
 }
 
 impl Const<f64> {
     /// A number.
     pub const fn arg(self) -> Type {
-        Type::Number
+        Type::number(self.0)
     }
 }
 
@@ -247,7 +284,7 @@ impl Check {
     pub const fn either(&mut self, training: Type, otherwise: Type) -> Type {
         let (Type::Tensor(a), Type::Tensor(b)) = (training, otherwise) else {
             return match training {
-                Type::Tensor(_) => training,
+                Type::Tensor(_) | Type::Fraction => training,
                 _ => otherwise,
             };
         };

@@ -22,7 +22,7 @@ impl Strip {
     }
 
     /// erfc x: 1 − erf x below one, put together so that little is rounded, and exp(−x²) / x P(1 / x²) above,
-    /// with a P of least maximal relative error up to two and another beyond.
+    /// with a P of least maximal relative error up to two and another beyond, rounded at the end alone.
     pub(crate) fn erfc(&mut self, x: Reg) -> Reg {
         let (one, two) = (self.float(1.0), self.float(2.0));
         let (p, e) = self.erf_parts(x);
@@ -42,7 +42,6 @@ impl Strip {
         let missing = self.fma(x, x, negative);
         let missing = self.neg(missing);
         let e = self.exp(negative);
-        let e = self.fma(e, missing, e);
         let q = self.div(one, x);
         let y = self.mul(q, q);
         let half = self.float(0.5);
@@ -76,8 +75,16 @@ impl Strip {
         );
         let is_middle = self.lt(x, two);
         let p = self.select(is_middle, middle, outer);
-        let far = self.mul(e, p);
-        let far = self.div(far, x);
+        // The product and the quotient, with what each is rounded by.
+        let product = self.mul(e, p);
+        let minus = self.neg(product);
+        let lost = self.fma(e, p, minus);
+        let far = self.div(product, x);
+        let minus = self.neg(far);
+        let rest = self.fma(minus, x, product);
+        let rest = self.add(rest, lost);
+        let rest = self.fma(product, missing, rest);
+        let far = self.fma(rest, q, far);
         // The exponential is zero far out, where its product with an infinite factor is none.
         let end = self.float(10.5);
         let beyond = self.lt(end, x);
@@ -311,14 +318,15 @@ impl Strip {
         let halved = self.mul(b, half);
         let whole_half = self.floor(halved);
         let is_even = self.eq(whole_half, halved);
-        let negative = self.neg(y);
-        let signed = self.select(is_even, y, negative);
+        let signed = self.with_sign_of(y, a);
+        let signed = self.select(is_even, y, signed);
+        // Zero and infinity have a power of every exponent.
         let (nan, infinity) = (self.float(f32::NAN), self.float(f32::INFINITY));
         let is_finite = self.lt(z, infinity);
         let no_number = self.select(is_finite, nan, y);
-        let of_negative = self.select(is_whole, signed, no_number);
         let below = self.lt(a, zero);
-        let y = self.select(below, of_negative, y);
+        let no_number = self.select(below, no_number, y);
+        let y = self.select(is_whole, signed, no_number);
         let none = self.eq(b, zero);
         self.select(none, one, y)
     }

@@ -1,6 +1,7 @@
 //! Functions of one number as polynomials over the plain instructions of a strip.
 
-use super::strip::{Reg, Strip};
+use super::strip::{Inst, Kind, Rare, Reg, Strip};
+use crate::ops::multiply_add::Fma;
 
 /// ln 2 to so few digits that its product with an exponent is exact.
 pub(super) const LN_2_HIGH: f32 = 0.693_145_75;
@@ -18,6 +19,9 @@ const EXP_NEGATIVE: [f32; 6] = [-8.289_726e-3, 4.189_785_6e-2, -1.666_764_8e-1, 
 
 /// 1½ 2²³: what is added to it is rounded to a whole number.
 const WHOLE: f32 = 12_582_912.0;
+
+/// The largest angle that is reduced in vector code.
+const LARGE_ANGLE: f32 = 1e5;
 
 /// Where the two ways of computing erf meet.
 pub(super) const ERF_BOUND: f32 = 0.921_875;
@@ -56,6 +60,18 @@ impl Strip {
         let x = self.at_most(x, 89.0);
         let x = self.at_least(x, FAR_BELOW);
         let (n, r) = self.by_powers_of_two(x);
+        let y = self.exp_of_part(r);
+        self.scale(y, n)
+    }
+
+    /// 2ˣ = 2ⁿ eʳ with x = n + r / ln 2.
+    pub(crate) fn exp2(&mut self, x: Reg) -> Reg {
+        let x = self.at_most(x, 129.0);
+        let x = self.at_least(x, FAR_BELOW);
+        let n = self.nearest(x);
+        let rest = self.sub(x, n);
+        let ln_2 = self.float(std::f32::consts::LN_2);
+        let r = self.mul(rest, ln_2);
         let y = self.exp_of_part(r);
         self.scale(y, n)
     }
@@ -220,17 +236,17 @@ impl Strip {
     }
 
     pub(crate) fn sin(&mut self, x: Reg) -> Reg {
-        self.circular(x, 0)
+        self.circular(x, 0, Rare::Sine)
     }
 
     pub(crate) fn cos(&mut self, x: Reg) -> Reg {
-        self.circular(x, 1)
+        self.circular(x, 1, Rare::Cosine)
     }
 
     /// sin(x + quarters π/2): x is reduced by multiples of π/2 in four parts (Cody and Waite) to
-    /// within ±π/4, where Cephes' `sinf` and `cosf` polynomials hold. Good for |x| up to 10⁶; beyond it the
-    /// reduction loses digits, and all that holds is that results are between −1 and 1.
-    fn circular(&mut self, x: Reg, quarters: i32) -> Reg {
+    /// within ±π/4, where Cephes' `sinf` and `cosf` polynomials hold. Where |x| is large, the reduction would lose
+    /// digits.
+    fn circular(&mut self, x: Reg, quarters: i32, of_large: Rare) -> Reg {
         let per_quarter = self.float(std::f32::consts::FRAC_2_PI);
         let scaled = self.mul(x, per_quarter);
         let n = self.nearest(scaled);
@@ -239,9 +255,7 @@ impl Strip {
             let part = self.float(part);
             r = self.fma(n, part, r);
         }
-        let r = self.at_most(r, 0.9);
-        let r = self.at_least(r, -0.9);
-        let n = self.to_int(n);
+        let n = self.to_int_in_range(n);
         let offset = self.int(quarters);
         let quadrant = self.iadd(n, offset);
 
@@ -266,6 +280,31 @@ impl Strip {
         let sign = self.shl(lower, 30);
         let bits = self.bits(y);
         let bits = self.ixor(bits, sign);
-        self.from_bits(bits)
+        let y = self.from_bits(bits);
+        let (size, bound) = (self.abs(x), self.float(LARGE_ANGLE));
+        let is_large = self.lt(bound, size);
+        self.rare(of_large, is_large, y, x)
+    }
+
+    /// What |a| / |b|, rounded down, leaves of |a|, with the sign of a. The quotient may be rounded up to a whole
+    /// number, which takes away one |b| too many; all else is exact. Where the quotient has more digits than a number,
+    /// or is none, plain code computes the rest.
+    pub(crate) fn fmod(&mut self, a: Reg, b: Reg) -> Reg {
+        let (size, by) = (self.abs(a), self.abs(b));
+        let quotient = self.div(size, by);
+        let whole = self.floor(quotient);
+        let rest = self.push(Inst::Fma(Fma::SubMul, whole, by, size), Kind::Float);
+        let more = self.add(rest, by);
+        let zero = self.float(0.0);
+        let below = self.lt(rest, zero);
+        let rest = self.select(below, more, rest);
+        let y = self.with_sign_of(rest, a);
+        let (digits, infinity) = (self.float(4_194_304.0), self.float(f32::INFINITY));
+        let fits = self.lt(quotient, digits);
+        let not = self.not(fits);
+        let endless = self.eq(by, infinity);
+        let is_rare = self.or(not, endless);
+        let rare = self.rare(Rare::Remainder, is_rare, a, b);
+        self.select(is_rare, rare, y)
     }
 }

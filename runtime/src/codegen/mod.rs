@@ -9,6 +9,7 @@ mod level;
 mod loops;
 mod math;
 pub(crate) mod matmul;
+mod rare;
 pub(crate) mod strip;
 #[cfg(target_arch = "x86_64")]
 mod wide;

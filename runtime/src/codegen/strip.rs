@@ -4,6 +4,7 @@
 //! are computed at once. Its instructions are few and plain, so that an emitter is small: functions
 //! such as `exp` are expanded into them (see `math`).
 
+pub(crate) use super::rare::Rare;
 use crate::ops::multiply_add::Fma;
 use crate::ops::reduce::Reduce;
 
@@ -119,6 +120,9 @@ pub(crate) enum Inst {
     Fma(Fma, Reg, Reg, Reg),
     /// Lanes of the second where the mask holds, else of the third.
     Select(Reg, Reg, Reg),
+    /// A function of the second and third where the mask, the first, holds, else the second. It is for places that
+    /// are few: each costs a call.
+    Rare(Rare, Reg, Reg, Reg),
 }
 
 impl Inst {
@@ -128,7 +132,7 @@ impl Inst {
             Inst::Const(..) | Inst::Load(..) | Inst::Scalar(_) | Inst::Number(..) => [None; 3],
             Inst::One(_, x) => [Some(x), None, None],
             Inst::Two(_, x, y) => [Some(x), Some(y), None],
-            Inst::Fma(_, x, y, z) | Inst::Select(x, y, z) => [Some(x), Some(y), Some(z)],
+            Inst::Fma(_, x, y, z) | Inst::Select(x, y, z) | Inst::Rare(_, x, y, z) => [Some(x), Some(y), Some(z)],
         };
         args.into_iter().flatten()
     }
@@ -141,6 +145,7 @@ impl Inst {
             Inst::Two(op, x, y) => Inst::Two(op, f(x), f(y)),
             Inst::Fma(op, x, y, z) => Inst::Fma(op, f(x), f(y), f(z)),
             Inst::Select(x, y, z) => Inst::Select(f(x), f(y), f(z)),
+            Inst::Rare(function, x, y, z) => Inst::Rare(function, f(x), f(y), f(z)),
         }
     }
 }
@@ -284,6 +289,10 @@ impl Strip {
     pub(crate) fn select(&mut self, mask: Reg, a: Reg, b: Reg) -> Reg {
         let kind = self.kind(a);
         self.push(Inst::Select(mask, a, b), kind)
+    }
+
+    pub(crate) fn rare(&mut self, f: Rare, mask: Reg, a: Reg, b: Reg) -> Reg {
+        self.push(Inst::Rare(f, mask, a, b), Kind::Float)
     }
 
     pub(crate) fn neg(&mut self, x: Reg) -> Reg {

@@ -68,13 +68,30 @@ impl Batch {
     ///
     /// When a sample cannot be read, or there is no memory for so many.
     pub fn fill(&mut self, data: &impl Dataset, samples: &[usize]) -> Result<()> {
+        self.resize(samples.len())?;
+        samples.iter().enumerate().try_for_each(|(row, &sample)| data.read(sample, &mut Row { batch: self, row }))
+    }
+
+    fn resize(&mut self, samples: usize) -> Result<()> {
         for (i, rows) in self.columns.iter_mut().enumerate() {
-            if rows.resize(samples.len()).is_none() {
-                return Err(too_large(i, &rows.shape[1..], samples.len()));
+            if rows.resize(samples).is_none() {
+                return Err(too_large(i, &rows.shape[1..], samples));
             }
         }
-        self.len = samples.len();
-        samples.iter().enumerate().try_for_each(|(row, &sample)| data.read(sample, &mut Row { batch: self, row }))
+        self.len = samples;
+        Ok(())
+    }
+
+    /// As many samples of zeros, for what depends on the shapes alone.
+    fn blank(&mut self, samples: usize) -> Result<()> {
+        self.resize(samples)?;
+        for rows in &mut self.columns {
+            match &mut rows.data {
+                Elements::Tensor(data) => data.fill(0.0),
+                Elements::Index(data) => data.fill(0),
+            }
+        }
+        Ok(())
     }
 
     /// The number of samples.
@@ -138,7 +155,7 @@ impl<'a> AsRef<[Input<'a>]> for List<'a> {
     }
 }
 
-impl sealed::Sealed for &Batch {}
+impl sealed::Known for &Batch {}
 
 impl Inputs for &Batch {
     fn all(&self) -> impl AsRef<[Input<'_>]> {
@@ -204,6 +221,7 @@ pub struct Batches<'a, D: Dataset> {
     data: &'a D,
     batch: Batch,
     size: usize,
+    drop_last: bool,
     seed: Option<u64>,
     order: Vec<usize>,
     next: usize,
@@ -225,13 +243,29 @@ impl<'a, D: Dataset> Batches<'a, D> {
             return Err(Error::Data { source_name: "the data set".into(), message: "has no samples".into() });
         }
         let batch = Batch::new(&columns, size.min(samples))?;
-        Ok(Batches { data, batch, size, seed: None, order: order::in_order(samples)?, next: 0 })
+        Ok(Batches { data, batch, size, drop_last: false, seed: None, order: order::in_order(samples)?, next: 0 })
     }
 
     /// The same in an order that depends on `seed` and the epoch alone, on any machine.
     pub fn shuffled(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self.start(0);
+        self
+    }
+
+    /// Whether a last batch of fewer samples is left out, as PyTorch's `drop_last`; it is not by default. In shuffled
+    /// passes other samples are left out each time.
+    ///
+    /// ```
+    /// use downhill::data::Batches;
+    /// use downhill::Tensor;
+    ///
+    /// let data = (Tensor::new([5, 2], vec![0.0; 10])?,);
+    /// assert_eq!(Batches::new(&data, 2)?.drop_last(true).count(), 2);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    pub fn drop_last(mut self, drop: bool) -> Self {
+        self.drop_last = drop;
         self
     }
 
@@ -251,7 +285,7 @@ impl<'a, D: Dataset> Batches<'a, D> {
     /// When a sample cannot be read.
     pub fn next_batch(&mut self) -> Result<Option<&Batch>> {
         let samples = &self.order[self.next..];
-        if samples.is_empty() {
+        if samples.is_empty() || self.drop_last && samples.len() < self.size {
             return Ok(None);
         }
         let samples = &samples[..self.size.min(samples.len())];
@@ -262,6 +296,23 @@ impl<'a, D: Dataset> Batches<'a, D> {
 
     /// The number of batches in a pass.
     pub fn count(&self) -> usize {
-        self.order.len().div_ceil(self.size)
+        if self.drop_last { self.order.len() / self.size } else { self.order.len().div_ceil(self.size) }
+    }
+
+    /// The samples of a pass.
+    pub(crate) fn samples(&self) -> usize {
+        self.order.len().min(self.count().saturating_mul(self.size))
+    }
+
+    /// How many samples the last batch has, where these are fewer than in those before.
+    pub(crate) fn last(&self) -> Option<usize> {
+        let samples = self.samples() % self.size;
+        Some(samples).filter(|&samples| samples > 0 && self.count() > 1)
+    }
+
+    /// A batch of the shapes of the first one, or of as many samples as given, whose elements are zeros.
+    pub(crate) fn blank(&mut self, samples: Option<usize>) -> Result<&Batch> {
+        self.batch.blank(samples.unwrap_or(self.size.min(self.order.len())))?;
+        Ok(&self.batch)
     }
 }

@@ -15,12 +15,14 @@
 //! ```
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
 use crate::error::{Error, Result};
+use crate::exec::file;
 use crate::shape::MAX_RANK;
 use crate::tensor::{Index, Tensor};
 
@@ -48,6 +50,16 @@ pub struct Mnist {
     pub test: (Tensor, Index),
 }
 
+/// Bytes that a compressed file may hold whatever its length, unless a limit was set.
+const SMALL: u64 = 64 << 20;
+
+/// How many times its own length a compressed file may hold beyond that. Images and labels are compressed two to
+/// ten times as a rule; gzip could go to a thousand.
+const EXPANSION: u64 = 256;
+
+/// Bytes that are read at a time.
+const CHUNK: usize = 1 << 16;
+
 /// Reads MNIST, or data of the same form such as Fashion-MNIST, from a folder with the files
 /// `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
 /// `t10k-labels-idx1-ubyte`, each plain or with `.gz` behind its name.
@@ -55,19 +67,10 @@ pub struct Mnist {
 /// # Errors
 ///
 /// [`Error::Data`] with the name of the file, and where whole ones can be had, when it is missing,
-/// truncated, damaged or of another format, when images and labels are not equally many, and when a
-/// label is above 9; [`Error::Io`] when it cannot be read.
+/// truncated, damaged, too large or of another format, when images and labels are not equally many, and when a
+/// label is above 9; [`Error::Io`] when it cannot be read or is no regular file.
 pub fn mnist(folder: impl AsRef<Path>) -> Result<Mnist> {
-    let folder = folder.as_ref();
-    let labelled = |part: &str| {
-        let images = find(folder, &format!("{part}-images"), "idx3-ubyte")?;
-        let labels = find(folder, &format!("{part}-labels"), "idx1-ubyte")?;
-        labelled_images(&images, &labels, CLASSES).map_err(|error| match error {
-            Error::Data { source_name, message } => data_error(source_name, format!("{message}. {}", sources())),
-            other => other,
-        })
-    };
-    Ok(Mnist { train: labelled("train")?, test: labelled("t10k")? })
+    Reader::new().mnist(folder)
 }
 
 /// Reads images, as `[n, rows, columns]` from 0 to 1, and as many labels, as `[n]` below `classes`.
@@ -76,14 +79,7 @@ pub fn mnist(folder: impl AsRef<Path>) -> Result<Mnist> {
 ///
 /// Those of [`images`] and [`labels`], and [`Error::Data`] when they are not equally many.
 pub fn labelled_images(images: impl AsRef<Path>, labels: impl AsRef<Path>, classes: usize) -> Result<(Tensor, Index)> {
-    let (images_path, labels_path) = (images.as_ref(), labels.as_ref());
-    let (images, labels) = (self::images(images_path)?, self::labels(labels_path, classes)?);
-    let (found, expected) = (labels.shape()[0], images.shape()[0]);
-    if found != expected {
-        let message = format!("has {found} labels, {} has {expected} images", images_path.display());
-        return Err(data_error(labels_path.display(), message));
-    }
-    Ok((images, labels))
+    Reader::new().labelled_images(images, labels, classes)
 }
 
 /// Reads images, as `[n, rows, columns]`, bytes divided by 255.
@@ -92,13 +88,7 @@ pub fn labelled_images(images: impl AsRef<Path>, labels: impl AsRef<Path>, class
 ///
 /// Those of [`read`], and [`Error::Data`] when the file does not have three axes.
 pub fn images(path: impl AsRef<Path>) -> Result<Tensor> {
-    let path = path.as_ref();
-    let Idx { shape, data } = read(path)?;
-    if shape.len() != 3 {
-        let message = format!("holds {shape:?}, expected images [n, rows, columns]");
-        return Err(data_error(path.display(), message));
-    }
-    Tensor::new(shape, data.into_iter().map(|byte| byte as f32 / 255.0).collect::<Vec<_>>())
+    Reader::new().images(path)
 }
 
 /// Reads labels, as `[n]`, all below `classes`.
@@ -108,26 +98,16 @@ pub fn images(path: impl AsRef<Path>) -> Result<Tensor> {
 /// Those of [`read`], and [`Error::Data`] when the file has more than one axis or a label is not
 /// below `classes`.
 pub fn labels(path: impl AsRef<Path>, classes: usize) -> Result<Index> {
-    let path = path.as_ref();
-    let Idx { shape, data } = read(path)?;
-    let refused = |message| Err(data_error(path.display(), message));
-    if shape.len() != 1 {
-        return refused(format!("holds {shape:?}, expected labels [n]"));
-    }
-    if let Some((sample, label)) = data.iter().enumerate().find(|&(_, &label)| usize::from(label) >= classes) {
-        return refused(format!("label {label} at sample {sample}, expected below {classes}"));
-    }
-    Index::new(shape, data.into_iter().map(i32::from).collect::<Vec<_>>())
+    Reader::new().labels(path, classes)
 }
 
 /// Reads an IDX file of bytes, plain or compressed with gzip (told by its first bytes).
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when the file cannot be read, and those of [`parse`].
+/// [`Error::Io`] when the file cannot be read or is no regular file, and those of [`parse`].
 pub fn read(path: impl AsRef<Path>) -> Result<Idx> {
-    let path = path.as_ref();
-    parse(&path.display().to_string(), &crate::exec::file::read(path)?)
+    Reader::new().read(path)
 }
 
 /// Reads an IDX file of bytes from memory, plain or compressed with gzip.
@@ -135,32 +115,226 @@ pub fn read(path: impl AsRef<Path>) -> Result<Idx> {
 /// # Errors
 ///
 /// [`Error::Data`], which begins with `name`, when it is truncated, damaged, longer than its header
-/// says, or of another format.
+/// says, of another format, or compressed and larger than [`Reader::limit`].
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Idx> {
-    match bytes {
-        [0x1f, 0x8b, ..] => elements(name, MultiGzDecoder::new(bytes)),
-        _ => elements(name, bytes),
+    Reader::new().parse(name, bytes)
+}
+
+/// Settings of reading; the functions of this module read by the defaults.
+///
+/// | setting | default |
+/// |---|---|
+/// | `limit` | compressed files: 64 MiB, or 256 times the file where that is more; plain files: none |
+/// | `special_files` | refused |
+///
+/// ```
+/// use downhill::data::idx::Reader;
+///
+/// let bytes = [0, 0, 8, 1, 0, 0, 0, 2, 7, 3];
+/// assert_eq!(Reader::new().limit(2).parse("labels", &bytes)?.data, [7, 3]);
+/// let error = Reader::new().limit(1).parse("labels", &bytes).unwrap_err().to_string();
+/// assert_eq!(error, "labels: the header says [2], that is 2 bytes, above the limit of 1 (see `Reader::limit`)");
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reader {
+    limit: Option<u64>,
+    special_files: bool,
+}
+
+impl Reader {
+    /// The defaults.
+    pub const fn new() -> Reader {
+        Reader { limit: None, special_files: false }
+    }
+
+    /// How many bytes a file may hold, without its header and before they become numbers. A header that promises
+    /// more is refused before anything is read.
+    pub const fn limit(mut self, bytes: u64) -> Reader {
+        self.limit = Some(bytes);
+        self
+    }
+
+    /// Whether FIFOs and devices are read too. Of one no more than [`Reader::limit`] is read, by default 64 MiB.
+    pub const fn special_files(mut self, read: bool) -> Reader {
+        self.special_files = read;
+        self
+    }
+
+    /// [`mnist`] by these settings.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`mnist`].
+    pub fn mnist(&self, folder: impl AsRef<Path>) -> Result<Mnist> {
+        let folder = folder.as_ref();
+        let labelled = |part: &str| {
+            let images = find(folder, &format!("{part}-images"), "idx3-ubyte")?;
+            let labels = find(folder, &format!("{part}-labels"), "idx1-ubyte")?;
+            self.labelled_images(&images, &labels, CLASSES).map_err(|error| match error {
+                Error::Data { source_name, message } => data_error(source_name, format!("{message}. {}", sources())),
+                other => other,
+            })
+        };
+        Ok(Mnist { train: labelled("train")?, test: labelled("t10k")? })
+    }
+
+    /// [`labelled_images`] by these settings.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`labelled_images`].
+    pub fn labelled_images(
+        &self,
+        images: impl AsRef<Path>,
+        labels: impl AsRef<Path>,
+        classes: usize,
+    ) -> Result<(Tensor, Index)> {
+        let (images_path, labels_path) = (images.as_ref(), labels.as_ref());
+        let (images, labels) = (self.images(images_path)?, self.labels(labels_path, classes)?);
+        let (found, expected) = (labels.shape()[0], images.shape()[0]);
+        if found != expected {
+            let message = format!("has {found} labels, {} has {expected} images", images_path.display());
+            return Err(data_error(labels_path.display(), message));
+        }
+        Ok((images, labels))
+    }
+
+    /// [`images`] by these settings.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`images`].
+    pub fn images(&self, path: impl AsRef<Path>) -> Result<Tensor> {
+        let path = path.as_ref();
+        let images = |shape: &[usize]| match shape.len() {
+            3 => Ok(()),
+            _ => Err(format!("holds {shape:?}, expected images [n, rows, columns]")),
+        };
+        let (shape, data) = self.file(path, &images, &|byte| f32::from(byte) / 255.0)?;
+        Tensor::new(shape, data)
+    }
+
+    /// [`labels`] by these settings.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`labels`].
+    pub fn labels(&self, path: impl AsRef<Path>, classes: usize) -> Result<Index> {
+        let path = path.as_ref();
+        let labels = |shape: &[usize]| match shape.len() {
+            1 => Ok(()),
+            _ => Err(format!("holds {shape:?}, expected labels [n]")),
+        };
+        let (shape, data) = self.file(path, &labels, &i32::from)?;
+        if let Some((sample, label)) = data.iter().enumerate().find(|&(_, &label)| label as usize >= classes) {
+            let message = format!("label {label} at sample {sample}, expected below {classes}");
+            return Err(data_error(path.display(), message));
+        }
+        Index::new(shape, data)
+    }
+
+    /// [`read`] by these settings.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`].
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<Idx> {
+        let (shape, data) = self.file(path.as_ref(), &|_| Ok(()), &|byte| byte)?;
+        Ok(Idx { shape, data })
+    }
+
+    /// [`parse`] by these settings.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`parse`].
+    pub fn parse(&self, name: &str, bytes: &[u8]) -> Result<Idx> {
+        let (shape, data) = self.elements(name, bytes, Some(bytes.len() as u64), &|_| Ok(()), &|byte| byte)?;
+        Ok(Idx { shape, data })
+    }
+
+    /// The sizes and the elements of a file, if it has an expected shape.
+    fn file<T: Copy>(
+        &self,
+        path: &Path,
+        expected: &dyn Fn(&[usize]) -> Result<(), String>,
+        element: &dyn Fn(u8) -> T,
+    ) -> Result<(Vec<usize>, Vec<T>)> {
+        let io = |error| Error::Io { path: path.into(), error };
+        let file = if self.special_files { File::open(path).map_err(io)? } else { file::open(path)? };
+        let found = file.metadata().map_err(io)?;
+        let len = found.is_file().then_some(found.len());
+        self.elements(&path.display().to_string(), file, len, expected, element)
+    }
+
+    /// The sizes and the elements of `len` bytes, plain or compressed.
+    fn elements<T: Copy>(
+        &self,
+        name: &str,
+        mut bytes: impl Read,
+        len: Option<u64>,
+        expected: &dyn Fn(&[usize]) -> Result<(), String>,
+        element: &dyn Fn(u8) -> T,
+    ) -> Result<(Vec<usize>, Vec<T>)> {
+        let refused = |message: String| data_error(name, message);
+        let mut first = Vec::new();
+        (&mut bytes).take(2).read_to_end(&mut first).map_err(|error| refused(damaged(&error)))?;
+        let compressed = first == [0x1f, 0x8b];
+        let bytes = first.as_slice().chain(bytes);
+        let limit = self.limit.unwrap_or(match len {
+            Some(len) if compressed => len.saturating_mul(EXPANSION).max(SMALL),
+            Some(_) => u64::MAX,
+            None => SMALL,
+        });
+        match compressed {
+            true => uncompressed(MultiGzDecoder::new(bytes), limit, expected, element),
+            false => uncompressed(bytes, limit, expected, element),
+        }
+        .map_err(refused)
     }
 }
 
-fn elements(name: &str, mut bytes: impl Read) -> Result<Idx> {
-    let refused = |message: String| data_error(name, message);
-    let shape = header(&mut bytes).map_err(refused)?;
-    let expected = shape.iter().try_fold(1, |product: u64, &size| product.checked_mul(u64::from(size)));
-    let expected = expected.filter(|&expected| usize::try_from(expected).is_ok_and(|n| n < isize::MAX as usize));
-    let Some(expected) = expected else {
-        return Err(refused(format!("the header says {shape:?}, which no file can hold")));
+/// The sizes and the elements of a file, which may be `limit` bytes behind its header.
+fn uncompressed<T: Copy>(
+    mut bytes: impl Read,
+    limit: u64,
+    expected: &dyn Fn(&[usize]) -> Result<(), String>,
+    element: &dyn Fn(u8) -> T,
+) -> Result<(Vec<usize>, Vec<T>), String> {
+    let sizes = header(&mut bytes)?;
+    let count = sizes.iter().try_fold(1, |product: u64, &size| product.checked_mul(u64::from(size)));
+    let room = (isize::MAX as usize / size_of::<T>()) as u64;
+    let Some(count) = count.filter(|&count| count < room) else {
+        return Err(format!("the header says {sizes:?}, which no file can hold"));
     };
-    // One byte more than there should be, to notice files that are too long. What a lying header
-    // promises is never allocated beforehand.
-    let mut data = Vec::new();
-    bytes.take(expected + 1).read_to_end(&mut data).map_err(|error| refused(damaged(&error)))?;
-    let found = data.len() as u64;
-    if found != expected {
-        let rest = if found < expected { format!("ends after {found}") } else { "has more".into() };
-        return Err(refused(format!("the header says {shape:?}, that is {expected} bytes; the file {rest}")));
+    let shape: Vec<usize> = sizes.iter().map(|&size| size as usize).collect();
+    expected(&shape)?;
+    if count > limit {
+        let said = format!("the header says {sizes:?}, that is {count} bytes");
+        return Err(format!("{said}, above the limit of {limit} (see `Reader::limit`)"));
     }
-    Ok(Idx { shape: shape.iter().map(|&size| size as usize).collect(), data })
+    // Each element is kept once, as what it becomes, and memory grows with what is there: what a lying header
+    // promises is never allocated beforehand. One byte more than there should be is read, to notice files that are
+    // too long.
+    let (mut data, mut chunk, mut bytes) = (Vec::new(), vec![0; CHUNK], bytes.take(count + 1));
+    let table: [T; 256] = std::array::from_fn(|byte| element(byte as u8));
+    loop {
+        let read = match bytes.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(damaged(&error)),
+        };
+        data.try_reserve(read).map_err(|_| format!("has {count} elements, for which there is no memory"))?;
+        data.extend(chunk[..read].iter().map(|&byte| table[usize::from(byte)]));
+    }
+    let found = data.len() as u64;
+    if found != count {
+        let rest = if found < count { format!("ends after {found}") } else { "has more".into() };
+        return Err(format!("the header says {sizes:?}, that is {count} bytes; the file {rest}"));
+    }
+    Ok((shape, data))
 }
 
 /// The sizes.

@@ -1,14 +1,17 @@
 //! Running compiled programs: buffers, models with their parameters, and training steps.
 
+mod batch_weight;
 mod buffer;
 mod computation;
 pub(crate) mod file;
+mod finite;
 mod machine;
 mod model;
 mod once;
 mod pace;
 mod profile;
 mod program;
+mod refused;
 mod rules;
 mod settings;
 mod slots;

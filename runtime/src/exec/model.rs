@@ -3,15 +3,17 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
+use super::batch_weight::BatchWeights;
 use super::slots::{Extent, Memory, Place, Region, Slot};
 use super::staged::{self, Signature, Staged};
+use super::step::samples;
 use super::{Buffer, Program};
 use crate::check::Message;
 use crate::error::{Error, Result};
-use crate::graph::{Op, Rows, Var};
+use crate::graph::{Op, Var};
 use crate::network::{Forward, Function, Network};
 use crate::shape::elements;
-use crate::tensor::{Inputs, Tensor};
+use crate::tensor::{Input, Inputs, Tensor};
 
 /// A network with its parameters: what `Gpt::init(seed)` gives.
 ///
@@ -145,9 +147,10 @@ pub struct ParamInfo<'a> {
 struct Compiled<N: 'static> {
     function: Function<N>,
     signature: Signature,
-    bounds: Vec<Option<Rows>>,
     program: Program,
     outputs: Vec<(Vec<usize>, Buffer)>,
+    /// What a batch counts in the mean of each result.
+    weights: BatchWeights,
 }
 
 impl<N: Network> Model<N> {
@@ -307,31 +310,53 @@ impl<N: Network> Model<N> {
     ///
     /// When the inputs do not fit the signature; nothing is computed then.
     pub fn call(&self, function: Function<N>, inputs: impl Inputs) -> Result<Vec<Tensor>> {
+        Ok(self.call_weighed(function, inputs)?.into_iter().map(|(result, _)| result).collect())
+    }
+
+    /// The results of a function, each with what these inputs count in its mean over batches.
+    pub(crate) fn call_weighed(&self, function: Function<N>, inputs: impl Inputs) -> Result<Vec<(Tensor, f64)>> {
         self.check()?;
         let inputs = inputs.all();
         let inputs = inputs.as_ref();
         let mut compiled = self.compiled.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let found = compiled.iter().position(|c| c.function.is(&function) && c.signature.fits(inputs));
-        let i = match found {
-            Some(i) => i,
-            None => {
-                compiled.push(self.compile(function, Signature::of(inputs))?);
-                compiled.len() - 1
-            }
-        };
-        let Compiled { bounds, program, outputs, .. } = &mut compiled[i];
-        staged::check_bounds(&function, inputs, bounds)?;
-        // SAFETY: parameters and inputs are only read, the outputs are the program's own, and the indices were
-        // checked.
+        let i = self.compiled_for(&mut compiled, function, inputs)?;
+        let Compiled { program, outputs, weights, .. } = &mut compiled[i];
+        program.check(inputs, |i| function.inputs[i].into())?;
+        // SAFETY: parameters and inputs are only read, outputs and counts are the program's own.
         unsafe {
             program.run(&mut |slot| match slot {
                 Slot::Params => Some(Memory::read(&self.params)),
                 Slot::Input(i) => inputs.get(i).map(Memory::input),
                 Slot::Output(i) => outputs.get_mut(i).map(|(_, data)| Memory::write(data)),
+                Slot::Count(i) => weights.memory(i),
                 _ => None,
             })
         }?;
-        outputs.iter().map(|(shape, data)| Tensor::copied(shape, data)).collect()
+        let samples = samples(inputs);
+        let results = outputs.iter().enumerate();
+        results.map(|(i, (shape, data))| Ok((Tensor::copied(shape, data)?, weights.get(i, samples)))).collect()
+    }
+
+    /// Compiles a function for the shapes of these inputs, so that shapes that it refuses are noticed before it runs.
+    pub(crate) fn prepare(&self, function: Function<N>, inputs: impl Inputs) -> Result<()> {
+        self.check()?;
+        let mut compiled = self.compiled.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.compiled_for(&mut compiled, function, inputs.all().as_ref()).map(drop)
+    }
+
+    /// The number of a function compiled for these shapes, compiled now if it is not there yet.
+    fn compiled_for(
+        &self,
+        compiled: &mut Vec<Compiled<N>>,
+        function: Function<N>,
+        inputs: &[Input<'_>],
+    ) -> Result<usize> {
+        let found = compiled.iter().position(|c| c.function.is(&function) && c.signature.fits(inputs));
+        if let Some(i) = found {
+            return Ok(i);
+        }
+        compiled.push(self.compile(function, Signature::of(inputs))?);
+        Ok(compiled.len() - 1)
     }
 
     fn compile(&self, function: Function<N>, signature: Signature) -> Result<Compiled<N>> {
@@ -339,15 +364,18 @@ impl<N: Network> Model<N> {
         let mut slots = vec![Extent::read(Slot::Params, self.params.len())];
         slots.extend(signature.slots());
         slots.extend(outputs(&staged).map(|(i, _, shape)| output_slot(i, shape)));
-        let results: Vec<_> =
+        let mut results: Vec<_> =
             outputs(&staged).map(|(i, v, shape)| (v, Region::numbers(Slot::Output(i).start(), shape))).collect();
+        let weights = BatchWeights::new(&staged.weights);
+        slots.extend(weights.slots());
+        results.extend(weights.results(&staged.graph));
         let source = |op: &Op| source(&self.entries, &signature, op);
         let program = Program::compile(function.name, &staged.graph, &source, &results, &slots)?;
         let memory = |(_, v, shape): (usize, Var, &[usize])| {
             Ok((shape.to_vec(), Buffer::zeros(staged.graph[v].len(), &format!("the results of {}", function.name))?))
         };
         let outputs = outputs(&staged).map(memory).collect::<Result<_>>()?;
-        Ok(Compiled { function, signature, bounds: staged.bounds, program, outputs })
+        Ok(Compiled { function, signature, program, outputs, weights })
     }
 
     pub(super) fn entry(&self, name: &str) -> Result<&Entry> {

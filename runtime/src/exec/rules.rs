@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::model::{Entry, find, params};
 use crate::ParamInfo;
 use crate::error::{Error, Result};
-use crate::optim::{Norm, Optimizer, Params};
+use crate::optim::{Norm, Optimizer, Params, not_negative};
 
 /// The settings of a training step.
 #[derive(Clone)]
@@ -44,6 +44,12 @@ impl Rules {
         if own == base { lr } else { (f64::from(lr) * f64::from(own) / f64::from(base)) as f32 }
     }
 
+    /// Refuses a learning rate of the step by which one of the rates is no finite number of at least zero.
+    pub(super) fn check_lr(&self, lr: f32) -> Result<()> {
+        not_negative("lr", lr)?;
+        self.optimizers().try_for_each(|optimizer| not_negative("lr", self.lr(optimizer, lr)))
+    }
+
     /// The number of each parameter's optimizer; `None` where it is frozen, and for states.
     pub(super) fn assign(&self, entries: &[Entry]) -> Result<Vec<Option<usize>>> {
         let all = self.groups.iter().map(|(params, _)| params).chain(self.frozen.iter().map(|(params, _)| params));
@@ -68,6 +74,7 @@ impl Rules {
         let refused = |setting, expected, found: String| Err(Error::Setting { setting, expected, found });
         for optimizer in self.optimizers() {
             optimizer.check()?;
+            not_negative("lr", optimizer.lr())?;
             if optimizer.state() != self.optimizer.state() {
                 let found = format!("{:?}, not {:?}", optimizer.state(), self.optimizer.state());
                 return refused("group", "a rule with the same state as that of the step", found);

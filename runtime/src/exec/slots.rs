@@ -36,6 +36,8 @@ pub(crate) enum Slot {
     Norms,
     /// The sum of the gradients of micro-batches.
     Sum,
+    /// What a result is divided by, by number.
+    Count(usize),
     /// The weight of a gradient in that sum.
     Weight,
 }
@@ -52,6 +54,7 @@ impl fmt::Display for Slot {
             Slot::Numbers => f.write_str("the numbers of the update"),
             Slot::Moment(i) => write!(f, "state {i} of the optimizer"),
             Slot::Norms => f.write_str("the norms"),
+            Slot::Count(i) => write!(f, "count {i} of a batch"),
             Slot::Sum => f.write_str("the sum of gradients"),
             Slot::Weight => f.write_str("the weight of a gradient"),
         }

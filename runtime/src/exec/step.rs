@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::finite;
 use super::model::{Entry, find, params};
 use super::slots::{Memory, Slot};
-use super::staged::{self, Signature};
+use super::staged::Signature;
 use super::update::{Sum, Update, gradient};
 use super::variant::{Loss, Variant};
 use super::{Buffer, Model, Program, Rules};
@@ -56,8 +57,9 @@ pub struct Step<N: Network> {
     runs: u64,
     run_seed: Buffer,
     variants: Vec<Variant<N>>,
-    /// The variant of the last run.
+    /// The variant of the last run, and its number of samples.
     last: Option<usize>,
+    samples: usize,
 }
 
 impl<N: Network> Step<N> {
@@ -90,18 +92,22 @@ impl<N: Network> Step<N> {
             run_seed: Buffer::zeros(1, what)?,
             variants: Vec::new(),
             last: None,
+            samples: 0,
         })
     }
 
     /// Trains by other rules from now on; the state of the optimizer is kept, micro-batches are
     /// forgotten.
     pub(crate) fn set_rules(&mut self, rules: Rules) -> Result<()> {
+        rules.check()?;
+        rules.check_lr(self.lr)?;
         let before = self.update.assigned.clone();
         self.update.change(rules, &self.entries)?;
         let frozen = |assigned: &[Option<usize>]| assigned.iter().map(Option::is_none).collect::<Vec<_>>();
         if frozen(&before) != frozen(&self.update.assigned) {
             // Which gradients are computed is compiled in.
             self.variants.clear();
+            self.sum = None;
             self.grads.fill(0.0);
         }
         self.discard();
@@ -114,23 +120,28 @@ impl<N: Network> Step<N> {
     /// # Errors
     ///
     /// When the inputs do not fit the signature or an index is out of range, before anything runs;
-    /// when the loss is infinite or not a number, or the norm of the gradient is, where it is
-    /// clipped by that: before the parameters are touched.
+    /// when the loss or the gradient of a parameter is infinite or not a number, or the norm of all is where they are
+    /// clipped by that: parameters, states and the optimizer are then as they were.
     pub fn run(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
-        if self.sum.as_ref().is_some_and(|sum| sum.weight > 0.0) {
+        if self.sum.as_ref().is_some_and(Sum::is_started) {
             let loss = self.accumulate(model, inputs)?;
             return self.update(model).map(|()| loss);
         }
         let loss = self.finite_loss(model, inputs)?;
-        self.update.run(model.params_mut(), &mut self.grads, 1.0, self.steps + 1, self.lr)?;
+        if !self.update.norm_tells() {
+            self.finite_grad()?;
+        }
+        self.update.run(&self.entries, model.params_mut(), &mut self.grads, 1.0, self.steps + 1, self.lr)?;
         self.keep_states(model);
         self.steps += 1;
         Ok(loss)
     }
 
     /// Computes the loss of a micro-batch and adds its gradient to those of others: [`Step::update`]
-    /// then takes the mean of all. Micro-batches of the same size are together what one batch of all
-    /// their samples is, where the loss is a mean over samples.
+    /// then takes the mean of all. Together they are what one batch of all their samples is, of whatever sizes they
+    /// are: each counts what it [weighs](Step::weight).
+    ///
+    /// A micro-batch in which no target counts, so that its loss is 0 / 0, has a loss of 0 and adds nothing.
     ///
     /// The first call allocates room for the sum.
     ///
@@ -157,22 +168,22 @@ impl<N: Network> Step<N> {
     /// # Ok::<(), downhill::Error>(())
     /// ```
     pub fn accumulate(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
-        self.accumulate_weighted(model, inputs, 1.0)
-    }
-
-    /// The same with a weight in the mean: the number of samples, where batches differ in size.
-    pub(crate) fn accumulate_weighted(
-        &mut self,
-        model: &mut Model<N>,
-        inputs: impl Inputs,
-        weight: f32,
-    ) -> Result<f32> {
-        let loss = self.finite_loss(model, inputs)?;
+        let loss = self.differentiate(model, inputs)?;
+        let weight = self.weight();
+        let empty = weight == 0.0 && loss.is_nan();
+        if !empty {
+            self.check_finite(if weight.is_finite() { loss } else { f32::NAN })?;
+            self.finite_grad()?;
+        }
         self.keep_states(model);
         let sum = match &mut self.sum {
             Some(sum) => sum,
-            None => self.sum.insert(Sum::new(model.params_len())?),
+            None => self.sum.insert(Sum::new(&self.entries, &self.update.assigned, model.params_len())?),
         };
+        if empty {
+            sum.add_nothing();
+            return Ok(0.0);
+        }
         sum.add(&mut self.grads, weight)?;
         Ok(loss)
     }
@@ -181,16 +192,20 @@ impl<N: Network> Step<N> {
     ///
     /// # Errors
     ///
-    /// When there was none; when the model is another, or the norm of the gradient is no finite
-    /// number where it is clipped by that, before the parameters are touched.
+    /// When there was none; when the model is another, when no target counts in any of them; when the sum of their
+    /// gradients is not finite, or the norm that it is clipped by: parameters and the optimizer are then as they were,
+    /// and the micro-batches forgotten.
     pub fn update(&mut self, model: &mut Model<N>) -> Result<()> {
         self.check_model(model)?;
-        let Some(sum) = self.sum.as_mut().filter(|sum| sum.weight > 0.0) else {
+        let Some(sum) = self.sum.as_mut().filter(|sum| sum.is_started()) else {
             let (setting, expected) = ("update", "at least one micro-batch before it");
             return Err(Error::Setting { setting, expected, found: "none".into() });
         };
-        let weight = std::mem::take(&mut sum.weight);
-        self.update.run(model.params_mut(), &mut sum.grads, weight, self.steps + 1, self.lr)?;
+        let Some(weight) = sum.take_weight() else { return self.check_finite(f32::NAN) };
+        if !self.update.norm_tells() {
+            sum.check(&self.entries, self.steps + 1)?;
+        }
+        self.update.run(&self.entries, model.params_mut(), &mut sum.grads, weight, self.steps + 1, self.lr)?;
         self.steps += 1;
         Ok(())
     }
@@ -198,13 +213,72 @@ impl<N: Network> Step<N> {
     /// Forgets the micro-batches since the last update.
     pub fn discard(&mut self) {
         if let Some(sum) = &mut self.sum {
-            sum.weight = 0.0;
+            sum.clear();
         }
+    }
+
+    /// What the last batch counts in a mean over several, for averages of losses of one's own.
+    ///
+    /// It is what the loss is divided by, where that is a sum over the inputs: the sum of the weights of the targets
+    /// that count in [`weighted_cross_entropy`](crate::nn::weighted_cross_entropy), or of a mask in
+    /// `sum(mask * terms) / sum(mask)`, also as `maximum(sum(mask), 1.0)`. For a plain mean it is the number of its
+    /// elements. A multiple of such a loss has the same weight or a multiple of it, and so has its sum with a penalty
+    /// that depends on no input. A sum of several such losses has it if they are plain means, or are divided by the
+    /// same number.
+    ///
+    /// In all these cases several batches are together what one large batch is. Any other loss counts by the number of
+    /// samples, the first axis of the first input: the root of a mean, for example, a mean over some of the targets
+    /// plus one over all, or a divisor that a parameter has a part in.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    ///
+    /// #[network]
+    /// struct Net {
+    ///     out: Linear<2, 3>,
+    /// }
+    ///
+    /// #[network]
+    /// impl Net {
+    ///     fn loss(&self, x: Tensor<B, 2>, targets: Index<B>) -> Tensor {
+    ///         weighted_cross_entropy(self.out(x), targets, 1.0, -100, 0.0)
+    ///     }
+    /// }
+    ///
+    /// let mut model = Net::init(0);
+    /// let mut step = Step::new(&model, Net::loss, Sgd::new(0.1))?;
+    /// let x = Tensor::new([3, 2], [1.0, 0.0, 0.0, 1.0, 1.0, 1.0])?;
+    /// step.accumulate(&mut model, (&x, &Index::new([3], [2, -100, 0])?))?;
+    /// assert_eq!(step.weight(), 2.0);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    pub fn weight(&self) -> f64 {
+        self.output_weight(0)
+    }
+
+    /// The same for a result of the loss function; the loss is number 0.
+    pub(crate) fn output_weight(&self, output: usize) -> f64 {
+        let variant = self.last.and_then(|i| self.variants.get(i));
+        variant.map_or(0.0, |variant| variant.weights.get(output, self.samples))
     }
 
     fn finite_loss(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
         let loss = self.differentiate(model, inputs)?;
-        if loss.is_finite() { Ok(loss) } else { Err(Error::NotFinite { loss, step: self.steps + 1, epoch: 0 }) }
+        self.check_finite(loss).map(|()| loss)
+    }
+
+    fn check_finite(&self, loss: f32) -> Result<()> {
+        if loss.is_finite() { Ok(()) } else { Err(Error::NotFinite { loss, step: self.steps + 1, epoch: 0 }) }
+    }
+
+    /// Refuses a gradient of the last run that is infinite or not a number.
+    fn finite_grad(&mut self) -> Result<()> {
+        let Some(variant) = self.last.and_then(|i| self.variants.get_mut(i)) else { return Ok(()) };
+        // Both are asked, so that nothing is kept for the next run.
+        if variant.program.has_seen() | !variant.finite.holds(&self.grads)? {
+            return finite::check(&self.entries, &self.grads, self.steps + 1);
+        }
+        Ok(())
     }
 
     /// The states that the last run assigned become those of the model.
@@ -232,13 +306,14 @@ impl<N: Network> Step<N> {
         let inputs = inputs.all();
         let inputs = inputs.as_ref();
         let i = self.variant(model, inputs)?;
-        let Variant { bounds, program, outputs, .. } = &mut self.variants[i];
-        staged::check_bounds(&self.function, inputs, bounds)?;
+        let Variant { program, outputs, weights, .. } = &mut self.variants[i];
+        program.check(inputs, |i| self.function.inputs[i].into())?;
         let words = [self.seed, self.runs].map(|word| (word ^ word >> 32) as u32);
         self.run_seed[0] = f32::from_bits(hash(hash(words[0]) ^ words[1]));
         self.runs += 1;
         self.last = Some(i);
-        // SAFETY: all that is written is the step's own, and the indices were checked.
+        self.samples = samples(inputs);
+        // SAFETY: all that is written is the step's own.
         unsafe {
             program.run(&mut |slot| match slot {
                 Slot::Params => Some(Memory::read(model.params_mut())),
@@ -248,10 +323,16 @@ impl<N: Network> Step<N> {
                 Slot::Grads => Some(Memory::write(&mut self.grads)),
                 Slot::Seed => Some(Memory::read(&self.run_seed)),
                 Slot::States => Some(Memory::write(&mut self.states)),
+                Slot::Count(i) => weights.memory(i),
                 _ => None,
             })
         }?;
         Ok(self.loss[0])
+    }
+
+    /// Compiles the step for the shapes of these inputs, so that shapes that it refuses are noticed before it runs.
+    pub(crate) fn prepare(&mut self, model: &Model<N>, inputs: impl Inputs) -> Result<()> {
+        self.variant(model, inputs.all().as_ref()).map(drop)
     }
 
     /// The number of the variant for these inputs and the options of this model, compiled if it is not there yet.
@@ -267,7 +348,10 @@ impl<N: Network> Step<N> {
 
     /// The programs that a run of a variant runs.
     pub(super) fn programs(&mut self, variant: usize) -> impl Iterator<Item = &mut Program> {
-        std::iter::once(&mut self.variants[variant].program).chain(self.update.programs())
+        let tells = self.update.norm_tells();
+        let Variant { program, finite, .. } = &mut self.variants[variant];
+        let finite = finite.program().filter(|_| !tells);
+        std::iter::once(program).chain(finite).chain(self.update.programs())
     }
 
     /// The results of the loss function behind the loss, from the last run, such as an accuracy: a loss
@@ -320,8 +404,30 @@ impl<N: Network> Step<N> {
     }
 
     /// Sets the learning rate of the steps to come. Those of groups stay in proportion to it.
-    pub fn set_lr(&mut self, lr: f32) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] unless it is a finite number of at least 0, and those of groups are; the rate stays as it
+    /// was.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    ///
+    /// #[network(sequential, loss = mse)]
+    /// struct Line {
+    ///     line: Linear<1, 1>,
+    /// }
+    ///
+    /// let mut step = Step::new(&Line::init(0), Line::loss, Sgd::new(0.1))?;
+    /// step.set_lr(0.01)?;
+    /// let error = step.set_lr(f32::NAN).unwrap_err().to_string();
+    /// assert_eq!(error, "lr: expected a finite number of at least 0, found NaN");
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    pub fn set_lr(&mut self, lr: f32) -> Result<()> {
+        self.update.rules.check_lr(lr)?;
         self.lr = lr;
+        Ok(())
     }
 
     /// Sets what the random numbers of the runs to come depend on, together with their order: those
@@ -367,7 +473,13 @@ impl<N: Network> Step<N> {
         let mut text = String::new();
         for variant in &self.variants {
             text += &self.loss_of_model().explain(variant);
+            text += &if self.update.norm_tells() { String::new() } else { variant.finite.explain() };
         }
         text + &self.update.explain()
     }
+}
+
+/// The number of samples: the first axis of the first input that has axes.
+pub(super) fn samples(inputs: &[Input<'_>]) -> usize {
+    inputs.iter().find_map(|input| input.shape().first().copied()).unwrap_or(1)
 }

@@ -1,5 +1,6 @@
 //! What follows the gradient: clipping and the update of the parameters, compiled over flat arrays.
 
+use super::finite::{self, Finite, refused_norm};
 use super::model::{Entry, params};
 use super::rules::Rules;
 use super::slots::{Extent, Memory, Place, Region, Slot};
@@ -110,9 +111,16 @@ impl Update {
         Ok(())
     }
 
-    /// Updates `params` by the gradient, which is `grads` over `weight`.
+    /// Whether the norm that the gradient is clipped by is finite only where all of the gradient is, as a sum of sizes
+    /// or squares.
+    pub(super) fn norm_tells(&self) -> bool {
+        matches!(self.norm, Some((Norm::L1 | Norm::L2, ..)))
+    }
+
+    /// Updates `params` by the gradient, which is `grads` over `weight`, and finite but where the norm tells that.
     pub(super) fn run(
         &mut self,
+        entries: &[Entry],
         params: &mut Buffer,
         grads: &mut Buffer,
         weight: f64,
@@ -131,7 +139,7 @@ impl Update {
             }?;
             let norm = norm.of(&self.parts) / weight;
             if !norm.is_finite() {
-                return Err(Error::NotFiniteGrad { norm: norm as f32, step, epoch: 0 });
+                return Err(refused_norm(entries, grads, norm as f32, step));
             }
             self.last_norm = Some(norm as f32);
             scale *= (f64::from(*max) / (norm + 1e-6)).min(1.0);
@@ -140,7 +148,12 @@ impl Update {
         let mut from = 1;
         for (optimizer, count) in self.rules.optimizers().zip(&self.counts) {
             let to = from + count;
-            optimizer.at(step, self.rules.lr(optimizer, lr), &mut self.numbers[from..to]);
+            let lr = self.rules.lr(optimizer, lr);
+            optimizer.at(step, lr, &mut self.numbers[from..to]);
+            if self.numbers[from..to].iter().any(|number| !number.is_finite()) {
+                let (setting, expected) = ("lr", "a rate by which the optimizer's numbers are finite");
+                return Err(Error::Setting { setting, expected, found: format!("{lr} at step {step}") });
+            }
             from = to;
         }
         // SAFETY: all arrays are borrowed mutably, and there are no indices.
@@ -176,14 +189,18 @@ impl Update {
 /// A sum of gradients, each with a weight.
 pub(super) struct Sum {
     pub(super) grads: Buffer,
-    /// The weights together; zero when there is no gradient in it.
-    pub(super) weight: f64,
+    /// The weights together.
+    weight: f64,
+    /// Whether there is a batch in it, and whether one had nothing to add.
+    started: bool,
+    empty: bool,
     program: Program,
+    finite: Finite,
 }
 
 impl Sum {
     /// An empty sum of gradients of `len` parameters.
-    pub(super) fn new(len: usize) -> Result<Sum> {
+    pub(super) fn new(entries: &[Entry], assigned: &[Option<usize>], len: usize) -> Result<Sum> {
         let mut staged = Staged::default();
         let sum = staged.input(Slot::Sum.start(), &[len]);
         let grad = staged.input(Slot::Grads.start(), &[len]);
@@ -191,15 +208,55 @@ impl Sum {
         staged.result(Slot::Sum.start(), &[len], |g| added::stage(g, sum, grad, weight));
         let all = padded(len);
         let slots = [Extent::written(Slot::Sum, all), Extent::read(Slot::Grads, all), Extent::read(Slot::Weight, 1)];
-        Ok(Sum { grads: gradient(len)?, weight: 0.0, program: staged.compile("accumulate", &slots)? })
+        let program = staged.compile("accumulate", &slots)?;
+        let finite = Finite::new(entries, assigned, &[], all)?;
+        Ok(Sum { grads: gradient(len)?, weight: 0.0, started: false, empty: false, program, finite })
+    }
+
+    /// Refuses a sum that is not finite.
+    pub(super) fn check(&mut self, entries: &[Entry], step: u64) -> Result<()> {
+        if self.finite.holds(&self.grads)? { Ok(()) } else { finite::check(entries, &self.grads, step) }
+    }
+
+    /// Whether there is a batch in it.
+    pub(super) fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// Forgets all batches.
+    pub(super) fn clear(&mut self) {
+        self.started = false;
+    }
+
+    /// Ends the sum; gives the weights together, or `None` where the mean is not a number, since nothing was added.
+    pub(super) fn take_weight(&mut self) -> Option<f64> {
+        self.started = false;
+        match (self.weight == 0.0, self.empty) {
+            (true, true) => None,
+            // Nothing counts, and the gradients are zeros.
+            (true, false) => Some(1.0),
+            (false, _) => Some(self.weight),
+        }
+    }
+
+    fn start(&mut self) {
+        if !std::mem::replace(&mut self.started, true) {
+            self.grads.fill(0.0);
+            (self.weight, self.empty) = (0.0, false);
+        }
+    }
+
+    /// Adds a batch that has no mean, since nothing in it counts.
+    pub(super) fn add_nothing(&mut self) {
+        self.start();
+        self.empty = true;
     }
 
     /// Adds a gradient.
-    pub(super) fn add(&mut self, grads: &mut Buffer, weight: f32) -> Result<()> {
-        if self.weight == 0.0 {
-            self.grads.fill(0.0);
-        }
-        self.weight += f64::from(weight);
+    pub(super) fn add(&mut self, grads: &mut Buffer, weight: f64) -> Result<()> {
+        self.start();
+        self.weight += weight;
+        let weight = weight as f32;
         // SAFETY: the sum alone is written, and there are no indices.
         unsafe {
             self.program.run(&mut |slot| match slot {
@@ -311,7 +368,7 @@ fn runs(assigned: &[Option<usize>], entries: &[Entry], len: usize) -> Vec<(usize
 
 /// A graph over flat arrays, and where they are.
 #[derive(Default)]
-struct Staged {
+pub(super) struct Staged {
     g: Stage,
     inputs: Vec<Region>,
     results: Vec<(Value, Region)>,
@@ -319,20 +376,23 @@ struct Staged {
 
 impl Staged {
     /// Numbers that are read.
-    fn input(&mut self, place: Place, shape: &[usize]) -> Value {
+    pub(super) fn input(&mut self, place: Place, shape: &[usize]) -> Value {
         self.inputs.push(Region::numbers(place, shape));
         Value::Var(self.g.input(self.inputs.len() - 1, shape, DType::F32))
     }
 
     /// Numbers that are written.
-    fn result(&mut self, place: Place, shape: &[usize], value: impl FnOnce(&mut Stage) -> Value) {
+    pub(super) fn result(&mut self, place: Place, shape: &[usize], value: impl FnOnce(&mut Stage) -> Value) {
         let value = value(&mut self.g);
         self.results.push((value, Region::numbers(place, shape)));
     }
 
-    fn compile(self, name: &str, slots: &[Extent]) -> Result<Program> {
+    pub(super) fn compile(self, name: &'static str, slots: &[Extent]) -> Result<Program> {
         let Staged { g, inputs, results } = self;
         g.check_sizes()?;
+        if let Some(message) = g.error() {
+            return Err(refused(message.into()));
+        }
         let result = |(value, region): (Value, Region)| match value {
             Value::Var(v) if g.graph().has(v) => Ok((v, region)),
             _ => Err(refused(g.error().unwrap_or("a result is not a tensor").into())),
@@ -344,7 +404,12 @@ impl Staged {
             }
             _ => Err("an update reads weights, gradients, states and numbers alone".into()),
         };
-        Program::compile(name, g.graph(), &source, &outputs, slots)
+        let program = Program::compile(name, g.graph(), &source, &outputs, slots)?;
+        // Results lie in the place of what is updated, so it is too late to refuse an entry when the program runs.
+        match program.proves_indices() {
+            true => Ok(program),
+            false => Err(refused("the range of an index is not known".into())),
+        }
     }
 }
 

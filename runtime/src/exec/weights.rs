@@ -1,5 +1,6 @@
 //! Parameters and states as files in the `safetensors` format, named by the paths of their fields.
 
+use std::io::Read;
 use std::path::Path;
 
 use safetensors::tensor::TensorView;
@@ -12,16 +13,24 @@ use crate::network::Network;
 /// How many problems of a file are named.
 const NAMED: usize = 8;
 
+/// The longest header of a `safetensors` file.
+const HEADER: usize = 100_000_000;
+
 impl<N: Network> Model<N> {
     /// Writes all parameters and states to a `safetensors` file, as 32-bit floats under the paths of
     /// their fields. PyTorch and others read it; PyTorch's `load_state_dict` makes whole numbers of the
     /// counter of a batch normalisation.
     ///
-    /// The file is whole or absent: it is written beside `path`, synced to disk, and renamed.
+    /// The file is whole or absent: a temporary file in the same folder is written, synced to disk, and
+    /// renamed. Symbolic links are followed, also to a file that is not there yet. An old file passes its
+    /// permissions and owner on; a hard link to it keeps the old content. Temporary files that a killed
+    /// process has left there (`.downhill-*.tmp`) are removed; those of other writers at work are not.
     ///
     /// # Errors
     ///
-    /// When the file cannot be written; an old one is then still there.
+    /// [`Error::Io`] when the file cannot be written, and when `path` leads to what is no regular file, such as
+    /// a folder, device or FIFO, to a file that may not be written, or to one whose owner a new file cannot
+    /// be given. An old file is then still there, as it was.
     ///
     /// ```
     /// use downhill::prelude::*;
@@ -68,8 +77,8 @@ impl<N: Network> Model<N> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the file cannot be read; [`Error::Weights`] when it is truncated or not
-    /// in the format, and when parameters are missing, unknown, or of another shape or type: each
+    /// [`Error::Io`] when the file cannot be read, and when it is no regular file ([`Model::load_from`] reads
+    /// others); [`Error::Weights`] when it is truncated or not in the format, and when parameters are missing, unknown, or of another shape or type: each
     /// is named with what the model has.
     ///
     /// ```
@@ -95,8 +104,39 @@ impl<N: Network> Model<N> {
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         self.check()?;
         let path = path.as_ref();
-        let bytes = file::read(path)?;
+        self.load_from(path, file::open(path)?)
+    }
+
+    /// The same from any reader, to its end: a pipe, or bytes in memory. `source` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::load`], and [`Error::Weights`] when there is more to read than all parameters and states could
+    /// take.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    ///
+    /// #[network(sequential)]
+    /// struct Net {
+    ///     out: Linear<4, 2>,
+    /// }
+    ///
+    /// let error = Net::init(0).load_from("standard input", std::io::empty()).unwrap_err().to_string();
+    /// assert!(error.starts_with("standard input: truncated, damaged, or not a safetensors file"));
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    pub fn load_from(&mut self, source: impl AsRef<Path>, reader: impl Read) -> Result<()> {
+        let path = source.as_ref();
         let refused = |message: String| Error::Weights { path: path.into(), message };
+        let numbers: usize = self.entries().iter().map(|entry| entry.len()).sum();
+        let most = (HEADER + 8 + 8 * numbers) as u64;
+        let mut bytes = Vec::new();
+        reader.take(most + 1).read_to_end(&mut bytes).map_err(|error| Error::Io { path: path.into(), error })?;
+        if bytes.len() as u64 > most {
+            let message = format!("has more than {most} bytes, in which {numbers} numbers and a header have room");
+            return Err(refused(message));
+        }
         let tensors = SafeTensors::deserialize(&bytes)
             .map_err(|error| refused(format!("truncated, damaged, or not a safetensors file ({error})")))?;
         let problems = self.misfits(&tensors);

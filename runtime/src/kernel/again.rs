@@ -27,7 +27,7 @@ struct Way {
 fn is_cheap(op: &Op) -> bool {
     match op {
         Op::Unary(op) => matches!(op, Unary::Neg | Unary::Abs),
-        Op::Binary(op) => !matches!(op, Binary::Div),
+        Op::Binary(op) => !matches!(op, Binary::Div | Binary::Fmod),
         Op::Fma(_) | Op::Select => true,
         _ => false,
     }

@@ -119,6 +119,11 @@ impl<'a> Fusion<'a> {
         };
         fusion.mark_inline(&live, outputs);
         for (v, node) in graph.vars().filter(|(v, _)| live[v.index()]) {
+            if let Op::Checked(_) = node.op {
+                // What it shows may be read before, so long as nothing that is computed from it counts.
+                fusion.items.push(Item::Alone(v));
+                fusion.store(node.args[0]);
+            }
             if fusion.inline[v.index()] || is_source(&node.op) || matches!(node.op, Op::Const(_)) {
                 continue;
             }

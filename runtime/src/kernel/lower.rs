@@ -393,7 +393,7 @@ impl Lowering<'_> {
     }
 
     /// Random numbers from the seed and the number of the element.
-    fn random(&mut self, node: &Node, stream: u32, strip: &mut Strip, full: bool) -> Reg {
+    fn random(&mut self, node: &Node, stream: u64, strip: &mut Strip, full: bool) -> Reg {
         let scalar = Access { base: node.args[0], offset: 0, strides: vec![0; node.shape.len()] };
         let seed = self.read_access(&scalar, &node.shape, strip, full);
         let strides = self.over_space(&node.shape, &dense(&node.shape), full);

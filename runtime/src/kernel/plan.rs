@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     /// Calls that run one after the other, or take turns.
     pub(crate) stages: Vec<Range<usize>>,
     pub(crate) spots: HashMap<Home, Spot>,
+    /// The elements of each value that a call reads or writes.
+    pub(crate) lens: HashMap<Home, usize>,
     /// The elements of the arena.
     pub(crate) arena: usize,
     /// The elements of scratch memory that a thread needs.
@@ -54,7 +56,6 @@ pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
     let roots: Vec<Var> = outputs.iter().map(|(v, _)| *v).collect();
     let fusion = Fusion::new(graph, &roots);
     let mut spots = HashMap::new();
-    let mut lens: HashMap<Home, usize> = HashMap::new();
     let mut calls = Vec::new();
     let (mut rooms, mut sums) = (Vec::new(), Vec::new());
     // The last call of each item that has any: what others compute again is in none.
@@ -94,7 +95,8 @@ pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
         None => Purpose::Inside,
     };
     let Chains { calls, stages } = Chains::new(calls, &mut rooms, &purpose)?;
-    let mut plan = Plan { calls, stages, spots, arena: 0, scratch: 0, data: Vec::new(), unshared: 0 };
+    let lens = HashMap::new();
+    let mut plan = Plan { calls, stages, spots, lens, arena: 0, scratch: 0, data: Vec::new(), unshared: 0 };
     for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && is_source(&node.op)) {
         let home = Home::Value(v);
         match &node.op {
@@ -115,6 +117,7 @@ pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
             plan.keep(home, graph[v].len(), std::iter::repeat(bits))?;
         }
     }
+    let mut lens: HashMap<Home, usize> = HashMap::new();
     for call in &plan.calls {
         for operand in &call.operands {
             let len = match operand.home {
@@ -130,6 +133,10 @@ pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
     plan.check_overwrites(&lens, sources)?;
     plan.assign_scratch(&rooms);
     plan.assign(&lens);
+    plan.lens = lens;
+    if cfg!(debug_assertions) {
+        plan.verify().map_err(|message| Error::Compile { what: "a plan".into(), message })?;
+    }
     Ok(plan)
 }
 
@@ -195,8 +202,9 @@ fn alone(
         }
         Op::Gather => {
             let count = graph[node.args[1]].len();
-            let width = graph[node.args[0]].shape[1..].iter().product();
-            push(calls, Work::Gather { count, width }, node.args.iter().chain([&v]).map(operand).collect());
+            let table = &graph[node.args[0]].shape;
+            let (rows, width) = (table[0], table[1..].iter().product());
+            push(calls, Work::Gather { count, width, rows }, node.args.iter().chain([&v]).map(operand).collect());
         }
         Op::ScatterAdd => {
             let count = graph[node.args[0]].len();
@@ -218,7 +226,11 @@ fn alone(
                 calls.push(parts::filled(lost, rows * width, 0));
                 operands.push(lost);
             }
-            push(calls, Work::ScatterAdd { count, width, zeros }, operands);
+            push(calls, Work::ScatterAdd { count, width, rows, zeros }, operands);
+        }
+        Op::Checked(rows) => {
+            let count = node.len();
+            push(calls, Work::Check { count, rows: *rows }, vec![operand(&node.args[0])]);
         }
         Op::Pad(before) => {
             let strides = steps(&node.shape);

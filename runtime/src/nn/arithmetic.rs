@@ -51,18 +51,24 @@ pub fn frac(x: Tensor) -> Tensor {
     x - stop_gradient(trunc(x))
 }
 
-/// a / b, rounded down. It has no gradient.
+/// a / b, rounded down, as if a / b were exact. It has no gradient.
 ///
 /// ```
 /// use downhill::prelude::*;
 /// let mut g = Stage::new();
-/// let y = floor_divide::stage(&mut g, -3.0, 2.0);
-/// assert_eq!(g.value(y)?.data(), [-2.0]);
+/// for (a, b, expected) in [(-3.0, 2.0, -2.0), (1.0, 0.1, 9.0)] {
+///     let y = floor_divide::stage(&mut g, a, b);
+///     assert_eq!(g.value(y)?.data(), [expected]);
+/// }
 /// # Ok::<(), downhill::Error>(())
 /// ```
 #[network(track_caller)]
 pub fn floor_divide(a: Tensor, b: Tensor) -> Tensor {
-    floor(a / b)
+    let rest = fmod(a, b);
+    // A whole number, but for the rounding of the quotient.
+    let whole = round((a - rest) / b);
+    let below = ((rest < 0.0) & (b > 0.0)) | ((rest > 0.0) & (b < 0.0));
+    select(b == 0.0, floor(a / b), select(below, whole - 1.0, whole))
 }
 
 /// a / b, rounded towards zero. It has no gradient.
@@ -79,7 +85,8 @@ pub fn trunc_divide(a: Tensor, b: Tensor) -> Tensor {
     trunc(a / b)
 }
 
-/// What [`floor_divide`] leaves over; it has the sign of `b`.
+/// What [`floor_divide`] leaves over; it has the sign of `b`. It is [`fmod`], and `b` more where that has the
+/// other sign.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -90,49 +97,9 @@ pub fn trunc_divide(a: Tensor, b: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn remainder(a: Tensor, b: Tensor) -> Tensor {
-    a - b * stop_gradient(floor_divide(a, b))
-}
-
-/// What [`trunc_divide`] leaves over; it has the sign of `a`.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let y = fmod::stage(&mut g, -3.0, 2.0);
-/// assert_eq!(g.value(y)?.data(), [-1.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn fmod(a: Tensor, b: Tensor) -> Tensor {
-    a - b * stop_gradient(trunc_divide(a, b))
-}
-
-/// x, but not below `low`. A bound that is taken gets the gradient.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let y = clamp_min::stage(&mut g, -1.0, 0.0);
-/// assert_eq!(g.value(y)?.data(), [0.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn clamp_min(x: Tensor, low: Tensor) -> Tensor {
-    select(x < low, low, x)
-}
-
-/// x, but not above `high`. A bound that is taken gets the gradient.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let y = clamp_max::stage(&mut g, 5.0, 3.0);
-/// assert_eq!(g.value(y)?.data(), [3.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn clamp_max(x: Tensor, high: Tensor) -> Tensor {
-    select(x > high, high, x)
+    let rest = fmod(a, b);
+    let below = ((rest < 0.0) & (b > 0.0)) | ((rest > 0.0) & (b < 0.0));
+    select(below, rest + b, rest)
 }
 
 /// `value` where `mask` holds, else x.
@@ -178,7 +145,7 @@ pub fn addcdiv(x: Tensor, a: Tensor, b: Tensor, value: f32) -> Tensor {
     x + value * (a / b)
 }
 
-/// x ln y, which is zero where x is, whatever y is.
+/// x ln y, which is zero where x is, for every number y; NaN stays.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -189,8 +156,9 @@ pub fn addcdiv(x: Tensor, a: Tensor, b: Tensor, value: f32) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn xlogy(x: Tensor, y: Tensor) -> Tensor {
-    let safe = select(x == 0.0, 1.0, y);
-    x * log(safe)
+    // Zero times a logarithm that is no number, or infinite.
+    let none = (x == 0.0) & ((y <= 0.0) | (y == f32::INFINITY));
+    x * log(select(none, 1.0, y))
 }
 
 /// Whether a number is NaN.

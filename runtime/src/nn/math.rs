@@ -3,8 +3,6 @@
 use crate::network;
 use crate::ops::*;
 
-/// ln 2.
-const LN_2: f32 = std::f32::consts::LN_2;
 /// 1 / ln 2.
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
 /// 1 / ln 10.
@@ -52,20 +50,6 @@ pub fn rsqrt(x: Tensor) -> Tensor {
     1.0 / sqrt(x)
 }
 
-/// 2ˣ.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let y = exp2::stage(&mut g, 3.0);
-/// assert!((g.value(y)?.data()[0] - 8.0).abs() < 1e-5);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn exp2(x: Tensor) -> Tensor {
-    exp(x * LN_2)
-}
-
 /// The logarithm to base 2.
 ///
 /// ```
@@ -94,7 +78,7 @@ pub fn log10(x: Tensor) -> Tensor {
     log(x) * LOG10_E
 }
 
-/// −1, 0 or 1, as x is below zero, zero or above. Its gradient is zero.
+/// −1, 0 or 1, as x is below zero, zero or above; NaN stays. Its gradient is zero.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -105,7 +89,7 @@ pub fn log10(x: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn sign(x: Tensor) -> Tensor {
-    select(x > 0.0, 1.0, select(x < 0.0, -1.0, 0.0))
+    select(x > 0.0, 1.0, select(x < 0.0, -1.0, floor(x)))
 }
 
 /// The whole part of a number, towards zero. It has no gradient.
@@ -122,7 +106,7 @@ pub fn trunc(x: Tensor) -> Tensor {
     select(x < 0.0, -floor(-x), floor(x))
 }
 
-/// The number between a and b: a at a weight of zero, b at one.
+/// The number between a and b: a at a weight of zero, b at one, both exactly.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -133,26 +117,12 @@ pub fn trunc(x: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn lerp(a: Tensor, b: Tensor, weight: Tensor) -> Tensor {
-    a + weight * (b - a)
+    // From the nearer end.
+    let way = b - a;
+    select(abs(weight) < 0.5, a + weight * way, b - (1.0 - weight) * way)
 }
 
-/// x, but not below `low` and not above `high`; where the bounds cross, `high`. A bound that is taken gets
-/// the gradient.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let y = clamp::stage(&mut g, 5.0, 0.0, 3.0);
-/// assert_eq!(g.value(y)?.data(), [3.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn clamp(x: Tensor, low: Tensor, high: Tensor) -> Tensor {
-    let y = select(x < low, low, x);
-    select(y > high, high, y)
-}
-
-/// ln(eᵃ + eᵇ), without overflow.
+/// ln(eᵃ + eᵇ), without overflow; infinite numbers count as what they tend to.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -163,7 +133,15 @@ pub fn clamp(x: Tensor, low: Tensor, high: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn logaddexp(a: Tensor, b: Tensor) -> Tensor {
-    maximum(a, b) + log1p(exp(-abs(a - b)))
+    // Equal numbers may be infinite, and have no difference then.
+    let gap = select(a == b, 0.0, a - b);
+    maximum(a, b) + log1p(exp(-abs(gap)))
+}
+
+/// The product of a weight and a cost, where a weight of zero leaves nothing even of an infinite cost. NaN stays.
+#[network(track_caller)]
+pub(crate) fn weighed(weight: Tensor, cost: Tensor) -> Tensor {
+    weight * select((weight == 0.0) & (abs(cost) == f32::INFINITY), 0.0, cost)
 }
 
 /// The logarithm of the odds, ln(p / (1 − p)): the inverse of the [`sigmoid`].
@@ -177,7 +155,7 @@ pub fn logaddexp(a: Tensor, b: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn logit(p: Tensor) -> Tensor {
-    log(p / (1.0 - p))
+    log(p) - log1p(-p)
 }
 
 /// The matrices of the last two axes with zeros above a diagonal: 0 is the main one, and positive

@@ -86,7 +86,7 @@ fn rms_norm_gradient(x: Tensor, y: Tensor, dout: Tensor, axis: isize, eps: f32) 
 #[network(track_caller)]
 pub fn normalize(x: Tensor, axis: isize, eps: f32) -> Tensor {
     let length = sqrt(sum_keepdim(x * x, [axis]));
-    x * reciprocal(select(length < eps, eps, length))
+    x * reciprocal(select(length <= eps, eps, length))
 }
 
 per_axis! {

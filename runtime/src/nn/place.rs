@@ -4,7 +4,7 @@ use crate::network;
 use crate::nn::statistic::mean;
 use crate::ops::*;
 
-/// The place of the largest element of each row, the first where several are equal.
+/// The place of the largest element of each row, the first where several are equal; NaN counts as the largest.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -17,12 +17,12 @@ use crate::ops::*;
 #[network(track_caller)]
 pub fn argmax(x: Tensor<[N], C>) -> Index<[N]> {
     let place = float(iota(C));
-    let largest = x == max_keepdim(x, [-1]);
-    let first = -max_axes(select(largest, -place, -(C as f32)), [-1]);
+    let largest = (x == max_keepdim(x, [-1])) | (x != x);
+    let first = -max_axes(select(largest, -place, 1.0 - C as f32), [-1]);
     integer(first)
 }
 
-/// The place of the smallest element of each row, the first where several are equal.
+/// The place of the smallest element of each row, the first where several are equal; NaN counts as the smallest.
 ///
 /// ```
 /// use downhill::prelude::*;

@@ -24,10 +24,9 @@ macro_rules! compare {
         impl $name {
             /// Stages the comparison of the elements of both, broadcast against each other.
             pub fn stage(g: &mut Stage, a: impl Into<Value>, b: impl Into<Value>) -> Value {
-                let (a, b) = (a.into(), b.into());
+                let [a, b] = g.beside([a.into(), b.into()]);
                 let (ta, tb) = (g.ty(a), g.ty(b));
                 admitted(g, |cx| Self::shape(cx, ta, tb), &[a, b], |g, v| {
-
                     g.compare(Compare::$variant, v[$a], v[$b])
                 })
             }
@@ -86,7 +85,8 @@ pub enum select {}
 impl select {
     /// Stages the selection.
     pub fn stage(g: &mut Stage, mask: impl Into<Value>, a: impl Into<Value>, b: impl Into<Value>) -> Value {
-        let args = [mask.into(), a.into(), b.into()];
+        let [a, b] = g.beside([a.into(), b.into()]);
+        let args = [mask.into(), a, b];
         let [mask, a, b] = args.map(|value| g.ty(value));
         admitted(g, |cx| Self::shape(cx, mask, a, b), &args, |g, v| g.select(v[0], v[1], v[2]))
     }

@@ -95,8 +95,12 @@ unary! {
     Abs abs ("-2.0" => "2.0")
         reference f64::abs;
         grad |g, x, _, dy| {
-            let sign = sign_of(g, x);
-            Some(g.scale(dy, sign))
+            let zero = g.number(0.0);
+            let above = g.compare(Compare::Lt, zero, x);
+            let below = g.compare(Compare::Lt, x, zero);
+            let negative = g.negate(dy);
+            let rest = g.choose(below, negative, zero);
+            Some(g.choose(above, dy, rest))
         };
         lower |s, x| s.abs(x);
     /// The exponential eˣ.
@@ -284,6 +288,15 @@ unary! {
         reference f64::floor;
         grad |_, _, _, _| None;
         lower |s, x| s.floor(x);
+    /// The power of two, 2ˣ.
+    Exp2 exp2 ("3.0" => "8.0")
+        reference f64::exp2;
+        grad |g, _, y, dy| {
+            let ln_2 = g.number(std::f64::consts::LN_2);
+            let slope = g.binary(Binary::Mul, y, ln_2);
+            Some(g.scale(dy, slope))
+        };
+        lower |s, x| s.exp2(x);
 }
 
 impl Unary {
@@ -303,30 +316,32 @@ fn root_of(g: &mut Stage, x: Var, sign: f64, constant: f64) -> Var {
     g.unary(Unary::Sqrt, sum)
 }
 
-fn sign_of(g: &mut Stage, x: Var) -> Var {
-    let zero = g.number(0.0);
-    let one = g.number(1.0);
-    let minus_one = g.number(-1.0);
-    let above = g.compare(Compare::Lt, zero, x);
-    let below = g.compare(Compare::Lt, x, zero);
-    let rest = g.select(below, minus_one, zero);
-    g.select(above, one, rest)
-}
-
 /// The shape and element type of two operands broadcast against each other.
 #[track_caller]
 pub(super) const fn broadcast(cx: &mut Check, op: &str, a: Type, b: Type) -> Option<TensorType> {
     let (Some(ta), Some(tb)) = (a.operand(cx, op), b.operand(cx, op)) else { return None };
     let dtype = match (ta.dtype, tb.dtype, a, b) {
-        // A literal takes the type of the other side.
-        (DType::F32, DType::I32, Type::Dim(_) | Type::Number, _)
-        | (DType::I32, DType::F32, _, Type::Dim(_) | Type::Number) => DType::I32,
+        // A number takes the type of the other side.
+        (DType::F32, DType::I32, Type::Dim(_) | Type::Number | Type::Fraction, _)
+        | (DType::I32, DType::F32, _, Type::Dim(_) | Type::Number | Type::Fraction) => {
+            if a.is_fraction() || b.is_fraction() {
+                let message =
+                    Message::new().str(op).str(": an Index beside a number that is not whole or out of its range");
+                cx.error(message.str(": write `float(..)` around the Index"));
+                return None;
+            }
+            DType::I32
+        }
         (DType::F32, DType::F32, ..) => DType::F32,
         (DType::I32, DType::I32, ..) => DType::I32,
-        _ => {
-            cx.error(
-                Message::new().str(op).str(": cannot mix ").str(ta.dtype.name()).str(" and ").str(tb.dtype.name()),
-            );
+        (DType::F32, DType::I32, ..) | (DType::I32, DType::F32, ..) => {
+            let message = Message::new().str(op).str(": cannot mix ").str(ta.dtype.name()).str(" and ");
+            cx.error(message.str(tb.dtype.name()).str(": write `float(..)` around the Index"));
+            return None;
+        }
+        (DType::Bool, ..) | (_, DType::Bool, ..) => {
+            let message = Message::new().str(op).str(": expected Tensor or Index, found Mask");
+            cx.error(message.str(": write `float(..)` around it"));
             return None;
         }
     };
@@ -394,7 +409,7 @@ macro_rules! binary {
             impl $name {
                 /// Stages the function of the elements of both, broadcast against each other.
                 pub fn stage(g: &mut Stage, a: impl Into<Value>, b: impl Into<Value>) -> Value {
-                    let (a, b) = (a.into(), b.into());
+                    let [a, b] = g.beside([a.into(), b.into()]);
                     let (ta, tb) = (g.ty(a), g.ty(b));
                     admitted(g, |cx| Self::shape(cx, ta, tb), &[a, b], |g, v| g.binary(Binary::$variant, v[0], v[1]))
                 }
@@ -413,6 +428,10 @@ macro_rules! binary {
                 #[track_caller]
                 pub const fn shape(cx: &mut Check, a: Type, b: Type) -> Type {
                     match broadcast(cx, stringify!($name), a, b) {
+                        Some(ty) if ty.dtype.same(DType::I32) && !Binary::$variant.is_whole() => {
+                            let message = Message::new().str(stringify!($name)).str(": expected Tensor, found Index: ");
+                            cx.error(message.str("write `float(..)` around it"))
+                        }
                         Some(ty) => Type::Tensor(ty),
                         None => Type::Unknown,
                     }
@@ -431,15 +450,13 @@ pub(super) fn sum_back(g: &mut Stage, d: Var, operand: Var) -> Grad {
 /// The gradients of the one that is taken where `low < high` and of the one that is taken where
 /// `high < low`; equal ones share it, as PyTorch does it.
 fn extreme_grad(g: &mut Stage, high: Var, low: Var, dy: Var) -> (Var, Var) {
-    let half = g.number(0.5);
-    let zero = g.number(0.0);
-    let shared = g.scale(dy, half);
+    let (half, one, zero) = (g.number(0.5), g.number(1.0), g.number(0.0));
     let equal = g.compare(Compare::Eq, high, low);
-    let first = g.compare(Compare::Lt, low, high);
-    let second = g.compare(Compare::Lt, high, low);
-    let first = g.choose(first, dy, zero);
-    let second = g.choose(second, dy, zero);
-    (g.choose(equal, shared, first), g.choose(equal, shared, second))
+    let share = g.select(equal, half, one);
+    let share = g.scale(dy, share);
+    let first = g.compare(Compare::Le, low, high);
+    let second = g.compare(Compare::Le, high, low);
+    (g.choose(first, share, zero), g.choose(second, share, zero))
 }
 
 binary! {
@@ -488,17 +505,17 @@ binary! {
             let slope = g.binary(Binary::Mul, power, b);
             // A constant has no slope, even where 0 to the power -1 is infinite.
             let flat = g.compare(Compare::Eq, b, zero);
-            let slope = g.select(flat, zero, slope);
             let da = g.scale(dy, slope);
+            let da = g.choose(flat, zero, da);
             let y = g.binary(Binary::Pow, a, b);
             let log = g.unary(Unary::Log, a);
             let slope = g.binary(Binary::Mul, y, log);
             // 0ᵇ is zero for every b above zero.
             let at_zero = g.compare(Compare::Eq, a, zero);
             let grows = g.compare(Compare::Le, zero, b);
-            let kept = g.select(grows, zero, slope);
-            let slope = g.select(at_zero, kept, slope);
-            (da, g.scale(dy, slope))
+            let db = g.scale(dy, slope);
+            let kept = g.choose(grows, zero, db);
+            (da, g.choose(at_zero, kept, db))
         };
         lower Strip::pow, Strip::pow;
     /// The angle of the point (b, a) in radians, from −π to π.
@@ -507,12 +524,58 @@ binary! {
         grad |g, a, b, dy| {
             let (aa, bb) = (g.binary(Binary::Mul, a, a), g.binary(Binary::Mul, b, b));
             let sum = g.binary(Binary::Add, aa, bb);
+            // The origin has no angle, and none near it: no gradient, as PyTorch has it.
+            let zero = g.number(0.0);
+            let origin = g.compare(Compare::Eq, sum, zero);
             let share = g.divide(dy, sum);
+            let share = g.choose(origin, zero, share);
             let da = g.scale(share, b);
             let db = g.scale(share, a);
             (da, g.negate(db))
         };
         lower Strip::atan2, Strip::atan2;
+    /// What a / b, rounded towards zero, leaves over, exactly; it has the sign of `a`.
+    Fmod fmod ("-3.0", "2.0" => "-1.0")
+        reference |a, b| a % b;
+        grad |g, a, b, dy| {
+            let rest = g.binary(Binary::Fmod, a, b);
+            let taken = g.binary(Binary::Sub, a, rest);
+            let whole = g.binary(Binary::Div, taken, b);
+            let slope = g.unary(Unary::Neg, whole);
+            (dy, g.scale(dy, slope))
+        };
+        lower Strip::fmod, Strip::fmod;
+}
+
+impl Binary {
+    /// Whether there is such a function of whole numbers.
+    pub const fn is_whole(self) -> bool {
+        self.whole(0, 0).is_some()
+    }
+
+    /// The function of whole numbers, whose sums and products wrap around; `None` where there is none.
+    pub const fn whole(self, a: i32, b: i32) -> Option<i32> {
+        Some(match self {
+            Binary::Add => a.wrapping_add(b),
+            Binary::Sub => a.wrapping_sub(b),
+            Binary::Mul => a.wrapping_mul(b),
+            Binary::Max => {
+                if a > b {
+                    a
+                } else {
+                    b
+                }
+            }
+            Binary::Min => {
+                if a < b {
+                    a
+                } else {
+                    b
+                }
+            }
+            Binary::Div | Binary::Pow | Binary::Atan2 | Binary::Fmod => return None,
+        })
+    }
 }
 
 /// A comparison.

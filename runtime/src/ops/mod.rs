@@ -66,6 +66,7 @@ macro_rules! tensor_op {
     (@ $arg:ident $with:ident) => { $with };
 }
 
+mod agree;
 mod axes;
 mod border;
 mod choice;
@@ -90,6 +91,7 @@ mod strided;
 mod walk;
 pub mod window;
 
+pub use agree::*;
 pub use axes::*;
 pub use border::*;
 pub use choice::*;

@@ -1,7 +1,7 @@
 //! Axes of another size: resampling and adaptive pooling. Each element of the result is a fixed weighted
 //! sum of elements of the axis, so all of them together are the product with a constant matrix.
 
-use super::{axis, axis_of, integer, number};
+use super::{axis, axis_of, integer, number, numbers};
 use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::ops::elementwise::Binary;
@@ -177,15 +177,28 @@ tensor_op! {
         };
         dx.unwrap_or_else(|| g.fill(0.0, &shape))
     },
-    shape |cx, x| sized(cx, "adaptive_max", x, axis, size),
+    shape |cx, x| {
+        if let Type::Dim(parts) = size
+            && let Some(parts) = parts.get()
+            && parts > PARTS
+        {
+            let message = Message::new().str("adaptive_max: ").num(parts).str(" parts are more than ").num(PARTS);
+            return cx.error(message);
+        }
+        sized(cx, "adaptive_max", x, axis, size)
+    },
 }
 
+/// The most parts of which each is staged by itself.
+const PARTS: isize = 1 << 16;
+
 /// The most weights of a resampling: they are a matrix of constants.
-const WEIGHTS: isize = 1 << 30;
+const WEIGHTS: isize = 1 << 28;
 
 /// The shape rule: an axis of another size.
 #[track_caller]
 const fn sized(cx: &mut Check, op: &str, x: TensorType, at: Type, size: Type) -> Type {
+    let Some(x) = numbers(cx, op, Type::Tensor(x)) else { return Type::Unknown };
     let (Some(axis), Some(size)) = (axis(cx, op, &x, at), number(cx, op, size)) else { return Type::Unknown };
     let old = x.shape.dim(axis);
     if matches!(size.get(), Some(n) if n < 1) || matches!(old.get(), Some(0)) {

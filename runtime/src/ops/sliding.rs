@@ -1,10 +1,10 @@
 //! Windows over an axis that is padded first: what convolution and pooling slide.
 
 use super::{axis_of, integer, number, windows};
-use crate::check::{Check, Message, Type};
+use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::ops::elementwise::Compare;
-use crate::shape::Dim;
+use crate::shape::{DType, Dim};
 
 tensor_op! {
     /// A number added along an axis, `before` and `after` the elements: PyTorch's `pad` in the mode
@@ -28,7 +28,9 @@ tensor_op! {
         middle(g, x, axis, integer(before) as usize, d)
     },
     shape |cx, x| {
-        let _ = value;
+        if !holds(cx, "pad_constant", x, value) {
+            return Type::Unknown;
+        }
         super::pad::shape(cx, Type::Tensor(x), axis, before, after)
     },
 }
@@ -60,7 +62,9 @@ tensor_op! {
         middle(g, x, axis, integer(padding) as usize, d)
     },
     shape |cx, x| {
-        let _ = value;
+        if !holds(cx, "pad_windows", x, value) {
+            return Type::Unknown;
+        }
         let (Some(axis), Some(size), Some(step), Some(padding), Some(dilation)) = (
             super::axis(cx, "pad_windows", &x, axis),
             number(cx, "pad_windows", size),
@@ -152,15 +156,30 @@ const fn beyond(n: isize, reach: isize, step: isize, padding: isize, ceil: bool)
     if last > room { last - room } else { 0 }
 }
 
-fn float_of(value: Value) -> f32 {
+/// Whether this number can stand among the elements of `x`.
+#[track_caller]
+const fn holds(cx: &mut Check, op: &str, x: TensorType, value: Type) -> bool {
+    let holds = match x.dtype {
+        DType::F32 => true,
+        DType::I32 => !value.is_fraction(),
+        DType::Bool => false,
+    };
+    if !holds {
+        let message = Message::new().str(op).str(": this number is no element of ").str(x.dtype.name());
+        cx.error(message.str(": write `float(..)` around the argument"));
+    }
+    holds
+}
+
+fn float_of(value: Value) -> f64 {
     match value {
-        Value::Number(x) => x as f32,
-        other => integer(other) as f32,
+        Value::Number(x) => x,
+        other => integer(other) as f64,
     }
 }
 
 /// An axis with a number before and after its elements.
-fn surround(g: &mut Stage, x: Var, axis: usize, (before, after): (usize, usize), value: f32) -> Var {
+fn surround(g: &mut Stage, x: Var, axis: usize, (before, after): (usize, usize), value: f64) -> Var {
     if before + after == 0 {
         return x;
     }
@@ -179,7 +198,8 @@ fn surround(g: &mut Stage, x: Var, axis: usize, (before, after): (usize, usize),
     line[axis] = g[x].shape[axis];
     let line = g.fill(1.0, &line);
     let line = around(g, line);
-    let (zero, value) = (g.number(0.0), g.number(value as f64));
+    let zero = g.number(0.0);
+    let value = if g[x].dtype == DType::I32 { g.integer(value as i32) } else { g.number(value) };
     let inside = g.compare(Compare::Ne, line, zero);
     g.select(inside, zeros, value)
 }

@@ -8,17 +8,17 @@ use crate::graph::{Stage, Value, Var};
 use crate::network::State;
 use crate::stage::Updates;
 
-/// What `self.mean = x` leaves in `self.mean`: the new value while training, else the old one.
+/// What `self.mean = x` leaves in `self.mean` for the rest of the body: the new value, without a gradient.
 #[doc(hidden)]
 #[allow(non_camel_case_types)]
 pub enum assigned {}
 
 impl assigned {
-    /// Stages the choice.
+    /// Stages the new value.
     pub fn stage(g: &mut Stage, old: impl Into<Value>, new: impl Into<Value>) -> Value {
         let args = [old.into(), new.into()];
         let [old, new] = args.map(|value| g.ty(value));
-        admitted(g, |cx| Self::shape(cx, old, new), &args, |g, v| if g.is_training() { v[1] } else { v[0] })
+        admitted(g, |cx| Self::shape(cx, old, new), &args[1..], |_, v| v[0])
     }
 
     /// The shape rule: a state keeps its shape.

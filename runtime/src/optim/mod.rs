@@ -134,7 +134,7 @@ fn power(x: f64, n: u64) -> f64 {
 }
 
 /// A setting that must be a finite number of at least zero.
-fn not_negative(setting: &'static str, value: f32) -> Result<()> {
+pub(crate) fn not_negative(setting: &'static str, value: f32) -> Result<()> {
     check(setting, value, "a finite number of at least 0", value.is_finite() && value >= 0.0)
 }
 

@@ -1,6 +1,6 @@
 //! RMSprop.
 
-use super::{Optimizer, Updated, average, decayed, descent, given, not_negative, set};
+use super::{Optimizer, Updated, average, check, decayed, descent, given, not_negative, set};
 use crate::error::Result;
 use crate::graph::{Stage, Value};
 use crate::network;
@@ -38,7 +38,7 @@ fn gathered(buffer: Tensor, direction: Tensor, momentum: f32) -> Tensor {
 /// | setting | default | range |
 /// |---|---|---|
 /// | `lr` | | finite, at least 0 |
-/// | `alpha` | 0.99 | finite, at least 0 |
+/// | `alpha` | 0.99 | 0 to 1 |
 /// | `eps` | 1e-8 | finite, at least 0 |
 /// | `momentum` | 0 | finite, at least 0 |
 /// | `centered` | false | |
@@ -145,7 +145,7 @@ impl Optimizer for RmsProp {
 
     fn check(&self) -> Result<()> {
         not_negative("lr", self.lr)?;
-        not_negative("alpha", self.alpha)?;
+        check("alpha", self.alpha, "a number from 0 to 1", (0.0..=1.0).contains(&self.alpha))?;
         not_negative("eps", self.eps)?;
         not_negative("momentum", self.momentum)?;
         not_negative("weight_decay", self.weight_decay)

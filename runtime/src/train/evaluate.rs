@@ -9,6 +9,9 @@ use crate::tensor::Tensor;
 /// The mean over the samples of a data set of a function that is a mean over those of a batch, such
 /// as a loss or an accuracy; `batch_size` samples are computed at a time. Of a tuple it is the first.
 ///
+/// Each batch counts what it [weighs](crate::Step::weight): where some targets are ignored, the mean is over all that
+/// are not, as if the data set were one batch.
+///
 /// # Errors
 ///
 /// [`Error::Setting`] when `batch_size` is zero, [`Error::Data`] when there are no samples,
@@ -47,19 +50,39 @@ pub(super) fn means<N: Network, D: Dataset>(
     functions: &[Function<N>],
     batches: &mut Batches<'_, D>,
 ) -> Result<Vec<f32>> {
-    let (mut sums, mut samples) = (Vec::new(), 0.0);
+    let mut means: Vec<Mean> = Vec::new();
     batches.start(0);
     while let Some(batch) = batches.next_batch()? {
-        let share = batch.len() as f64;
         let values = values(model, functions, batch)?;
-        sums.resize(values.len(), 0.0);
-        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += share * f64::from(value));
-        samples += share;
+        means.resize(values.len(), Mean::default());
+        means.iter_mut().zip(values).for_each(|(mean, (value, weight))| mean.add(value, weight));
     }
-    Ok(sums.into_iter().map(|sum| (sum / samples) as f32).collect())
+    Ok(means.into_iter().map(|mean| mean.get() as f32).collect())
 }
 
-/// Computes all functions of the first batch, to see that they can be.
+/// A weighted mean.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Mean {
+    sum: f64,
+    weight: f64,
+}
+
+impl Mean {
+    /// Adds a value. One without weight adds nothing, although it is not a number as a rule.
+    pub(super) fn add(&mut self, value: f32, weight: f64) {
+        if weight != 0.0 {
+            self.sum += weight * f64::from(value);
+            self.weight += weight;
+        }
+    }
+
+    /// The mean; not a number if it is of nothing.
+    pub(super) fn get(self) -> f64 {
+        self.sum / self.weight
+    }
+}
+
+/// Computes all functions of the first batch, to see that they can be, and compiles them for the last one.
 pub(super) fn first<N: Network, D: Dataset>(
     model: &Model<N>,
     functions: &[Function<N>],
@@ -67,33 +90,38 @@ pub(super) fn first<N: Network, D: Dataset>(
 ) -> Result<()> {
     batches.start(0);
     let Some(batch) = batches.next_batch()? else { return Ok(()) };
-    values(model, functions, batch).map(drop)
+    values(model, functions, batch)?;
+    match batches.last() {
+        Some(last) => functions.iter().try_for_each(|&function| model.prepare(function, batches.blank(Some(last))?)),
+        None => Ok(()),
+    }
 }
 
 /// What a loss and metrics give for a batch, and in between the single numbers behind the loss.
-fn values<N: Network>(model: &Model<N>, functions: &[Function<N>], batch: &Batch) -> Result<Vec<f32>> {
+/// Each has the weight of the batch in its mean.
+fn values<N: Network>(model: &Model<N>, functions: &[Function<N>], batch: &Batch) -> Result<Vec<(f32, f64)>> {
     let mut values = Vec::new();
     for (i, &function) in functions.iter().enumerate() {
-        let results = model.call(function, batch)?;
+        let results = model.call_weighed(function, batch)?;
         values.push(single(function, &results)?);
         if i == 0 {
-            values.extend(numbers(&results[1..]));
+            values.extend(results[1..].iter().filter_map(number));
         }
     }
     Ok(values)
 }
 
-/// The results that are single numbers.
-pub(super) fn numbers(results: &[Tensor]) -> impl Iterator<Item = f32> {
-    results.iter().filter_map(|result| result.item().ok())
+/// A result that is a single number.
+fn number((result, weight): &(Tensor, f64)) -> Option<(f32, f64)> {
+    result.item().ok().map(|number| (number, *weight))
 }
 
 /// The first result of a function, which must be a single number.
-fn single<N: Network>(function: Function<N>, results: &[Tensor]) -> Result<f32> {
-    match results {
-        [result, ..] if result.data().len() == 1 => Ok(result.data()[0]),
-        _ => {
-            let shapes: Vec<String> = results.iter().map(|result| format!("{:?}", result.shape())).collect();
+fn single<N: Network>(function: Function<N>, results: &[(Tensor, f64)]) -> Result<(f32, f64)> {
+    match results.first().and_then(number) {
+        Some(value) => Ok(value),
+        None => {
+            let shapes: Vec<String> = results.iter().map(|(result, _)| format!("{:?}", result.shape())).collect();
             Err(Error::NotALoss { function: function.name, found: shapes.join(", ") })
         }
     }

@@ -17,7 +17,8 @@ pub struct Report {
 pub struct Epoch {
     /// The number of the epoch, from one, over all calls of `fit`.
     pub epoch: u64,
-    /// The mean loss over the samples trained on, each with the parameters of its step.
+    /// The mean loss over the samples trained on, each with the parameters of its step. Like all means here it is over
+    /// what counts in the loss, see [`Step::weight`](crate::Step::weight).
     pub train_loss: f32,
     /// The mean loss over the validation samples; `None` without any.
     pub valid_loss: Option<f32>,
@@ -26,9 +27,9 @@ pub struct Epoch {
     pub train_metrics: Vec<f32>,
     /// The means of the metrics over the validation samples; empty without any.
     pub metrics: Vec<f32>,
-    /// Samples trained on in a second; validation is not counted, compilation in the first epoch is.
+    /// Samples trained on in a second; validation is not counted.
     pub samples_per_second: f64,
-    /// Seconds of the epoch, validation and compilation counted.
+    /// Seconds of the epoch, validation counted.
     pub seconds: f64,
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::evaluate::Mean;
 use super::progress::Progress;
 use super::{Epoch, Report, evaluate};
 use crate::data::{Batches, Dataset};
@@ -18,15 +19,23 @@ pub struct Epochs(
     pub u64,
 );
 
+impl From<u64> for Epochs {
+    fn from(epochs: u64) -> Epochs {
+        Epochs(epochs)
+    }
+}
+
 /// Trains a model on a data set, epoch by epoch.
 ///
 /// | setting | default |
 /// |---|---|
 /// | `optimizer` | `AdamW::new(1e-3)` |
 /// | `schedule` | the same learning rate at all steps |
+/// | `epochs` | those of the first `fit` |
 /// | `group`, `freeze` | none |
 /// | `clip_norm`, `clip_value` | no clipping |
 /// | `batch_size` | 32 |
+/// | `drop_last` | a last batch of fewer samples is trained on |
 /// | `accumulate` | 1 batch a step |
 /// | `seed` | 0 |
 /// | `metric` | none |
@@ -61,13 +70,20 @@ pub struct Trainer<'m, N: Network> {
     /// Whether the step does not know of the rules yet.
     changed: bool,
     schedule: Option<Box<dyn Schedule>>,
+    /// All epochs, as far as the schedule is concerned, where they were told.
+    planned: Option<u64>,
+    /// The step at which the schedule ends.
+    total: Option<u64>,
     batch_size: usize,
+    drop_last: bool,
     accumulate: usize,
     seed: u64,
     names: Vec<String>,
     metrics: Vec<Function<N>>,
     progress: Option<bool>,
     step: Option<Step<N>>,
+    /// Steps by optimizers before.
+    steps_before: u64,
     epochs: u64,
 }
 
@@ -82,13 +98,17 @@ impl<'m, N: Network> Trainer<'m, N> {
             rules: Rules::new(Arc::new(AdamW::new(1e-3))),
             changed: false,
             schedule: None,
+            planned: None,
+            total: None,
             batch_size: 32,
+            drop_last: false,
             accumulate: 1,
             seed: 0,
             names: vec![],
             metrics: vec![],
             progress: None,
             step: None,
+            steps_before: 0,
             epochs: 0,
         }
     }
@@ -96,14 +116,49 @@ impl<'m, N: Network> Trainer<'m, N> {
     /// The update rule, with its state at zero.
     pub fn optimizer(mut self, optimizer: impl Optimizer + 'static) -> Self {
         self.rules.optimizer = Arc::new(optimizer);
+        self.steps_before = self.steps();
         self.step = None;
         self
     }
 
-    /// The factor of the optimizer's learning rate at every step. What has no length of its own ends
-    /// with the steps of `fit`; the steps of calls before count as taken.
+    /// The factor of the optimizer's learning rate at every step. Steps are counted over all calls of `fit`. What has
+    /// no length of its own ends with the [`epochs`](Trainer::epochs) that were told, or else with the first call of
+    /// `fit` from here on. It never begins anew: a `fit` that goes on for an epoch or more after that end is refused
+    /// if the schedule would be another by then.
     pub fn schedule(mut self, schedule: impl Schedule + 'static) -> Self {
         self.schedule = Some(Box::new(schedule));
+        self.total = None;
+        self
+    }
+
+    /// How many epochs there will be over all calls of `fit`, for a [`schedule`](Trainer::schedule): where `fit` is
+    /// called epoch by epoch, for example to stop early. `fit` may end before, and the data set may change its size
+    /// between calls: the schedule then ends with the last epoch all the same.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    ///
+    /// #[network(sequential, loss = mse)]
+    /// struct Line {
+    ///     line: Linear<1, 1>,
+    /// }
+    ///
+    /// let x = Tensor::new([4, 1], [0.0, 1.0, 2.0, 3.0])?;
+    /// let data = (x.clone(), x);
+    /// let mut model = Line::init(0);
+    /// let mut trainer = Trainer::new(&mut model, Line::loss).schedule(Cosine::new()).epochs(Epochs(20));
+    /// let mut best = f32::INFINITY;
+    /// for _ in 0..20 {
+    ///     let loss = trainer.fit(&data, &data, Epochs(1))?.last().and_then(|epoch| epoch.valid_loss).unwrap();
+    ///     if loss > best {
+    ///         break;
+    ///     }
+    ///     best = loss;
+    /// }
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    pub fn epochs(mut self, all: impl Into<Epochs>) -> Self {
+        self.planned = Some(all.into().0);
         self
     }
 
@@ -153,7 +208,8 @@ impl<'m, N: Network> Trainer<'m, N> {
     }
 
     /// Batches a step: the gradient is the mean over the samples of all, as if they were one batch,
-    /// in the memory of one. The last step of an epoch may have fewer.
+    /// in the memory of one. The last step of an epoch may have fewer. Of targets with weights, or of which some are
+    /// ignored, it is the mean over those that count; see [`Step::weight`].
     pub fn accumulate(mut self, batches: usize) -> Self {
         self.accumulate = batches;
         self
@@ -162,6 +218,35 @@ impl<'m, N: Network> Trainer<'m, N> {
     /// Samples a batch. The last one of an epoch may be shorter.
     pub fn batch_size(mut self, samples: usize) -> Self {
         self.batch_size = samples;
+        self
+    }
+
+    /// Whether a last batch of fewer samples than the others is left out of each epoch of training, as PyTorch's
+    /// `drop_last`: batch normalisation, for example, cannot train on a single sample. Validation takes all samples.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    ///
+    /// #[network(sequential, loss = mse)]
+    /// struct Net {
+    ///     line: Linear<1, 2>,
+    ///     norm: BatchNorm1d<2>,
+    ///     out: Linear<2, 1>,
+    /// }
+    ///
+    /// let x = Tensor::new([5, 1], [0.0, 1.0, 2.0, 3.0, 4.0])?;
+    /// let data = (x.clone(), x);
+    /// let mut model = Net::init(0);
+    /// // Batches of 4 and 1.
+    /// let mut trainer = Trainer::new(&mut model, Net::loss).batch_size(4);
+    /// assert!(trainer.fit(&data, &(), Epochs(1)).unwrap_err().to_string().contains("drop_last"));
+    /// trainer = trainer.drop_last(true);
+    /// trainer.fit(&data, &(), Epochs(2))?;
+    /// assert_eq!(trainer.steps(), 2);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    pub fn drop_last(mut self, drop: bool) -> Self {
+        self.drop_last = drop;
         self
     }
 
@@ -194,16 +279,20 @@ impl<'m, N: Network> Trainer<'m, N> {
     ///
     /// # Errors
     ///
-    /// - [`Error::Setting`] for a setting out of its range, [`Error::Data`] for data without
-    ///   samples or with columns of different lengths, and shape errors of the loss and the metrics:
-    ///   all before the first step;
+    /// - [`Error::Setting`] for a setting out of its range and for a schedule that has ended, [`Error::Data`] for
+    ///   data without samples or with columns of different lengths, and shape errors of the loss and the metrics, for
+    ///   the last batch of an epoch too: all before the first step;
     /// - [`Error::IndexRange`] and errors of the data set when a batch has a bad sample;
     /// - [`Error::NotFinite`] when the loss of a step is infinite or not a number, and
-    ///   [`Error::NotFiniteGrad`] when the norm is that the gradient is clipped by. The parameters
+    ///   [`Error::NotFiniteGrad`] when the gradient of a parameter is, or their norm where it is clipped by that. The parameters
     ///   are then those after the step before.
     pub fn fit<T: Dataset, V: Dataset>(&mut self, train: &T, valid: &V, epochs: Epochs) -> Result<Report> {
         self.schedule.as_ref().map_or(Ok(()), |schedule| schedule.check())?;
-        let mut batches = Batches::new(train, self.batch_size)?.shuffled(self.seed);
+        let mut batches = Batches::new(train, self.batch_size)?.drop_last(self.drop_last).shuffled(self.seed);
+        if batches.count() == 0 {
+            let message = format!("has {} samples, drop_last leaves no batch of {}", train.len(), self.batch_size);
+            return Err(Error::Data { source_name: "the data set".into(), message });
+        }
         let mut held_out = if valid.is_empty() { None } else { Some(Batches::new(valid, self.batch_size)?) };
         if self.accumulate == 0 {
             let (setting, expected) = ("accumulate", "at least 1");
@@ -219,15 +308,18 @@ impl<'m, N: Network> Trainer<'m, N> {
             Some(_) => {}
         }
         self.changed = false;
+        let steps = batches.count().div_ceil(self.accumulate) as u64;
+        let total = self.schedule_end(epochs.0, steps)?;
+        self.prepare(&mut batches)?;
         let measured: Vec<Function<N>> = std::iter::once(self.loss).chain(self.metrics.iter().copied()).collect();
         if let Some(batches) = &mut held_out {
             // A metric that cannot be measured is noticed now, not after the first epoch.
             evaluate::first(self.model, &measured, batches)?;
         }
         let mut report = Report { metrics: self.metric_names(), epochs: vec![] };
-        let mut progress = Progress::new(self.progress, self.epochs.saturating_add(epochs.0), batches.count());
-        let total =
-            self.steps().saturating_add(epochs.0.saturating_mul(batches.count().div_ceil(self.accumulate) as u64));
+        let last = self.epochs.saturating_add(epochs.0).max(self.planned.unwrap_or(0));
+        let mut progress = Progress::new(self.progress, last, batches.count());
+        self.total = Some(total);
         for _ in 0..epochs.0 {
             let start = Instant::now();
             let (train_loss, train_metrics) = self.epoch(&mut batches, total, &mut progress)?;
@@ -243,7 +335,7 @@ impl<'m, N: Network> Trainer<'m, N> {
                 train_metrics,
                 valid_loss: means.first().copied(),
                 metrics: means.into_iter().skip(1).collect(),
-                samples_per_second: train.len() as f64 / training,
+                samples_per_second: batches.samples() as f64 / training,
                 seconds: start.elapsed().as_secs_f64(),
             };
             report.metrics = self.metric_names();
@@ -251,6 +343,52 @@ impl<'m, N: Network> Trainer<'m, N> {
             report.epochs.push(epoch);
         }
         Ok(report)
+    }
+
+    /// The step at which the schedule ends, where a `fit` has `epochs` epochs of `steps` steps.
+    fn schedule_end(&self, epochs: u64, steps: u64) -> Result<u64> {
+        let taken = self.steps();
+        let after = |epochs: u64| epochs.saturating_mul(steps).saturating_add(taken);
+        let end = after(epochs);
+        let left = self.planned.map(|planned| planned.saturating_sub(self.epochs));
+        let total = match (left, self.total) {
+            (Some(left), _) if left > 0 => after(left),
+            (_, Some(total)) => total,
+            (Some(_), None) => taken,
+            (None, None) => end,
+        };
+        if let Some(schedule) = &self.schedule
+            && end >= total.saturating_add(steps)
+            && end > taken
+        {
+            let step = total.max(taken);
+            if schedule.at(step, total).to_bits() != schedule.at(step, end).to_bits() {
+                return Err(Error::Setting {
+                    setting: "schedule",
+                    expected: "a length for all calls of `fit`, by `Trainer::epochs` or in steps of its own",
+                    found: format!("one that ended at step {total}, and steps up to {end}"),
+                });
+            }
+        }
+        Ok(total)
+    }
+
+    /// Compiles the step for the batches of an epoch, so that shapes that it refuses are noticed before the first step.
+    fn prepare<T: Dataset>(&mut self, batches: &mut Batches<'_, T>) -> Result<()> {
+        let Some(step) = &mut self.step else { return Ok(()) };
+        step.prepare(self.model, batches.blank(None)?)?;
+        let Some(last) = batches.last() else { return Ok(()) };
+        let (samples, size) = (batches.samples(), self.batch_size);
+        step.prepare(self.model, batches.blank(Some(last))?).map_err(|error| match error {
+            Error::Shape { function, message } => Error::Shape {
+                function,
+                message: format!(
+                    "{message}; the last batch of an epoch has {last} of {samples} samples: leave it out by \
+                     `drop_last(true)`, or choose another batch_size than {size}"
+                ),
+            },
+            other => other,
+        })
     }
 
     /// The names of the metrics: those of single numbers that the last step gave behind the loss, then the
@@ -271,8 +409,8 @@ impl<'m, N: Network> Trainer<'m, N> {
         progress: &mut Progress,
     ) -> Result<(f32, Vec<f32>)> {
         let Some(step) = &mut self.step else { return Ok((0.0, vec![])) };
-        let (mut sum, mut samples, mut steps) = (0.0, 0, 0);
-        let mut sums: Vec<f64> = Vec::with_capacity(self.loss.outputs.len());
+        let (mut mean, mut samples, mut steps) = (Mean::default(), 0, 0);
+        let mut means: Vec<Mean> = Vec::with_capacity(self.loss.outputs.len());
         let (together, count) = (self.accumulate as u64, batches.count() as u64);
         let start = Instant::now();
         progress.start(self.epochs + 1);
@@ -281,27 +419,27 @@ impl<'m, N: Network> Trainer<'m, N> {
         step.discard();
         while let Some(batch) = batches.next_batch()? {
             if let Some(schedule) = &self.schedule {
-                step.set_lr(self.rules.optimizer.lr() * factor(&**schedule, step.steps(), total)?);
+                let taken = self.steps_before + step.steps();
+                step.set_lr(self.rules.optimizer.lr() * factor(&**schedule, taken, total)?)?;
             }
             let loss = if together == 1 {
                 step.run(self.model, batch)
             } else {
-                let loss = step.accumulate_weighted(self.model, batch, batch.len() as f32);
+                let loss = step.accumulate(self.model, batch);
                 let complete = (steps + 1) % together == 0 || steps + 1 == count;
                 loss.and_then(|loss| if complete { step.update(self.model).map(|()| loss) } else { Ok(loss) })
             };
             let loss = loss.map_err(|error| error.in_epoch(self.epochs + 1))?;
             samples += batch.len();
             steps += 1;
-            sum += f64::from(loss) * batch.len() as f64;
-            sums.resize(evaluate::numbers(step.outputs()).count(), 0.0);
-            for (sum, number) in sums.iter_mut().zip(evaluate::numbers(step.outputs())) {
-                *sum += f64::from(number) * batch.len() as f64;
-            }
-            progress.step(steps, sum / samples as f64, samples, start);
+            mean.add(loss, step.weight());
+            let outputs = step.outputs().iter().enumerate();
+            let numbers = outputs.filter_map(|(i, output)| Some((output.item().ok()?, step.output_weight(i + 1))));
+            means.resize(numbers.clone().count(), Mean::default());
+            means.iter_mut().zip(numbers).for_each(|(mean, (number, weight))| mean.add(number, weight));
+            progress.step(steps, mean.get(), samples, start);
         }
-        let mean = |sum: f64| (sum / samples as f64) as f32;
-        Ok((mean(sum), sums.into_iter().map(mean).collect()))
+        Ok((mean.get() as f32, means.into_iter().map(|mean| mean.get() as f32).collect()))
     }
 
     /// The model as it is now.
@@ -309,9 +447,9 @@ impl<'m, N: Network> Trainer<'m, N> {
         self.model
     }
 
-    /// The number of steps taken.
+    /// The number of steps taken, over all calls of `fit`.
     pub fn steps(&self) -> u64 {
-        self.step.as_ref().map_or(0, Step::steps)
+        self.steps_before + self.step.as_ref().map_or(0, Step::steps)
     }
 
     /// The kernels of the compiled step: what was fused, bytes, flops. Empty before the first step.

@@ -9,10 +9,12 @@ mod memory;
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F32X4, F64, I32, I32X4, I64};
-use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Type, Value};
+use cranelift_codegen::ir::{
+    AbiParam, BlockArg, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Type, Value,
+};
 use cranelift_frontend::FunctionBuilder;
 
-use super::strip::{Effect, Inst, Kind, Op1, Op2, Reg, Strip, Walk};
+use super::strip::{Effect, Inst, Kind, Op1, Op2, Rare, Reg, Strip, Walk};
 use crate::kernel::LoopKernel;
 use crate::ops::multiply_add::Fma;
 use crate::ops::reduce::Reduce;
@@ -322,6 +324,7 @@ impl Emitter<'_, '_> {
             Inst::Two(op, x, y) => self.two(op, strip.kind(x), r(x), r(y), p.lanes),
             Inst::Fma(op, x, y, z) => self.multiply_add(op, r(x), r(y), r(z)),
             Inst::Select(mask, x, y) => self.select(r(mask), r(x), r(y)),
+            Inst::Rare(f, mask, x, y) => self.rare(f, r(mask), r(x), r(y)),
             Inst::Const(..) | Inst::Scalar(_) => unreachable!("computed before the loop"),
         }
     }
@@ -414,6 +417,35 @@ impl Emitter<'_, '_> {
         let (x, y) = (self.bitcast(bits, x), self.bitcast(bits, y));
         let chosen = self.b.ins().bitselect(mask, x, y);
         self.bitcast(ty, chosen)
+    }
+
+    /// Calls the function with both on the stack, if the mask holds anywhere.
+    fn rare(&mut self, f: Rare, mask: Value, x: Value, y: Value) -> Value {
+        let ty = self.b.func.dfg.value_type(x);
+        let places = if ty == F32 { self.b.ins().band_imm_u(mask, 1) } else { self.b.ins().vhigh_bits(I32, mask) };
+        let (some, done) = (self.b.create_block(), self.b.create_block());
+        let result = self.b.append_block_param(done, ty);
+        self.b.set_cold_block(some);
+        self.b.ins().brif(places, some, &[], done, &[BlockArg::from(x)]);
+        self.b.switch_to_block(some);
+        self.b.seal_block(some);
+        let slot = || StackSlotData::new(StackSlotKind::ExplicitSlot, 4 * LANES as u32, 4);
+        let [to, with] = [x, y].map(|value| {
+            let slot = self.b.create_sized_stack_slot(slot());
+            self.b.ins().stack_store(I64, value, slot, 0);
+            slot
+        });
+        let addresses = [to, with].map(|slot| self.b.ins().stack_addr(I64, slot, 0));
+        let mut signature = Signature::new(self.b.func.signature.call_conv);
+        signature.params = [I64, I64, I32].map(AbiParam::new).to_vec();
+        let signature = self.b.import_signature(signature);
+        let function = self.b.ins().iconst(I64, f.address() as i64);
+        self.b.ins().call_indirect(signature, function, &[addresses[0], addresses[1], places]);
+        let computed = self.b.ins().stack_load(I64, ty, to, 0);
+        self.b.ins().jump(done, &[BlockArg::from(computed)]);
+        self.b.switch_to_block(done);
+        self.b.seal_block(done);
+        result
     }
 
     fn bitcast(&mut self, to: Type, x: Value) -> Value {

@@ -98,6 +98,8 @@ impl Machine<'_> {
                     .to_bits()
                 }
                 Inst::Select(m, x, y) => r(m) & r(x) | !r(m) & r(y),
+                Inst::Rare(function, m, x, y) if r(m) != 0 => function.of(f(r(x)), f(r(y))).to_bits(),
+                Inst::Rare(_, _, x, _) => r(x),
             };
             regs.push(bits);
         }

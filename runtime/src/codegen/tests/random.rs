@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::codegen::strip::Rare;
 use crate::ops::multiply_add::Fma;
 
 /// Random choices.
@@ -119,7 +120,7 @@ impl Maker {
         let [a, b, c] = [0; 3].map(|_| d.one(&values.floats));
         let [i, j] = [0; 2].map(|_| d.one(&values.ints));
         let [m, n] = [0; 2].map(|_| d.one(&values.masks));
-        match d.below(12) {
+        match d.below(13) {
             0 => {
                 let op = d.one(&[Op1::Neg, Op1::Abs, Op1::Sqrt, Op1::Nearest, Op1::Floor]);
                 values.floats.push(s.push(Inst::One(op, a), Kind::Float));
@@ -176,6 +177,10 @@ impl Maker {
                     _ => s.mask_to_float(m),
                 };
                 values.floats.push(x);
+            }
+            11 => {
+                let f = d.one(&[Rare::Sine, Rare::Cosine, Rare::Remainder]);
+                values.floats.push(s.rare(f, m, a, b));
             }
             _ => {
                 let number = self.number(s, a);

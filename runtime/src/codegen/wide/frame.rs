@@ -5,6 +5,7 @@ use iced_x86::code_asm::*;
 use iced_x86::{MemoryOperand, Register};
 
 use super::asm::{Asm, Emit, at};
+use crate::codegen::rare::Rare;
 use crate::codegen::strip::Walk;
 
 /// How far the place at hand is from the start of its run, in bytes of contiguous elements.
@@ -54,6 +55,8 @@ pub(super) struct Frame {
     rows: Rows,
     loops: usize,
     slots: usize,
+    /// Routines that call plain code.
+    routines: Vec<(Rare, CodeLabel)>,
 }
 
 /// The rows side by side.
@@ -63,6 +66,8 @@ pub(super) struct Rows {
     pub(super) scalars: usize,
     /// How far each operand's elements of a row are from those of the row before, in bytes.
     pub(super) steps: Vec<i64>,
+    /// Whether they call plain code.
+    pub(super) calls: bool,
 }
 
 /// Where the pointer of an operand is.
@@ -74,7 +79,7 @@ enum Pointer {
 
 impl Frame {
     pub(super) fn new(asm: Asm, loops: usize, rows: Rows) -> Frame {
-        Frame { asm, row: 0, rows, loops, slots: 0 }
+        Frame { asm, row: 0, rows, loops, slots: 0, routines: Vec::new() }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -97,9 +102,33 @@ impl Frame {
         (self.counter(self.loops + pointers) as u64).next_multiple_of(64) as i64
     }
 
-    fn slot_base(&self) -> i64 {
+    /// The end of the scalars.
+    fn call_base(&self) -> i64 {
         let end = self.scalar_base() + self.asm.uniform_bytes() * (self.rows.count * self.rows.scalars) as i64;
         (end as u64).next_multiple_of(64) as i64
+    }
+
+    /// Where the two vectors are that plain code is called with.
+    pub(super) fn arguments(&self) -> (i64, i64) {
+        (self.call_base(), self.call_base() + self.asm.bytes())
+    }
+
+    /// The routine that calls a function; it is written behind the kernel.
+    pub(super) fn routine(&mut self, f: Rare) -> CodeLabel {
+        if let Some((_, label)) = self.routines.iter().find(|(known, _)| *known == f) {
+            return *label;
+        }
+        let label = self.asm.code.create_label();
+        self.routines.push((f, label));
+        label
+    }
+
+    pub(super) fn take_routines(&mut self) -> Vec<(Rare, CodeLabel)> {
+        std::mem::take(&mut self.routines)
+    }
+
+    fn slot_base(&self) -> i64 {
+        self.call_base() + if self.rows.calls { 2 * self.asm.bytes() } else { 0 }
     }
 
     /// The place of a scalar of the row.

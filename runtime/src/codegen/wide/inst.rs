@@ -5,7 +5,7 @@ use iced_x86::Code;
 use super::asm::{Emit, SCRATCH_MASK, Src};
 use super::codes::{self, Pair};
 use super::place::Place;
-use crate::codegen::strip::{Inst, Kind, Op1, Op2, Reg};
+use crate::codegen::strip::{Inst, Kind, Op1, Op2, Rare, Reg};
 use crate::ops::multiply_add::Fma;
 
 // Conditions of comparisons.
@@ -34,6 +34,7 @@ impl Place<'_, '_> {
             Inst::Two(op, x, y) => self.two(v, op, x, y),
             Inst::Fma(op, x, y, z) => self.fma(v, op, x, y, z),
             Inst::Select(mask, x, y) => self.select(v, mask, x, y),
+            Inst::Rare(f, mask, x, y) => self.rare(v, f, mask, x, y),
             Inst::Scalar(_) => Ok(()),
         }
     }
@@ -245,6 +246,20 @@ impl Place<'_, '_> {
         let (y, x) = (self.need(y)?, self.src(x));
         let d = self.result(v)?;
         self.asm().blend(m, d, y, x)
+    }
+
+    /// The result is `x`, unless the mask holds anywhere.
+    fn rare(&mut self, v: usize, f: Rare, mask: Reg, x: Reg, y: Reg) -> Emit {
+        let (m, rx, ry) = (self.need(mask)?, self.need(x)?, self.need(y)?);
+        let d = match self.dying(x) {
+            Some(d) => {
+                self.replace(v, d);
+                d
+            }
+            None => self.result_apart(v)?,
+        };
+        self.asm().copy(d, Src::Reg(rx))?;
+        self.frame.call_where(m, f, d, ry)
     }
 
     /// A product of `x` and `y` and a third number. The result takes the place of an argument that is not read again,

@@ -2,13 +2,14 @@
 //!
 //! `schedule` orders a strip and takes out of it what is the same for a whole row, `run` puts loops
 //! around it, `place` and `inst` write one vector's worth of it with the registers that `regs` assigns,
-//! `memory` reads and writes operands, `frame` knows what is on the stack, and `asm` and
-//! `lanes` encode.
+//! `memory` reads and writes operands, `call` calls plain code, `frame` knows what is on the stack, and `asm`
+//! and `lanes` encode.
 //!
 //! All lanes of a register are computed always. Where a row ends within a vector, what is loaded,
 //! stored and folded is masked; a strip of a single place has all lanes the same.
 
 mod asm;
+mod call;
 mod codes;
 mod frame;
 mod inst;
@@ -111,7 +112,9 @@ fn emit(kernel: &LoopKernel, level: Level, side_by_side: bool) -> Emit<Option<Ve
     let rows = kernel.outer.get(1..).and_then(<[usize]>::last).copied().filter(|_| side_by_side).unwrap_or(1);
     let steps = kernel.operands.iter().map(|strides| strides.last().map_or(0, |&stride| 4 * stride as i64)).collect();
     let outer = kernel.outer.len() - (rows > 1) as usize;
-    let frame = Frame::new(Asm::new(level)?, outer, Rows { count: rows, scalars, steps });
+    let calls = |strip: &Strip| strip.insts().iter().any(|inst| matches!(inst, Inst::Rare(..)));
+    let calls = kernel.passes.iter().any(|pass| calls(&pass.once) || calls(&pass.each));
+    let frame = Frame::new(Asm::new(level)?, outer, Rows { count: rows, scalars, steps, calls });
     let mut writer = Writer { kernel, outer: &kernel.outer[..outer], passes, frame };
     writer.body(&fills)?;
     let size = writer.frame.size();
@@ -175,7 +178,8 @@ impl Writer<'_> {
         for r in SAVED.into_iter().rev() {
             code.pop(r)?;
         }
-        code.ret()
+        code.ret()?;
+        self.frame.routines()
     }
 
     /// The range of the outermost loop.

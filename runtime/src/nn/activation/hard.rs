@@ -1,10 +1,9 @@
 //! Piecewise straight activation functions.
 
-use super::rectified::relu6;
 use crate::network;
 use crate::ops::*;
 
-/// A straight piece in place of the [`sigmoid`]: x / 6 + ½ between −3 and 3, and 0 and 1 outside.
+/// A straight piece in place of the [`sigmoid`]: x / 6 + ½ between −3 and 3, and 0 and 1 elsewhere.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -15,10 +14,11 @@ use crate::ops::*;
 /// ```
 #[network(track_caller)]
 pub fn hardsigmoid(x: Tensor) -> Tensor {
-    relu6(x + 3.0) / 6.0
+    let below = select(x >= 3.0, 1.0, (x + 3.0) / 6.0);
+    select(x <= -3.0, 0.0, below)
 }
 
-/// x times [`hardsigmoid`] (Howard et al., arXiv:1905.02244).
+/// x times [`hardsigmoid`] (Howard et al., arXiv:1905.02244). Its gradient at −3 is zero, and at 3 one.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -29,7 +29,7 @@ pub fn hardsigmoid(x: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn hardswish(x: Tensor) -> Tensor {
-    x * relu6(x + 3.0) / 6.0
+    select(x <= -3.0, 0.0, x * hardsigmoid(x))
 }
 
 /// The number itself beyond ±`bound` (PyTorch: 0.5), else zero.
@@ -43,7 +43,7 @@ pub fn hardswish(x: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn hardshrink(x: Tensor, bound: f32) -> Tensor {
-    select(abs(x) > bound, x, 0.0)
+    select(abs(x) <= bound, 0.0, x)
 }
 
 /// The number nearer to zero by `bound` (PyTorch: 0.5), but not beyond it.
@@ -57,6 +57,6 @@ pub fn hardshrink(x: Tensor, bound: f32) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn softshrink(x: Tensor, bound: f32) -> Tensor {
-    let above = select(x > bound, x - bound, 0.0);
-    select(x < -bound, x + bound, above)
+    let nearer = select(x < 0.0, x + bound, x - bound);
+    select(abs(x) <= bound, 0.0, nearer)
 }

@@ -5,6 +5,7 @@ mod layers;
 mod probabilities;
 mod rectified;
 mod smooth;
+mod tanh_form;
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
@@ -16,11 +17,9 @@ pub use layers::*;
 pub use probabilities::*;
 pub use rectified::*;
 pub use smooth::*;
+pub use tanh_form::*;
 
-/// √(2/π), of the tanh form of GELU.
-const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
-
-/// The rectified linear unit, max(x, 0). Its gradient at zero is zero.
+/// The rectified linear unit, max(x, 0); NaN stays. Its gradient at zero is zero.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -31,7 +30,7 @@ const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 /// ```
 #[network(track_caller)]
 pub fn relu(x: Tensor) -> Tensor {
-    select(x > 0.0, x, 0.0)
+    select(x <= 0.0, 0.0, x)
 }
 
 /// The Gaussian error linear unit x Φ(x), exact (Hendrycks and Gimpel, arXiv:1606.08415).
@@ -46,19 +45,4 @@ pub fn relu(x: Tensor) -> Tensor {
 #[network(track_caller)]
 pub fn gelu(x: Tensor) -> Tensor {
     0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2))
-}
-
-/// GELU in its tanh form, ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))): PyTorch's
-/// `approximate="tanh"`, as GPT-2 uses it. It is computed as x σ(2 √(2/π) (x + 0.044715 x³)), which is the same.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let y = gelu_tanh::stage(&mut g, 1.0);
-/// assert!((g.value(y)?.data()[0] - 0.841_192).abs() < 1e-6);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn gelu_tanh(x: Tensor) -> Tensor {
-    x * sigmoid(x * (2.0 * SQRT_2_OVER_PI + 2.0 * SQRT_2_OVER_PI * 0.044715 * x * x))
 }

@@ -22,8 +22,8 @@ pub fn relu6(x: Tensor) -> Tensor {
     hardtanh(x, 0.0, 6.0)
 }
 
-/// The number itself between `low` and `high` (PyTorch: −1 and 1), and the nearer of them outside, where
-/// the gradient is zero.
+/// The number itself between `low` and `high` (PyTorch: −1 and 1), and the nearer of them elsewhere. The
+/// gradient is zero there, also at `low` and `high`.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -34,8 +34,8 @@ pub fn relu6(x: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn hardtanh(x: Tensor, low: f32, high: f32) -> Tensor {
-    let below = select(x > high, high, x);
-    select(x < low, low, below)
+    let below = select(x >= high, high, x);
+    select(x <= low, low, below)
 }
 
 /// A rectifier with a slope for negative numbers, usually 0.01 (Maas, Hannun and Ng, 2013).
@@ -78,7 +78,7 @@ pub fn prelu(x: Tensor, slope: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn threshold(x: Tensor, bound: f32, value: f32) -> Tensor {
-    select(x > bound, x, value)
+    select(x <= bound, value, x)
 }
 
 /// The exponential linear unit, α (eˣ − 1) below zero; α is usually 1 (Clevert, Unterthiner and

@@ -18,8 +18,8 @@ use crate::ops::*;
 /// ```
 #[network(track_caller)]
 pub fn hinge_embedding_terms(distance: Tensor, label: Tensor, margin: f32) -> Tensor {
-    let apart = margin - distance;
-    let negative = select(label == 1.0, 0.0, select(apart > 0.0, apart, 0.0));
+    let label = same_shape("hinge_embedding", label, distance);
+    let negative = select(label == 1.0, 0.0, relu(margin - distance));
     let positive = select(label == -1.0, 0.0, distance);
     positive + negative
 }
@@ -51,13 +51,14 @@ pub fn hinge_embedding(distance: Tensor, label: Tensor, margin: f32) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn cosine_embedding_terms(a: Tensor, b: Tensor, label: Tensor, margin: f32) -> Tensor {
+    let b = same_shape("cosine_embedding", b, a);
     let product = sum_axes(a * b, [-1]);
     let length_a = sum_axes(a * a, [-1]) + 1e-12;
     let length_b = sum_axes(b * b, [-1]) + 1e-12;
     let cosine = product / sqrt(length_a * length_b);
-    let beyond = cosine - margin;
+    let label = same_shape("cosine_embedding", label, cosine);
     let positive = select(label == 1.0, 1.0 - cosine, 0.0);
-    let negative = select(label == -1.0, select(beyond > 0.0, beyond, 0.0), 0.0);
+    let negative = select(label == -1.0, relu(cosine - margin), 0.0);
     positive + negative
 }
 
@@ -116,6 +117,8 @@ pub fn triplet_margin_terms(
     eps: f32,
     swap: bool,
 ) -> Tensor {
+    let positive = same_shape("triplet_margin", positive, anchor);
+    let negative = same_shape("triplet_margin", negative, anchor);
     let near = pairwise_distance(anchor, positive, p, eps);
     let mut far = pairwise_distance(anchor, negative, p, eps);
     if swap {

@@ -1,5 +1,5 @@
 //! Losses that are likelihoods of numbers. Each comes as `…_terms`, one number for each element, and as
-//! their mean.
+//! their mean. No target adds elements to what is predicted.
 
 use crate::network;
 use crate::nn::statistic::mean;
@@ -24,6 +24,7 @@ const HALF_LN_TAU: f32 = 0.918_938_5;
 /// ```
 #[network(track_caller)]
 pub fn poisson_nll_terms(prediction: Tensor, target: Tensor, log_input: bool, full: bool, eps: f32) -> Tensor {
+    let target = same_shape("poisson_nll", target, prediction);
     let terms =
         if log_input { exp(prediction) - target * prediction } else { prediction - target * log(prediction + eps) };
     if full {
@@ -49,9 +50,9 @@ pub fn poisson_nll(prediction: Tensor, target: Tensor, log_input: bool, full: bo
     mean(poisson_nll_terms(prediction, target, log_input, full, eps))
 }
 
-/// The negative logarithm of the normal likelihood, with `full` (PyTorch: no) also its constant ½ ln 2π. The
-/// variance counts as at least `eps` (PyTorch: 1e-6), with the gradient passing as if it did not, as PyTorch
-/// has it. One number for each element.
+/// The negative logarithm of the normal likelihood, with `full` (PyTorch: no) also its constant ½ ln 2π. Target and
+/// variance broadcast to the shape of `prediction`. The variance counts as at least `eps` (PyTorch: 1e-6), with the
+/// gradient passing as if it did not, as PyTorch has it. One number for each element.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -62,6 +63,8 @@ pub fn poisson_nll(prediction: Tensor, target: Tensor, log_input: bool, full: bo
 /// ```
 #[network(track_caller)]
 pub fn gaussian_nll_terms(prediction: Tensor, target: Tensor, variance: Tensor, full: bool, eps: f32) -> Tensor {
+    let target = fitting_shape("gaussian_nll", target, prediction);
+    let variance = fitting_shape("gaussian_nll", variance, prediction);
     let bounded = variance + stop_gradient(select(variance < eps, eps - variance, 0.0));
     let error = prediction - target;
     let terms = 0.5 * (log(bounded) + error * error / bounded);

@@ -1,7 +1,9 @@
 //! Losses that want a margin. Each comes as `…_terms`, one number for each element, and as their mean.
+//! Scores and labels have the same shape, or one of them is a constant.
 
 use crate::network;
 use crate::nn::activation::{log_sigmoid, relu};
+use crate::nn::math::weighed;
 use crate::nn::statistic::{mean, mean_axes};
 use crate::ops::*;
 
@@ -17,6 +19,7 @@ use crate::ops::*;
 /// ```
 #[network(track_caller)]
 pub fn margin_ranking_terms(a: Tensor, b: Tensor, label: Tensor, margin: f32) -> Tensor {
+    let (b, label) = (same_shape("margin_ranking", b, a), same_shape("margin_ranking", label, a));
     relu(margin - label * (a - b))
 }
 
@@ -46,7 +49,7 @@ pub fn margin_ranking(a: Tensor, b: Tensor, label: Tensor, margin: f32) -> Tenso
 /// ```
 #[network(track_caller)]
 pub fn hinge_terms(score: Tensor, label: Tensor) -> Tensor {
-    relu(1.0 - label * score)
+    relu(1.0 - same_shape("hinge", label, score) * score)
 }
 
 /// The mean of [`hinge_terms`].
@@ -75,7 +78,7 @@ pub fn hinge(score: Tensor, label: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn soft_margin_terms(score: Tensor, label: Tensor) -> Tensor {
-    -log_sigmoid(label * score)
+    -log_sigmoid(same_shape("soft_margin", label, score) * score)
 }
 
 /// The mean of [`soft_margin_terms`].
@@ -116,8 +119,8 @@ pub fn multi_margin_terms(
     let is_target = iota(C) == unsqueeze(within(targets, C), -1);
     let at_target = sum_keepdim(select(is_target, scores, 0.0), [-1]);
     let excess = margin - at_target + scores;
-    let counts = !is_target & (excess > 0.0);
-    let powers = select(counts, pow(select(counts, excess, 1.0), p), 0.0);
+    let costless = is_target | (excess <= 0.0);
+    let powers = select(costless, 0.0, pow(select(costless, 1.0, excess), p));
     sum_axes(select(is_target, weight, 0.0), [-1]) * mean_axes(powers, [-1])
 }
 
@@ -151,7 +154,7 @@ pub fn multi_margin(scores: Tensor<[N], C>, targets: Index<[N]>, p: f32, margin:
 /// ```
 #[network(track_caller)]
 pub fn multilabel_soft_margin_terms(scores: Tensor<[N], C>, labels: Tensor<[N], C>, weight: Tensor) -> Tensor<[N]> {
-    let cost = labels * log_sigmoid(scores) + (1.0 - labels) * log_sigmoid(-scores);
+    let cost = weighed(labels, log_sigmoid(scores)) + weighed(1.0 - labels, log_sigmoid(-scores));
     mean_axes(-weight * cost, [-1])
 }
 

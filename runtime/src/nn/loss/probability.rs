@@ -1,7 +1,10 @@
-//! Losses of probabilities. Each comes as `…_terms`, one number for each element, and as their mean.
+//! Losses of probabilities. Each comes as `…_terms`, one number for each element, and as their mean. Prediction and
+//! target have the same shape, or one of them is a constant.
 
 use crate::network;
 use crate::nn::activation::log_sigmoid;
+use crate::nn::loss::binary::{of_logits, of_probabilities};
+use crate::nn::math::weighed;
 use crate::nn::statistic::mean;
 use crate::ops::*;
 
@@ -16,9 +19,8 @@ use crate::ops::*;
 /// ```
 #[network(track_caller)]
 pub fn bce_terms(prediction: Tensor, target: Tensor) -> Tensor {
-    let yes = maximum(log(prediction), -100.0);
-    let no = maximum(log1p(-prediction), -100.0);
-    -(target * yes + (1.0 - target) * no)
+    let target = same_shape("bce", target, prediction);
+    of_probabilities(prediction, target)
 }
 
 /// The mean over all elements of [`bce_terms`].
@@ -35,7 +37,8 @@ pub fn bce(prediction: Tensor, target: Tensor) -> Tensor {
     mean(bce_terms(prediction, target))
 }
 
-/// The binary cross-entropy of logits, without overflow. One number for each element.
+/// The binary cross-entropy of logits, without overflow; an infinite logit is certain, and costs nothing where it is
+/// right. One number for each element.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -46,7 +49,8 @@ pub fn bce(prediction: Tensor, target: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn bce_with_logits_terms(logits: Tensor, target: Tensor) -> Tensor {
-    (1.0 - target) * logits - minimum(logits, 0.0) + log1p(exp(-abs(logits)))
+    let target = same_shape("bce_with_logits", target, logits);
+    of_logits(logits, target)
 }
 
 /// The mean over all elements of [`bce_with_logits_terms`].
@@ -64,7 +68,7 @@ pub fn bce_with_logits(logits: Tensor, target: Tensor) -> Tensor {
 }
 
 /// The binary cross-entropy of logits, where an element costs `weight` times as much, and a positive one
-/// `pos_weight` times that (both PyTorch: 1). One number for each element.
+/// `pos_weight` times that (both PyTorch: 1); both broadcast to the shape of `logits`. One number for each element.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -75,8 +79,11 @@ pub fn bce_with_logits(logits: Tensor, target: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn weighted_bce_with_logits_terms(logits: Tensor, target: Tensor, weight: Tensor, pos_weight: Tensor) -> Tensor {
-    let factor = 1.0 + (pos_weight - 1.0) * target;
-    weight * ((1.0 - target) * logits - factor * log_sigmoid(logits))
+    let target = same_shape("weighted_bce_with_logits", target, logits);
+    let weight = fitting_shape("weighted_bce_with_logits", weight, logits);
+    let pos_weight = fitting_shape("weighted_bce_with_logits", pos_weight, logits);
+    let (yes, no) = (pos_weight * target, 1.0 - target);
+    weighed(weight, -weighed(yes, log_sigmoid(logits)) - weighed(no, log_sigmoid(-logits)))
 }
 
 /// The mean over all elements of [`weighted_bce_with_logits_terms`].
@@ -93,7 +100,7 @@ pub fn weighted_bce_with_logits(logits: Tensor, target: Tensor, weight: Tensor, 
     mean(weighted_bce_with_logits_terms(logits, target, weight, pos_weight))
 }
 
-/// The mean over all elements of [`bce_terms`], each times its `weight`.
+/// The mean over all elements of [`bce_terms`], each times its `weight`, which broadcasts to their shape.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -104,7 +111,7 @@ pub fn weighted_bce_with_logits(logits: Tensor, target: Tensor, weight: Tensor, 
 /// ```
 #[network(track_caller)]
 pub fn weighted_bce(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor {
-    mean(weight * bce_terms(prediction, target))
+    mean(fitting_shape("weighted_bce", weight, prediction) * bce_terms(prediction, target))
 }
 
 /// The Kullback-Leibler divergence target · (ln target − prediction), where `prediction` holds logarithms of
@@ -121,11 +128,13 @@ pub fn weighted_bce(prediction: Tensor, target: Tensor, weight: Tensor) -> Tenso
 /// ```
 #[network(track_caller)]
 pub fn kl_div_terms(prediction: Tensor, target: Tensor, log_target: bool) -> Tensor {
+    let target = same_shape("kl_div", target, prediction);
     if log_target {
-        exp(target) * (target - prediction)
+        let share = exp(target);
+        select(share == 0.0, 0.0, share * (target - prediction))
     } else {
-        let safe = select(target > 0.0, target, 1.0);
-        select(target > 0.0, target * (log(safe) - prediction), 0.0)
+        let safe = select(target == 0.0, 1.0, target);
+        select(target == 0.0, 0.0, target * (log(safe) - prediction))
     }
 }
 

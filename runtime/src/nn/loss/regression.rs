@@ -1,4 +1,5 @@
-//! Losses of numbers. Each comes as `…_terms`, one number for each element, and as their mean.
+//! Losses of numbers. Each comes as `…_terms`, one number for each element, and as their mean. Prediction and target
+//! have the same shape, or one of them is a constant.
 
 use crate::network;
 use crate::nn::statistic::mean;
@@ -15,7 +16,7 @@ use crate::ops::*;
 /// ```
 #[network(track_caller)]
 pub fn mse_terms(prediction: Tensor, target: Tensor) -> Tensor {
-    let error = prediction - target;
+    let error = prediction - same_shape("mse", target, prediction);
     error * error
 }
 
@@ -44,7 +45,7 @@ pub fn mse(prediction: Tensor, target: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn l1_terms(prediction: Tensor, target: Tensor) -> Tensor {
-    abs(prediction - target)
+    abs(prediction - same_shape("l1", target, prediction))
 }
 
 /// The mean over all elements of [`l1_terms`].
@@ -72,7 +73,7 @@ pub fn l1(prediction: Tensor, target: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn smooth_l1_terms(prediction: Tensor, target: Tensor, beta: f32) -> Tensor {
-    let error = abs(prediction - target);
+    let error = abs(prediction - same_shape("smooth_l1", target, prediction));
     select(error < beta, 0.5 * error * error / beta, error - 0.5 * beta)
 }
 
@@ -101,7 +102,7 @@ pub fn smooth_l1(prediction: Tensor, target: Tensor, beta: f32) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn huber_terms(prediction: Tensor, target: Tensor, delta: f32) -> Tensor {
-    let error = abs(prediction - target);
+    let error = abs(prediction - same_shape("huber", target, prediction));
     select(error < delta, 0.5 * error * error, delta * (error - 0.5 * delta))
 }
 

@@ -7,6 +7,7 @@
 
 use crate::network;
 use crate::nn::activation::log_softmax;
+use crate::nn::math::weighed;
 use crate::nn::statistic::mean;
 use crate::ops::*;
 
@@ -48,7 +49,7 @@ pub fn weighted_nll_terms(
 ) -> Tensor<[N]> {
     let is_target = iota(C) == unsqueeze(within_or(targets, C, ignore_index), -1);
     let picked = sum_axes(select(is_target, logs, 0.0), [-1]);
-    -target_weights(targets, weight, C, ignore_index) * picked
+    select(targets == ignore_index, 0.0, -weighed(target_weights(targets, weight, C, ignore_index), picked))
 }
 
 /// The sum of [`weighted_nll_terms`] over the sum of the weights of the targets that count: PyTorch's
@@ -96,7 +97,7 @@ pub fn weighted_cross_entropy_terms(
 ) -> Tensor<[N]> {
     let logs = log_softmax(logits, -1);
     let at_target = weighted_nll_terms(logs, targets, weight, ignore_index);
-    let spread = select(targets == ignore_index, 0.0, -sum_axes(weight * logs, [-1]));
+    let spread = select(targets == ignore_index, 0.0, -sum_axes(weighed(weight, logs), [-1]));
     (1.0 - smoothing) * at_target + smoothing / (C as f32) * spread
 }
 
@@ -145,7 +146,7 @@ pub fn soft_cross_entropy_terms(
     smoothing: f32,
 ) -> Tensor<[N]> {
     let smoothed = (1.0 - smoothing) * targets + smoothing / (C as f32);
-    -sum_axes(weight * smoothed * log_softmax(logits, -1), [-1])
+    -sum_axes(weighed(weight * smoothed, log_softmax(logits, -1)), [-1])
 }
 
 /// The mean of [`soft_cross_entropy_terms`] over the rows: PyTorch's `cross_entropy` with probabilities as

@@ -21,7 +21,7 @@ fn check_min(min: f32) -> Result<()> {
 ///
 /// With a length of its own it rises again after that many steps, as PyTorch's
 /// [`CosineAnnealingLR`](https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CosineAnnealingLR.html)
-/// does (there `min` is a rate, `eta_min`).
+/// does (there `min` is a rate, `eta_min`); without, it stays at `min` after all steps.
 ///
 /// | setting | default | range |
 /// |---|---|---|
@@ -64,6 +64,7 @@ impl Cosine {
 
 impl Schedule for Cosine {
     fn at(&self, step: u64, total: u64) -> f32 {
+        let step = if self.steps.is_some() { step } else { step.min(total) };
         half_wave(self.min, step as f64 / length(self.steps, total) as f64)
     }
 

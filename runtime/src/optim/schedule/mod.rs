@@ -38,7 +38,7 @@ use crate::error::Result;
 /// let schedule = Cosine::new().min(0.1);
 /// let mut step = Step::new(&model, Line::loss, Sgd::new(0.1))?;
 /// for n in 0..20 {
-///     step.set_lr(0.1 * schedule.at(n, 20));
+///     step.set_lr(0.1 * schedule.at(n, 20))?;
 ///     step.run(&mut model, (&x, &x))?;
 /// }
 /// # Ok::<(), downhill::Error>(())
