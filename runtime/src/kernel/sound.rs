@@ -61,12 +61,12 @@ fn along(walk: Walk, i: usize) -> isize {
 }
 
 /// What the work of a call reads and writes.
-fn nests(work: &Work) -> Vec<Nest> {
+fn nests(call: &Call) -> Vec<Nest> {
     let run = |len: usize, operand: usize, way: Way| {
         let access = Access::new(operand, way, Walk::Contiguous);
         Nest { outer: vec![], runs: vec![(len, vec![access])] }
     };
-    match *work {
+    match call.work {
         Work::Loop(ref kernel) => {
             let fills = kernel.fills.iter().map(|&(operand, len, _)| run(len, operand, Way::Write));
             fills.chain([of_loop(kernel)]).collect()
@@ -78,7 +78,9 @@ fn nests(work: &Work) -> Vec<Nest> {
         Work::ScatterAdd { count, width, rows, zeros } => {
             let zeroed = (zeros > 0).then(|| run(zeros * width, 2, Way::Write));
             let rest = [run(count, 0, Way::Read), run(count * width, 1, Way::Read), run(rows * width, 2, Way::Both)];
-            zeroed.into_iter().chain(rest).collect()
+            // What rounding loses, where that is kept.
+            let lost = (3..call.operands.len()).map(|operand| run(rows * width, operand, Way::Both));
+            zeroed.into_iter().chain(rest).chain(lost).collect()
         }
         Work::Check { count, .. } => vec![run(count, 0, Way::Read)],
     }
@@ -120,7 +122,7 @@ fn of_product(p: &MatMul) -> Vec<Nest> {
 
 /// What a call touches in other ways than one.
 fn touched(call: &Call, but: Way) -> Vec<Home> {
-    let accesses = nests(&call.work).into_iter().flat_map(|nest| nest.runs).flat_map(|(_, accesses)| accesses);
+    let accesses = nests(call).into_iter().flat_map(|nest| nest.runs).flat_map(|(_, accesses)| accesses);
     let others = accesses.filter(|access| access.way != but);
     others.map(|access| call.operands[access.operand].home).collect()
 }
@@ -145,7 +147,7 @@ impl Plan {
                 let runs = nest.runs.iter().map(|(len, accesses)| len * accesses.len()).sum::<usize>();
                 nest.outer.iter().product::<usize>().saturating_mul(runs)
             };
-            nests(&call.work).into_iter().map(of).fold(0, usize::saturating_add).saturating_mul(call.turns.count())
+            nests(call).into_iter().map(of).fold(0, usize::saturating_add).saturating_mul(call.turns.count())
         };
         match self.calls.iter().map(accesses).fold(0, usize::saturating_add) <= MOST {
             true => Follow::new(self).run(),
@@ -155,7 +157,7 @@ impl Plan {
 
     /// Each operand stays within its home.
     fn stays_inside(&self, call: &Call) -> Result<(), String> {
-        for nest in nests(&call.work) {
+        for nest in nests(call) {
             for (run, access) in nest.runs.iter().flat_map(|(run, all)| all.iter().map(move |access| (*run, access))) {
                 let Operand { home, offset } = call.operands[access.operand];
                 let (mut first, mut last) = access.reach(&nest.outer, run);
@@ -325,7 +327,7 @@ impl<'a> Follow<'a> {
     fn run(mut self) -> Result<(), String> {
         for (stage, calls) in self.plan.stages.iter().enumerate() {
             let calls = &self.plan.calls[calls.clone()];
-            let nests: Vec<Vec<Nest>> = calls.iter().map(|call| nests(&call.work)).collect();
+            let nests: Vec<Vec<Nest>> = calls.iter().map(|call| nests(call)).collect();
             for turn in 0..calls[0].turns.count() {
                 self.cells[self.scratch.clone()].fill(Cell::default());
                 for (call, nests) in calls.iter().zip(&nests) {
@@ -541,7 +543,7 @@ mod tests {
             let Work::Loop(kernel) = &plan.calls[call].work else { continue };
             let split = kernel.fills.is_empty() && kernel.outer.first().is_some_and(|&size| size > 1);
             let accesses =
-                nests(&plan.calls[call].work).into_iter().flat_map(|nest| nest.runs).flat_map(|(_, all)| all);
+                nests(&plan.calls[call]).into_iter().flat_map(|nest| nest.runs).flat_map(|(_, all)| all);
             let moves = |store: &usize| kernel.operands[*store][0].unsigned_abs() > 1;
             let mut stores = accesses.filter(|access| access.way == Way::Write).map(|access| access.operand);
             let Some(store) = stores.find(|store| split && plan.calls[call].is_split() && moves(store)) else {
