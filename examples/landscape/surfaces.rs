@@ -293,7 +293,7 @@ fn slope<N: Landscape>(point: [f32; 2]) -> Result<Slope> {
     Ok(Slope { loss, grad: [step.grad("x")?.item()?, step.grad("y")?.item()?] })
 }
 
-/// The start and where `steps` steps lead; it ends early at the first point whose loss is no finite
+/// The start and where `steps` steps lead; it ends early at the first point whose loss or gradient is no finite
 /// number.
 fn walk<N: Landscape>(surface: &Surface, rule: Box<dyn Optimizer>, steps: usize) -> Result<Vec<Point>> {
     let mut model = at::<N>(surface.start)?;
@@ -306,6 +306,10 @@ fn walk<N: Landscape>(surface: &Surface, rule: Box<dyn Optimizer>, steps: usize)
         let loss = match loss {
             Ok(loss) => loss,
             Err(Error::NotFinite { loss, .. }) => loss,
+            Err(Error::NotFiniteGrad { .. }) => {
+                points.push(Point { x, y, loss: step.differentiate(&mut model, NONE)? });
+                return Ok(points);
+            }
             Err(error) => return Err(error),
         };
         points.push(Point { x, y, loss });

@@ -31,9 +31,9 @@ pub enum Error {
     IndexRange {
         /// The network function.
         function: &'static str,
-        /// The name of the input.
+        /// The name of the input, or which index it is if that is computed.
         input: String,
-        /// The place of the value in the input, counted in elements.
+        /// The place of the value in it, counted in elements.
         position: usize,
         /// The value.
         value: i32,
@@ -144,11 +144,14 @@ pub enum Error {
         /// The number of the epoch, from one; zero outside a trainer.
         epoch: u64,
     },
-    /// A gradient that stopped being a number, noticed where it is clipped by its norm.
-    #[error("the norm of the gradient became {norm} at step {step}{}; the step before it was the last one kept", in_epoch(*epoch))]
+    /// A gradient that stopped being a number: parameters, states and optimizer are as they were before the step.
+    #[error("the {} became {value} at step {step}{}; the step before it was the last one kept", gradient_of(parameter.as_deref()), in_epoch(*epoch))]
     NotFiniteGrad {
-        /// The norm.
-        norm: f32,
+        /// The first parameter whose gradient is infinite or not a number; `None` where each is finite, but not the
+        /// norm that the gradient is clipped by.
+        parameter: Option<String>,
+        /// The first number of that gradient that is not finite, or the norm.
+        value: f32,
         /// The number of the step, from one.
         step: u64,
         /// The number of the epoch, from one; zero outside a trainer.
@@ -189,6 +192,10 @@ impl Error {
         }
         self
     }
+}
+
+fn gradient_of(parameter: Option<&str>) -> String {
+    parameter.map_or("norm of the gradient".into(), |name| format!("gradient of `{name}`"))
 }
 
 fn in_epoch(epoch: u64) -> String {

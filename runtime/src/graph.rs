@@ -105,11 +105,6 @@ impl Rows {
         let other = [self.other, with.other].into_iter().flatten().find(|&x| self.admits(x) && with.admits(x));
         Rows { count: self.count.min(with.count), other }
     }
-
-    /// Whether everything that this admits is admitted by `outer` too.
-    pub(crate) fn is_within(self, outer: Rows) -> bool {
-        self.count <= outer.count && self.other.is_none_or(|x| outer.admits(x))
-    }
 }
 
 /// What a node computes. Sizes are in the node's own shape; broadcasting is explicit.
@@ -179,6 +174,9 @@ pub enum Op {
     Gather,
     /// The third argument, or zeros, to whose rows, named by the first, those of the second are added.
     ScatterAdd,
+    /// The same whole numbers, each of which is compared with these rows when it is computed. Graphs are staged
+    /// without; it is what a promise becomes that no range proves.
+    Checked(Rows),
 }
 
 /// Which axes of two arguments and their product belong together, by Einstein's convention: each axis has
@@ -245,6 +243,7 @@ impl Node {
             Op::MatMul(..) => "matmul".into(),
             Op::Contract(_) => "contract".into(),
             Op::ScatterAdd => "scatter_add".into(),
+            Op::Within(_) | Op::Checked(_) => "within".into(),
             other => {
                 let text = format!("{other:?}");
                 text.split(['(', ' ']).next().unwrap_or_default().to_lowercase()
@@ -284,7 +283,8 @@ impl Graph {
         let mut live = vec![false; self.nodes.len()];
         let mut stack: Vec<Var> = roots.into_iter().collect();
         while let Some(v) = stack.pop() {
-            if !std::mem::replace(&mut live[v.index()], true) {
+            if live.get(v.index()) == Some(&false) {
+                live[v.index()] = true;
                 stack.extend(&self[v].args);
             }
         }

@@ -9,8 +9,10 @@ pub mod data;
 mod error;
 mod exec;
 pub mod graph;
+mod guard;
 pub mod init;
 mod kernel;
+mod masked;
 pub mod network;
 pub mod nn;
 pub mod ops;
@@ -24,6 +26,7 @@ mod stage;
 mod structure;
 mod tensor;
 pub mod train;
+mod verify;
 
 pub use downhill_macros::network;
 pub use error::{Error, Result};

@@ -59,11 +59,12 @@ fn node_value(
         Op::Compare(op) => args[0].iter().zip(args[1]).map(|(&a, &b)| op.reference(a, b) as u8 as f64).collect(),
         Op::Select => (0..node.len()).map(|i| if args[0][i] != 0.0 { args[1][i] } else { args[2][i] }).collect(),
         Op::Cast => match node.dtype {
-            DType::I32 => args[0].iter().map(|&x| x as i32 as f64).collect(),
+            // As the machine does it: what no whole number is near becomes the nearest one, NaN becomes zero.
+            DType::I32 => args[0].iter().map(|&x| f64::from(x as i32)).collect(),
             DType::Bool => args[0].iter().map(|&x| (x != 0.0) as u8 as f64).collect(),
             DType::F32 => args[0].to_vec(),
         },
-        Op::Within(rows) => match args[0].iter().find(|&&x| !rows.admits(x as i32)) {
+        Op::Within(rows) | Op::Checked(rows) => match args[0].iter().find(|&&x| !rows.admits(x as i32)) {
             Some(&x) => return Err(OutOfRange { index: x as i64, rows: rows.count }),
             None => args[0].to_vec(),
         },

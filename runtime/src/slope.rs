@@ -5,6 +5,9 @@
 //! Horner's rule. So whatever a function of single elements is made of, its gradient is one product, and its
 //! slope, which depends on forward values alone, is all that the way back reads of them: it is computed where they
 //! are at hand, and kept in their stead.
+//!
+//! What a gradient is multiplied by is guarded (see `guard`): where it is zero because a branch was not taken, it stays
+//! zero, also where the slope is infinite.
 
 use crate::graph::{Grad, Op, Stage, Var};
 use crate::ops::elementwise::Binary;
@@ -13,7 +16,13 @@ use crate::shape::DType;
 impl Stage {
     /// The gradient `d` of what has this slope over its argument, passed on to that.
     pub(crate) fn scale(&mut self, d: Var, slope: Var) -> Var {
-        let scaled = self.binary(Binary::Mul, d, slope);
+        // A mask that multiplies is a choice.
+        if let Some(mask) = self.cast_mask(slope) {
+            let zero = self.number(0.0);
+            let scaled = self.select(mask, d, zero);
+            return self.note(scaled, d, slope);
+        }
+        let scaled = self.guarded(Binary::Mul, d, slope);
         self.note(scaled, d, slope)
     }
 
@@ -25,7 +34,7 @@ impl Stage {
 
     /// The gradient `d` over a number, where that is what the slope is one over.
     pub(crate) fn divide(&mut self, d: Var, by: Var) -> Var {
-        let scaled = self.binary(Binary::Div, d, by);
+        let scaled = self.guarded(Binary::Div, d, by);
         let one = self.number(1.0);
         let slope = self.binary(Binary::Div, one, by);
         self.note(scaled, d, slope)
@@ -45,14 +54,10 @@ impl Stage {
         self.note(chosen, d, slope)
     }
 
-    fn is_zero(&self, d: Var) -> bool {
-        self[d].op == Op::Const(0)
-    }
-
     /// Notes that a gradient is `d` times a slope.
     fn note(&mut self, scaled: Var, d: Var, slope: Var) -> Var {
-        // What simplifies to a value from before is not made of `d`.
-        if scaled > d {
+        // What simplifies to a value from before, or to a constant, is not made of `d`.
+        if scaled > d && !self.is_constant(scaled) {
             self.scaled.entry(scaled).or_insert((d, slope));
         }
         scaled
@@ -75,9 +80,17 @@ impl Stage {
         let Some(d) = common else { return Some(self.binary(Binary::Add, a, b)) };
         let slopes = (self.slope(a, d), self.slope(b, d));
         let slope = self.binary(Binary::Add, slopes.0, slopes.1);
-        let sum = self.scale(d, slope);
-        self.sums.entry(sum).or_insert((a, b));
+        let sum = self.guarded_by_both(d, slope);
+        self.note(sum, d, slope);
+        // A sum that simplifies to a value from before is not made of these two: taking it apart would have no end.
+        if sum > a && sum > b && !self.is_constant(sum) {
+            self.sums.entry(sum).or_insert((a, b));
+        }
         Some(sum)
+    }
+
+    pub(crate) fn is_constant(&self, v: Var) -> bool {
+        matches!(self[v].op, Op::Const(_))
     }
 
     /// The sum of `d` and of rows that were added to zeros: they are added to `d` where it is.
@@ -103,7 +116,7 @@ impl Stage {
         match self.scaled.get(&v).copied().filter(|_| v != d) {
             Some((before, slope)) => {
                 let inner = self.slope(before, d);
-                self.binary(Binary::Mul, inner, slope)
+                self.guarded_by_both(inner, slope)
             }
             None => self.number(1.0),
         }

@@ -12,9 +12,10 @@ use crate::graph::{Contraction, Grad, Graph, Node, Op, Rows, Value, Var};
 use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::reduce::Reduce;
 use crate::path::Path;
-use crate::shape::{DType, Dim, MAX_RANK, Shape, elements};
+use crate::shape::{DType, Dim, MAX_RANK, Shape};
 use crate::simplify::simplify;
 use crate::structure::structure;
+use crate::verify;
 
 /// More parameters than any model has.
 const PARAMS: usize = 1 << 24;
@@ -42,6 +43,12 @@ pub struct Stage {
     pub(crate) scaled: HashMap<Var, (Var, Var)>,
     /// Of sums of gradients with something in common, both that were added up.
     pub(crate) sums: HashMap<Var, (Var, Var)>,
+    /// Whether a value may be zero because a branch was not taken, where that was asked for.
+    pub(crate) choices: HashMap<Var, bool>,
+    /// Masks of what is not zero, of gradients that may be chosen.
+    pub(crate) not_zero: HashSet<Var>,
+    /// Where rows along some axes are taken, where that was asked for.
+    pub(crate) rows: HashMap<(Var, u8), Option<Var>>,
     /// Single numbers that were staged as a sum of all elements of a value, which may have been one.
     pub(crate) totals: HashSet<Var>,
 }
@@ -153,6 +160,9 @@ impl Stage {
         if id >= PARAMS {
             return self.refuse("a parameter without a number was given a gradient");
         }
+        if d.is_some_and(|d| !self.owns(d)) {
+            return self.refuse("a gradient is a value of another graph");
+        }
         if self.grads.len() <= id {
             self.grads.resize(id + 1, None);
         }
@@ -217,10 +227,27 @@ impl Stage {
                 for (dim, n) in dims.iter_mut().zip(list) {
                     *dim = Dim::int(n);
                 }
-                Type::dims(&dims[..len])
+                dims.get(..len).map_or(Type::Unknown, Type::dims)
             }
             Value::Unknown => Type::Unknown,
         }
+    }
+
+    /// Whether a value is one of this graph.
+    pub(crate) fn owns(&self, v: Var) -> bool {
+        v.index() < self.graph.nodes.len()
+    }
+
+    /// Notes why an operation is refused; the first is kept.
+    pub(crate) fn refuse(&mut self, message: impl Into<String>) {
+        self.error.get_or_insert_with(|| message.into());
+    }
+
+    /// What stands for the result of an operation that is refused: zeros of the shape that it would have.
+    fn refused(&mut self, message: String, shape: &[usize], dtype: DType) -> Var {
+        self.refuse(message);
+        let shape = if verify::check_shape(shape).is_ok() { shape } else { &[] };
+        self.push(Op::Const(0), vec![], shape.to_vec(), dtype)
     }
 
     /// Runs a shape rule; a result that is refused is `None`, and the error is kept.
@@ -238,15 +265,14 @@ impl Stage {
         }
     }
 
-    /// Keeps an error, unless there was one before.
-    pub(crate) fn refuse(&mut self, message: &str) {
-        self.error.get_or_insert_with(|| message.to_owned());
-    }
-
     /// A value as a tensor: a number is one without axes.
     pub(crate) fn operand(&mut self, value: Value) -> Option<Var> {
         match value {
-            Value::Var(v) => Some(v),
+            Value::Var(v) if self.owns(v) => Some(v),
+            Value::Var(_) => {
+                self.refuse("an argument is a value of another graph");
+                None
+            }
             Value::Number(x) => Some(self.number(x)),
             Value::Int(n) => Some(self.number(n as f64)),
             _ => None,
@@ -288,7 +314,6 @@ impl Stage {
 
     /// Numbers that are known beforehand, as a tensor of this shape.
     pub(crate) fn data(&mut self, data: &[f32], shape: &[usize]) -> Var {
-        debug_assert_eq!(Some(data.len()), elements(shape));
         let data = data.iter().map(|x| x.to_bits()).collect();
         self.push(Op::Data(data), vec![], shape.to_vec(), DType::F32)
     }
@@ -313,6 +338,9 @@ impl Stage {
     /// Random numbers from 0 to 1, less than 1, as many as `x` has elements: those of the call that is being staged
     /// (see [`Stage::at`]), the same ones whenever it is staged, also for its gradient and where it is computed again.
     pub fn random_for(&mut self, x: Var) -> Var {
+        if !self.owns(x) {
+            return self.refused("random: an argument is a value of another graph".into(), &[], DType::F32);
+        }
         let seed = self.push(Op::Seed, vec![], vec![], DType::I32);
         let shape = self[x].shape.clone();
         self.push(Op::Random(self.path.stream()), vec![seed], shape, DType::F32)
@@ -366,7 +394,8 @@ impl Stage {
         self.push(Op::Cast, vec![x], shape, dtype)
     }
 
-    /// The same whole numbers, with the promise that `rows` admits them: an input that breaks it is refused before anything runs.
+    /// The same whole numbers, with the promise that `rows` admits them: an input that breaks it is refused before
+    /// anything runs, what is computed and may break it is compared when it is.
     pub fn within(&mut self, index: Var, rows: Rows) -> Var {
         let shape = self[index].shape.clone();
         self.push(Op::Within(rows), vec![index], shape, DType::I32)
@@ -377,6 +406,9 @@ impl Stage {
     pub fn reduce(&mut self, op: Reduce, x: Var, axes: u8) -> Var {
         let x = self.cast(x, DType::F32);
         let mut shape = self[x].shape.clone();
+        if axes == 0 && self.owns(x) {
+            return x;
+        }
         for (axis, size) in shape.iter_mut().enumerate() {
             if axes >> axis & 1 == 1 {
                 *size = 1;
@@ -391,14 +423,13 @@ impl Stage {
 
     /// The same elements under another shape of the same length.
     pub fn reshape(&mut self, x: Var, shape: &[usize]) -> Var {
-        debug_assert_eq!(self[x].checked_len(), elements(shape));
         let dtype = self[x].dtype;
         self.push(Op::Reshape, vec![x], shape.to_vec(), dtype)
     }
 
     /// NumPy's broadcast: aligned at the innermost axis, axes of size one are repeated.
     pub fn broadcast(&mut self, x: Var, shape: &[usize]) -> Var {
-        let missing = shape.len() - self[x].shape.len();
+        let missing = shape.len().saturating_sub(self[x].shape.len());
         let aligned = [&vec![1; missing][..], &self[x].shape].concat();
         let x = self.reshape(x, &aligned);
         let dtype = self[x].dtype;
@@ -407,7 +438,7 @@ impl Stage {
 
     /// The sum of `d` over the axes along which a tensor of `shape` was broadcast to it.
     pub fn unbroadcast(&mut self, d: Var, shape: &[usize]) -> Var {
-        let missing = self[d].shape.len() - shape.len();
+        let missing = self[d].shape.len().saturating_sub(shape.len());
         let mut axes = 0;
         for (axis, &size) in self[d].shape.iter().enumerate() {
             if size != 1 && (axis < missing || shape[axis - missing] == 1) {
@@ -420,7 +451,8 @@ impl Stage {
 
     /// Axis `i` of the result is axis `axes[i]` of `x`.
     pub fn transpose(&mut self, x: Var, axes: &[usize]) -> Var {
-        let shape = axes.iter().map(|&axis| self[x].shape[axis]).collect();
+        let size = |&axis: &usize| self[x].shape.get(axis).copied().unwrap_or(1);
+        let shape = axes.iter().map(size).collect();
         let dtype = self[x].dtype;
         self.push(Op::Transpose(axes.to_vec()), vec![x], shape, dtype)
     }
@@ -442,7 +474,8 @@ impl Stage {
         (size, dilation): (usize, isize),
     ) -> Var {
         let mut shape = self[x].shape.clone();
-        shape.splice(axis..=axis, [count, size]);
+        let at = axis.min(shape.len());
+        shape.splice(at..(at + 1).min(shape.len()), [count, size]);
         let dtype = self[x].dtype;
         self.push(Op::Windows { axis, start, step, dilation }, vec![x], shape, dtype)
     }
@@ -455,38 +488,45 @@ impl Stage {
 
     /// Tensors one behind the other along an axis.
     pub fn concat(&mut self, xs: &[Var], axis: usize) -> Var {
-        let mut shape = self[xs[0]].shape.clone();
-        shape[axis] = xs.iter().map(|&x| self[x].shape[axis]).fold(0, usize::saturating_add);
-        let dtype = self[xs[0]].dtype;
+        let (mut shape, dtype) = xs.first().map_or((vec![], DType::F32), |&x| (self[x].shape.clone(), self[x].dtype));
+        if let Some(size) = shape.get_mut(axis) {
+            let sizes = xs.iter().map(|&x| self[x].shape.get(axis).copied().unwrap_or(0));
+            *size = sizes.fold(0, usize::saturating_add);
+        }
         self.push(Op::Concat(axis), xs.to_vec(), shape, dtype)
     }
 
     /// Matrix products over the last two axes; outer axes must be equal.
     pub fn matmul(&mut self, a: Var, b: Var, transpose_a: bool, transpose_b: bool) -> Var {
-        let (sa, sb) = (&self[a].shape, &self[b].shape);
-        let rank = sa.len();
-        debug_assert_eq!(sa[..rank - 2], sb[..rank - 2]);
-        let mut shape = sa[..rank - 2].to_vec();
-        shape.push(sa[if transpose_a { rank - 1 } else { rank - 2 }]);
-        shape.push(sb[if transpose_b { rank - 2 } else { rank - 1 }]);
+        let matrix = |v: Var| match &self[v].shape[..] {
+            [outer @ .., rows, columns] => (outer.to_vec(), *rows, *columns),
+            _ => (vec![], 1, 1),
+        };
+        let ((mut shape, ma, na), (_, mb, nb)) = (matrix(a), matrix(b));
+        shape.push(if transpose_a { na } else { ma });
+        shape.push(if transpose_b { mb } else { nb });
         self.push(Op::MatMul(transpose_a, transpose_b), vec![a, b], shape, DType::F32)
     }
 
     /// Products of the elements of `a` and `b`, added up: `axes` says which axes belong together, as in
     /// `"bik,bkj->bij"`. The arguments may be any views. One is copied only where the product is faster for that,
     /// with elements one behind the other for its vectors.
-    ///
-    /// # Panics
-    ///
-    /// When the letters do not fit the arguments.
     pub fn contract(&mut self, a: Var, b: Var, axes: &str) -> Var {
         let letters = |text: &str| text.bytes().collect::<Vec<u8>>();
-        let (arguments, result) = axes.split_once("->").expect("an arrow in front of the result");
-        let (left, right) = arguments.split_once(',').expect("two arguments");
+        let parts = axes.split_once("->").and_then(|(args, result)| Some((args.split_once(',')?, result)));
+        let Some(((left, right), result)) = parts else {
+            return self.refused(
+                format!("contract: expected axes such as `ij,jk->ik`, found `{axes}`"),
+                &[],
+                DType::F32,
+            );
+        };
         let axes = Contraction { left: letters(left), right: letters(right), result: letters(result) };
         let size = |letter: &u8| {
-            let of = |v: Var, letters: &[u8]| letters.iter().position(|l| l == letter).map(|i| self[v].shape[i]);
-            of(a, &axes.left).or_else(|| of(b, &axes.right)).expect("an axis of an argument")
+            let of = |v: Var, letters: &[u8]| {
+                letters.iter().position(|l| l == letter).and_then(|i| self[v].shape.get(i).copied())
+            };
+            of(a, &axes.left).or_else(|| of(b, &axes.right)).unwrap_or(1)
         };
         let shape = axes.result.iter().map(size).collect();
         self.push(Op::Contract(axes.into()), vec![a, b], shape, DType::F32)
@@ -494,7 +534,7 @@ impl Stage {
 
     /// The rows of `table` that `index` names.
     pub fn gather(&mut self, table: Var, index: Var) -> Var {
-        let shape = [&self[index].shape[..], &self[table].shape[1..]].concat();
+        let shape = [&self[index].shape, self[table].shape.get(1..).unwrap_or_default()].concat();
         let dtype = self[table].dtype;
         self.push(Op::Gather, vec![table, index], shape, dtype)
     }
@@ -502,7 +542,7 @@ impl Stage {
     /// Zeros of `rows` rows to which the rows of `d` are added where `index` says.
     pub fn scatter_add(&mut self, index: Var, d: Var, rows: usize) -> Var {
         let rank = self[index].shape.len();
-        let shape = [&[rows][..], &self[d].shape[rank..]].concat();
+        let shape = [&[rows], self[d].shape.get(rank..).unwrap_or_default()].concat();
         self.push(Op::ScatterAdd, vec![index, d], shape, DType::F32)
     }
 
@@ -539,13 +579,17 @@ impl Stage {
         (self.broadcast(a, &shape), self.broadcast(b, &shape))
     }
 
-    /// A node, simplified, or the one that computes the same already.
+    /// A node, simplified, or the one that computes the same already. One that breaks the rule of its operation is
+    /// refused, so that no graph has any.
     pub(crate) fn push(&mut self, op: Op, args: Vec<Var>, shape: Vec<usize>, dtype: DType) -> Var {
         // What is given or constant is the same in every scope.
         let given = matches!(op, Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Data(_) | Op::Iota | Op::Seed);
         let node = Node { op, args, shape, dtype, scope: if given { 0 } else { self.scope } };
         if self.too_large.is_none() && node.checked_len().is_none() {
             self.too_large = Some(node.clone());
+        }
+        if let Err(message) = verify::check(&self.graph, &node, self.graph.nodes.len()) {
+            return self.refused(message, &node.shape, node.dtype);
         }
         match simplify(self, node) {
             Ok(v) => v,
@@ -561,10 +605,14 @@ impl Stage {
     }
 }
 
+/// What a value of another graph looks like: no operation takes it.
+static FOREIGN: Node = Node { op: Op::Const(0), args: vec![], shape: vec![], dtype: DType::F32, scope: 0 };
+
 impl std::ops::Index<Var> for Stage {
     type Output = Node;
 
+    /// The node; a number, if the value is one of a larger graph.
     fn index(&self, v: Var) -> &Node {
-        &self.graph[v]
+        self.graph.nodes.get(v.index()).unwrap_or(&FOREIGN)
     }
 }

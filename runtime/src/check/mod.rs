@@ -64,19 +64,40 @@ pub struct TensorType {
     pub reach: ParamSet,
     /// The parameters it depends on through an operation without a gradient.
     pub cut: ParamSet,
+    /// The largest number that an `Index` is known to hold, as `iota(8)` holds 7.
+    pub holds: Option<usize>,
 }
 
 impl TensorType {
     /// A tensor that depends on no parameter.
     pub const fn new(dtype: DType, shape: Shape) -> TensorType {
-        TensorType { dtype, shape, reach: ParamSet::EMPTY, cut: ParamSet::EMPTY }
+        TensorType { dtype, shape, reach: ParamSet::EMPTY, cut: ParamSet::EMPTY, holds: None }
     }
 
     /// The same dependencies with another element type and shape.
     pub const fn like(mut self, dtype: DType, shape: Shape) -> TensorType {
         self.dtype = dtype;
         self.shape = shape;
+        self.holds = None;
         self
+    }
+
+    /// The same elements, all of them, under another shape.
+    pub const fn shown(mut self, shape: Shape) -> TensorType {
+        self.shape = shape;
+        self
+    }
+
+    /// Refuses an index that is known to hold a number of no row, where there are so many.
+    #[track_caller]
+    pub(crate) const fn names_rows(self, cx: &mut Check, op: &str, rows: Dim) -> bool {
+        let (Some(holds), Some(rows)) = (self.holds, rows.get()) else { return true };
+        if (holds as isize) < rows {
+            return true;
+        }
+        let message = Message::new().str(op).str(": an index into ").num(rows).str(" rows holds ");
+        cx.error(message.num(holds as isize));
+        false
     }
 
     /// Adds the dependencies of `other`.

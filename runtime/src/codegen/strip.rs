@@ -203,6 +203,14 @@ impl Strip {
         self.effects.is_empty()
     }
 
+    /// The scalars that the run is combined into, and how.
+    pub(crate) fn folds(&self) -> impl Iterator<Item = (usize, Reduce)> {
+        self.effects.iter().filter_map(|effect| match *effect {
+            Effect::Fold(scalar, op, _) => Some((scalar, op)),
+            _ => None,
+        })
+    }
+
     /// How an operand is read or written, if it is.
     pub(crate) fn walk(&self, operand: usize) -> Option<Walk> {
         let loads = self.insts.iter().filter_map(|inst| match *inst {

@@ -3,10 +3,9 @@
 use super::model::output_slot;
 use super::profile::{Pass, Profile};
 use super::slots::{Extent, Memory, Region, Slot};
-use super::staged::check_rows;
 use super::{Buffer, Program};
 use crate::error::{Error, Result};
-use crate::graph::{Op, Rows, Stage, Var};
+use crate::graph::{Op, Stage, Var};
 use crate::shape::{DType, elements};
 use crate::tensor::{Input, Inputs, Tensor};
 
@@ -15,8 +14,6 @@ use crate::tensor::{Input, Inputs, Tensor};
 pub struct Computation {
     program: Program,
     expected: Vec<Expected>,
-    /// The number of rows that the entries of each index input may name.
-    bounds: Vec<Option<Rows>>,
     results: Vec<Buffer>,
     /// What the results are.
     types: Vec<(Vec<usize>, DType)>,
@@ -80,7 +77,7 @@ pub(super) fn refused(message: &str) -> Error {
 }
 
 impl Computation {
-    pub(super) fn new(g: &Stage, roots: &[Var], bounds: Vec<Option<Rows>>) -> Result<Computation> {
+    pub(super) fn new(g: &Stage, roots: &[Var]) -> Result<Computation> {
         let expected = expected(g, roots)?;
         let slots = expected.iter().map(|x| Extent::read(Slot::Input(x.number), elements(&x.shape).unwrap_or(0)));
         let slots = slots.chain(roots.iter().enumerate().map(|(i, &v)| output_slot(i, &g[v].shape)));
@@ -93,11 +90,10 @@ impl Computation {
         let result = |(i, &v): (usize, &Var)| (v, region(Slot::Output(i), &g[v].shape, g[v].dtype));
         let outputs: Vec<(Var, Region)> = roots.iter().enumerate().map(result).collect();
         Ok(Computation {
-            program: Program::compile("compute", g.graph(), &source, &outputs, &slots.collect::<Vec<_>>())?,
+            program: Program::compile("graph", g.graph(), &source, &outputs, &slots.collect::<Vec<_>>())?,
             results: roots.iter().map(|&v| Buffer::zeros(g[v].len(), "a result")).collect::<Result<_>>()?,
             types: roots.iter().map(|&v| (g[v].shape.clone(), g[v].dtype)).collect(),
             expected,
-            bounds,
         })
     }
 
@@ -111,8 +107,8 @@ impl Computation {
         let inputs = inputs.all();
         let inputs = inputs.as_ref();
         check_inputs(&self.expected, inputs)?;
-        check_rows("graph", &|i| format!("input {i}"), inputs, &self.bounds)?;
-        // SAFETY: the results are written to memory of their own, and the indices were checked, here or by the caller.
+        self.program.check(inputs, |i| format!("input {i}"))?;
+        // SAFETY: the results are written to memory of their own.
         unsafe {
             self.program.run(&mut |slot| match slot {
                 Slot::Input(i) => inputs.get(i).map(Memory::input),

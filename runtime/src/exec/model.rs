@@ -10,7 +10,7 @@ use super::step::samples;
 use super::{Buffer, Program};
 use crate::check::Message;
 use crate::error::{Error, Result};
-use crate::graph::{Op, Rows, Var};
+use crate::graph::{Op, Var};
 use crate::network::{Forward, Function, Network};
 use crate::shape::elements;
 use crate::tensor::{Input, Inputs, Tensor};
@@ -147,7 +147,6 @@ pub struct ParamInfo<'a> {
 struct Compiled<N: 'static> {
     function: Function<N>,
     signature: Signature,
-    bounds: Vec<Option<Rows>>,
     program: Program,
     outputs: Vec<(Vec<usize>, Buffer)>,
     /// What a batch counts in the mean of each result.
@@ -321,10 +320,9 @@ impl<N: Network> Model<N> {
         let inputs = inputs.as_ref();
         let mut compiled = self.compiled.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let i = self.compiled_for(&mut compiled, function, inputs)?;
-        let Compiled { bounds, program, outputs, weights, .. } = &mut compiled[i];
-        staged::check_bounds(&function, inputs, bounds)?;
-        // SAFETY: parameters and inputs are only read, outputs and counts are the program's own, and the indices
-        // were checked.
+        let Compiled { program, outputs, weights, .. } = &mut compiled[i];
+        program.check(inputs, |i| function.inputs[i].into())?;
+        // SAFETY: parameters and inputs are only read, outputs and counts are the program's own.
         unsafe {
             program.run(&mut |slot| match slot {
                 Slot::Params => Some(Memory::read(&self.params)),
@@ -377,7 +375,7 @@ impl<N: Network> Model<N> {
             Ok((shape.to_vec(), Buffer::zeros(staged.graph[v].len(), &format!("the results of {}", function.name))?))
         };
         let outputs = outputs(&staged).map(memory).collect::<Result<_>>()?;
-        Ok(Compiled { function, signature, bounds: staged.bounds, program, outputs, weights })
+        Ok(Compiled { function, signature, program, outputs, weights })
     }
 
     pub(super) fn entry(&self, name: &str) -> Result<&Entry> {

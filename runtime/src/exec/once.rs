@@ -1,7 +1,6 @@
 //! Values of a graph that was staged by hand: compiled, or by the reference.
 
 use super::computation::{Computation, check_inputs, expected, refused};
-use super::staged::index_bounds;
 use crate::error::{Error, Result};
 use crate::graph::{Op, Stage, Value, Var};
 use crate::reference::evaluate;
@@ -26,13 +25,12 @@ impl Stage {
     ///
     /// # Errors
     ///
-    /// When an operation on the way was refused, an input is missing or has another shape, or an
-    /// index is out of range.
+    /// When an operation was refused, an input is missing or has another shape, an index is out of range,
+    /// or its range is not known.
     pub fn compute(&self, values: &[Value], inputs: &[Input<'_>]) -> Result<Vec<Tensor>> {
-        // The reference finds every index that is out of range.
-        self.reference(values, inputs)?;
         let roots = self.roots(values)?;
-        let mut compiled = Computation::new(self, &roots, vec![])?;
+        self.check_room(&roots)?;
+        let mut compiled = Computation::new(self, &roots)?;
         compiled.run(inputs)?;
         (0..roots.len()).map(|i| compiled.tensor(i)).collect()
     }
@@ -56,13 +54,10 @@ impl Stage {
     ///
     /// # Errors
     ///
-    /// When an operation on the way was refused, a value depends on a parameter or on random numbers or
+    /// When an operation was refused, a value depends on a parameter or on random numbers or
     /// has no elements, or the range of an index is not known.
     pub fn compile(&self, values: &[Value]) -> Result<Computation> {
-        let roots = self.roots(values)?;
-        let inputs = expected(self, &roots)?.iter().map(|x| x.number + 1).max().unwrap_or(0);
-        let bounds = index_bounds(self.graph(), roots.iter().copied(), inputs);
-        Computation::new(self, &roots, bounds.map_err(|message| refused(&message))?)
+        Computation::new(self, &self.roots(values)?)
     }
 
     /// The same values by the f64 reference, without compiling anything.
@@ -97,9 +92,13 @@ impl Stage {
 
     fn roots(&self, values: &[Value]) -> Result<Vec<Var>> {
         self.check_sizes()?;
+        if let Some(message) = self.error() {
+            return Err(refused(message));
+        }
         let root = |value: &Value| match value {
-            Value::Var(v) if self.graph().has(*v) => Ok(*v),
-            _ => Err(refused(self.error().unwrap_or("a value is not a tensor"))),
+            Value::Var(v) if self.owns(*v) => Ok(*v),
+            Value::Var(_) => Err(refused("a value is one of another graph")),
+            _ => Err(refused("a value is not a tensor")),
         };
         values.iter().map(root).collect()
     }

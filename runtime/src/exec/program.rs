@@ -7,17 +7,24 @@ use std::time::{Duration, Instant};
 use super::Buffer;
 use super::guard::{Guard, Side};
 use super::pace::Pace;
+use super::refused::{Refuse, Refused};
 use super::slots::{Extent, Memory, Outside, Region, Slot};
 use super::team::{Barrier, Team, threads};
 use crate::codegen::matmul::{self, Product};
 use crate::codegen::{CompiledLoop, Level, compile};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Op, Var};
-use crate::kernel::{Call, Description, OPERANDS, Plan, Spot, Work, plan, with_multiply_adds};
+use crate::graph::{Graph, Op, Rows, Var};
+use crate::kernel::{self, Call, Description, MatMul, OPERANDS, Plan, Spot, Work, plan, with_multiply_adds};
+use crate::tensor::{Elements, Input};
+use crate::verify::{Bound, Verified, verify};
 
 /// A compiled graph.
 pub(crate) struct Program {
-    name: String,
+    name: &'static str,
+    /// What the entries of inputs may be, by the number of the input.
+    bounds: Vec<(usize, Bound)>,
+    /// The first entry of an index that named no row in the last run.
+    found: Refused,
     steps: Vec<Step>,
     stages: Vec<Stage>,
     /// Where each operand of all steps is, one step behind the other.
@@ -35,6 +42,8 @@ pub(crate) struct Program {
     /// Elements of scratch memory that a kernel needs at most.
     scratch: usize,
     report: Report,
+    /// Where the results are of which products see that they are not finite, in the slot that was named.
+    checked: Vec<Range<usize>>,
     /// Whether threads pay.
     pace: Pace,
     /// The lowest time of each kernel, while they are timed.
@@ -94,11 +103,19 @@ enum Kernel {
     Gather {
         count: usize,
         width: usize,
+        rows: usize,
     },
     ScatterAdd {
         count: usize,
         width: usize,
+        rows: usize,
         zeros: usize,
+        /// Whether what rounding loses is kept.
+        long: bool,
+    },
+    Check {
+        count: usize,
+        rows: Rows,
     },
 }
 
@@ -119,16 +136,36 @@ struct Report {
 impl Program {
     /// Compiles the part of a graph that `outputs` need, to be run on memory of these `slots`. `source` says where
     /// inputs and parameters are; whatever is not there as declared is refused.
+    ///
+    /// # Errors
+    ///
+    /// When the graph breaks a rule of its operations (see `verify`), before anything is planned.
     pub(crate) fn compile(
-        name: &str,
+        name: &'static str,
         graph: &Graph,
         source: &dyn Fn(&Op) -> Result<Region, String>,
         outputs: &[(Var, Region)],
         slots: &[Extent],
     ) -> Result<Program> {
+        Program::compile_checked(name, graph, source, outputs, slots, None)
+    }
+
+    /// The same, where products whose results go to a slot see whether these are finite.
+    pub(crate) fn compile_checked(
+        name: &'static str,
+        graph: &Graph,
+        source: &dyn Fn(&Op) -> Result<Region, String>,
+        outputs: &[(Var, Region)],
+        slots: &[Extent],
+        checked: Option<Slot>,
+    ) -> Result<Program> {
         threads()?;
         let outside = Outside::new(name, graph, source, outputs, slots)?;
-        let graph = &with_multiply_adds(graph, &outside.outputs);
+        let roots: Vec<Var> = outputs.iter().map(|&(v, _)| v).collect();
+        let refused = |message| Error::Shape { function: name.into(), message };
+        let joined = with_multiply_adds(graph, &outside.outputs);
+        let Verified { graph, bounds } = verify(joined, &roots).map_err(refused)?;
+        let graph = &graph;
         let mut plan = plan(graph, &outside)?;
         let report = Report::new(graph, &plan);
         let guard = Side::current()?.map(|side| Guard::new(side, graph, &mut plan));
@@ -140,9 +177,15 @@ impl Program {
         let loops: Vec<_> = plan.calls.iter().filter_map(Call::loop_kernel).collect();
         let mut compiled = compile(&loops, Level::current()?)?.into_iter();
         let products: Vec<_> = plan.calls.iter().filter_map(Call::matmul).collect();
-        let mut products = matmul::compile(&products, Level::current()?)?.into_iter();
+        let ends: Vec<Option<Range<usize>>> = ends(&plan, checked);
+        let products = matmul::compile_checked(&products, &|i| ends[i].is_some(), Level::current()?)?;
+        let checked = products.iter().zip(ends).filter(|(product, _)| product.is_checked());
+        let checked = checked.filter_map(|(_, end)| end).collect();
+        let mut products = products.into_iter();
         let mut program = Program {
-            name: name.into(),
+            name,
+            bounds,
+            found: Refused::default(),
             steps: Vec::new(),
             stages: Vec::new(),
             spots: Vec::new(),
@@ -153,6 +196,7 @@ impl Program {
             seats: Vec::new(),
             scratch: plan.scratch,
             report,
+            checked,
             pace: Pace::new(),
             clock: None,
         };
@@ -180,8 +224,11 @@ impl Program {
                     Some(product) => Kernel::MatMul(product),
                     None => unreachable!("one compiled product for each"),
                 },
-                Work::Gather { count, width } => Kernel::Gather { count, width },
-                Work::ScatterAdd { count, width, zeros } => Kernel::ScatterAdd { count, width, zeros },
+                Work::Gather { count, width, rows } => Kernel::Gather { count, width, rows },
+                Work::ScatterAdd { count, width, rows, zeros } => {
+                    Kernel::ScatterAdd { count, width, rows, zeros, long: call.operands.len() > 3 }
+                }
+                Work::Check { count, rows } => Kernel::Check { count, rows },
             };
             program.steps.push(Step { kernel, operands, strides: call.turns.strides });
             sizes.push(call.turns.sizes);
@@ -211,7 +258,41 @@ impl Program {
     }
 
     fn refused(&self, message: String) -> Error {
-        Error::Shape { function: self.name.clone(), message }
+        Error::Shape { function: self.name.into(), message }
+    }
+
+    /// Whether all entries of indices name rows, whatever the inputs are.
+    pub(crate) fn proves_indices(&self) -> bool {
+        let checks = |step: &Step| matches!(step.kernel, Kernel::Check { .. });
+        self.bounds.is_empty() && !self.steps.iter().any(checks)
+    }
+
+    /// Refuses entries of index inputs that name no row. `name` says what an input is called.
+    ///
+    /// # Errors
+    ///
+    /// The first such entry of the first such input.
+    pub(crate) fn check(&self, inputs: &[Input<'_>], name: impl Fn(usize) -> String) -> Result<()> {
+        for (i, bound) in &self.bounds {
+            let Some(Elements::Index(entries)) = inputs.get(*i).map(Input::elements) else { continue };
+            if let Some((position, value, rows)) = bound.find(entries) {
+                return Err(Error::IndexRange { function: self.name, input: name(*i), position, value, rows });
+            }
+        }
+        Ok(())
+    }
+
+    /// The error of the entry that a kernel refused, if one did.
+    fn take_refused(&mut self) -> Result<()> {
+        let Some((step, position, value)) = self.found.take() else { return Ok(()) };
+        let (operation, rows) = match self.steps[step].kernel {
+            Kernel::Gather { rows, .. } => ("gather", rows),
+            Kernel::ScatterAdd { rows, .. } => ("scatter_add", rows),
+            Kernel::Check { rows, .. } => ("within", rows.count),
+            Kernel::Loop { .. } | Kernel::MatMul(_) => ("index", 0),
+        };
+        let input = format!("the index of {operation}");
+        Err(Error::IndexRange { function: self.name, input, position, value, rows })
     }
 
     /// Runs all kernels; allocates nothing, but for what each other thread brings along at the first run
@@ -219,12 +300,12 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// When a slot is missing, or has another length than it was declared with; nothing is computed then.
+    /// When a slot is missing, or has another length than it was declared with; nothing is computed then. When an entry
+    /// of an index names no row: the results then are not to be used.
     ///
     /// # Safety
     ///
-    /// The memory of slots that are written may not be that of other slots, and nothing else may use it meanwhile. Index
-    /// entries must be in range.
+    /// The memory of slots that are written may not be that of other slots, and nothing else may use it meanwhile.
     pub(crate) unsafe fn run(&mut self, memory: &mut dyn FnMut(Slot) -> Option<Memory>) -> Result<()> {
         for i in 0..self.slots.len() {
             let (extent, start) = &mut self.slots[i];
@@ -258,7 +339,7 @@ impl Program {
             // SAFETY: as before.
             unsafe { guard.leave(&self.slots, arena) };
         }
-        Ok(())
+        self.take_refused()
     }
 
     /// Runs all kernels on so many threads.
@@ -311,17 +392,32 @@ impl Program {
             let pointers = &self.seats[number].pointers;
             if stage.turns.is_empty() {
                 let step = &self.steps[stage.steps.start];
+                let refuse = self.found.by(stage.steps.start);
                 // SAFETY: promised by the caller.
-                unsafe { step.kernel.run(share, &pointers[step.operands..]) };
+                unsafe { step.kernel.run(share, &pointers[step.operands..], refuse) };
                 continue;
             }
             for turn in share {
-                for step in &self.steps[stage.steps.clone()] {
+                for number in stage.steps.clone() {
                     // SAFETY: promised by the caller.
-                    unsafe { step.take(turn, &stage.turns, pointers) };
+                    unsafe { self.steps[number].take(turn, &stage.turns, pointers, self.found.by(number)) };
                 }
             }
         }
+    }
+
+    /// Which results see themselves that they are not finite.
+    pub(crate) fn checked(&self) -> &[Range<usize>] {
+        &self.checked
+    }
+
+    /// Whether any of these did in the last run; so does one whose sum is too large for a number.
+    pub(crate) fn has_seen(&mut self) -> bool {
+        let products = self.steps.iter_mut().filter_map(|step| match &mut step.kernel {
+            Kernel::MatMul(product) => Some(product),
+            _ => None,
+        });
+        products.fold(false, |seen, product| product.has_seen() | seen)
     }
 
     /// The number of parts of a stage that can be computed independently.
@@ -343,9 +439,9 @@ impl Program {
             let mut taken = vec![Duration::ZERO; stage.steps.len()];
             let mut before = Instant::now();
             for turn in 0..stage.turns.iter().product() {
-                for (step, taken) in self.steps[stage.steps.clone()].iter().zip(&mut taken) {
+                for (number, taken) in stage.steps.clone().zip(&mut taken) {
                     // SAFETY: promised by the caller.
-                    unsafe { step.take(turn, &stage.turns, pointers) };
+                    unsafe { self.steps[number].take(turn, &stage.turns, pointers, self.found.by(number)) };
                     let now = Instant::now();
                     *taken += now - before;
                     before = now;
@@ -383,8 +479,8 @@ impl Program {
         self.clock.take().unwrap_or_default()
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// The number of kernels before those of the gradient alone, where there is one.
@@ -425,6 +521,26 @@ impl Program {
     }
 }
 
+/// For each product the elements of a slot that it computes alone, and no other kernel touches.
+fn ends(plan: &Plan, slot: Option<Slot>) -> Vec<Option<Range<usize>>> {
+    let places = |call: &Call| -> Vec<usize> {
+        let place = |operand: &kernel::Operand| match plan.spots[&operand.home] {
+            Spot::Outside(place) if Some(place.slot) == slot => Some(place.offset + operand.offset),
+            _ => None,
+        };
+        call.operands.iter().filter_map(place).collect()
+    };
+    let touched: Vec<usize> = plan.calls.iter().flat_map(&places).collect();
+    let products = plan.calls.iter().filter_map(|call| call.matmul().map(|product| (call, product)));
+    let end = |(call, product): (&Call, &MatMul)| {
+        let &[start] = &places(call)[..] else { return None };
+        let range = start..start + product.elements()[2];
+        let alone = touched.iter().filter(|place| range.contains(place)).count() == 1;
+        (alone && call.turns.sizes.is_empty()).then_some(range)
+    };
+    products.map(end).collect()
+}
+
 /// Writes what is known before the first run.
 fn write_constants(arena: &mut Buffer, constants: &[(usize, Vec<u32>)]) {
     let memory = arena.as_mut_ptr();
@@ -454,12 +570,12 @@ impl Step {
     /// # Safety
     ///
     /// As [`Kernel::run`], for this turn's part of the operands.
-    unsafe fn take(&self, turn: usize, sizes: &[usize], pointers: &[*mut u8]) {
+    unsafe fn take(&self, turn: usize, sizes: &[usize], pointers: &[*mut u8], refuse: Refuse<'_>) {
         let pointers = &pointers[self.operands..];
         let units = 0..self.kernel.units();
         if self.strides.is_empty() {
             // SAFETY: promised by the caller.
-            return unsafe { self.kernel.run(units, pointers) };
+            return unsafe { self.kernel.run(units, pointers, refuse) };
         }
         let mut moved = [std::ptr::null_mut(); OPERANDS];
         for ((moved, pointer), strides) in moved.iter_mut().zip(pointers).zip(&self.strides) {
@@ -471,7 +587,7 @@ impl Step {
             *moved = pointer.wrapping_offset(4 * offset);
         }
         // SAFETY: promised by the caller.
-        unsafe { self.kernel.run(units, &moved[..self.strides.len()]) };
+        unsafe { self.kernel.run(units, &moved[..self.strides.len()], refuse) };
     }
 }
 
@@ -481,7 +597,7 @@ impl Kernel {
         match self {
             Kernel::Loop { turns, grain, .. } => turns.div_ceil(*grain),
             Kernel::MatMul(product) => product.units(),
-            Kernel::Gather { count, .. } => *count,
+            Kernel::Gather { count, .. } | Kernel::Check { count, .. } => *count,
             // Each thread adds up other columns of all rows, since any row may be named.
             Kernel::ScatterAdd { width, .. } => width.div_ceil(Buffer::LINE),
         }
@@ -491,9 +607,8 @@ impl Kernel {
     ///
     /// # Safety
     ///
-    /// The operands must be those the kernel was planned for, and indices in range; nothing else may
-    /// use what these parts write.
-    unsafe fn run(&self, units: Range<usize>, operands: &[*mut u8]) {
+    /// The operands must be those the kernel was planned for; nothing else may use what these parts write.
+    unsafe fn run(&self, units: Range<usize>, operands: &[*mut u8], refuse: Refuse<'_>) {
         // SAFETY: promised by the caller.
         unsafe {
             match self {
@@ -505,47 +620,102 @@ impl Kernel {
                     let scratch = operands.get(3).map_or(std::ptr::null_mut(), |room| room.cast());
                     product.run(units, operands[0].cast(), operands[1].cast(), operands[2].cast(), scratch);
                 }
-                Kernel::Gather { width, .. } => gather(units, *width, operands),
-                Kernel::ScatterAdd { count, width, zeros } => {
+                Kernel::Gather { count, width, rows } => {
+                    let index = std::slice::from_raw_parts(operands[1].cast(), *count);
+                    gather(units, *width, *rows, index, [operands[0], operands[2]], refuse);
+                }
+                Kernel::ScatterAdd { count, width, rows, zeros, long } => {
                     let columns = units.start * Buffer::LINE..(units.end * Buffer::LINE).min(*width);
-                    scatter_add(*count, *width, *zeros, columns, operands);
+                    let index = std::slice::from_raw_parts(operands[0].cast(), *count);
+                    scatter_add(*width, [*rows, *zeros], *long, columns, index, &operands[1..], refuse);
+                }
+                Kernel::Check { count, rows } => {
+                    let index = std::slice::from_raw_parts(operands[0].cast::<i32>(), *count);
+                    let refused = units.filter(|&i| !rows.admits(index[i]));
+                    refused.for_each(|i| refuse.entry(i, index[i]));
                 }
             }
         }
     }
 }
 
+/// The number of the row that an entry names.
+fn row(entry: i32, rows: usize) -> Option<usize> {
+    usize::try_from(entry).ok().filter(|&row| row < rows)
+}
+
+/// Copies the rows that some places of an index name; the first row where an entry names none, which is refused.
+///
 /// # Safety
 ///
-/// The operands are a table, row numbers in range, and room for as many rows; `places` are some of them.
-unsafe fn gather(places: Range<usize>, width: usize, operands: &[*mut u8]) {
-    let (table, index, out) = (operands[0].cast::<f32>(), operands[1].cast::<i32>(), operands[2].cast::<f32>());
+/// The operands are a table of `rows` rows, one at least, and memory for as many as the index has entries; nothing else
+/// may use those of these places.
+unsafe fn gather(
+    places: Range<usize>,
+    width: usize,
+    rows: usize,
+    index: &[i32],
+    [table, out]: [*mut u8; 2],
+    refuse: Refuse<'_>,
+) {
+    let (table, out) = (table.cast::<f32>(), out.cast::<f32>());
     for i in places {
-        // SAFETY: promised by the caller.
-        unsafe {
-            let row = *index.add(i) as usize;
-            std::ptr::copy_nonoverlapping(table.add(row * width), out.add(i * width), width);
+        let row = row(index[i], rows).unwrap_or_else(|| {
+            refuse.entry(i, index[i]);
+            0
+        });
+        // SAFETY: the row is one of the table; the rest is promised by the caller.
+        unsafe { std::ptr::copy_nonoverlapping(table.add(row * width), out.add(i * width), width) };
+    }
+}
+
+/// Adds some columns of rows to those of others, as an index names them; what names none is refused and left out.
+///
+/// # Safety
+///
+/// The operands are as many rows as the index has entries, and `rows` rows that these are added to, of which nothing
+/// else uses these columns; the first `zeros` of them are set to zero before. A `long` sum has as many rows behind, of
+/// what rounding has lost.
+unsafe fn scatter_add(
+    width: usize,
+    [rows, zeros]: [usize; 2],
+    long: bool,
+    columns: Range<usize>,
+    index: &[i32],
+    operands: &[*mut u8],
+    refuse: Refuse<'_>,
+) {
+    let (source, out) = (operands[0].cast::<f32>(), operands[1].cast::<f32>());
+    let (start, len) = (columns.start, columns.len());
+    // SAFETY: promised by the caller, for rows below their number; the slices are of these columns alone.
+    unsafe {
+        let columns_of = |of: *mut f32, row: usize| std::slice::from_raw_parts_mut(of.add(row * width + start), len);
+        (0..zeros).for_each(|i| columns_of(out, i).fill(0.0));
+        for (i, &entry) in index.iter().enumerate() {
+            let Some(row) = row(entry, rows) else {
+                refuse.entry(i, entry);
+                continue;
+            };
+            let source = std::slice::from_raw_parts(source.add(i * width + start), len);
+            let to = columns_of(out, row);
+            if long {
+                add_long(to, columns_of(operands[2].cast::<f32>(), row), source);
+            } else {
+                to.iter_mut().zip(source).for_each(|(to, from)| *to += from);
+            }
         }
     }
 }
 
-/// # Safety
-///
-/// The operands are `count` row numbers, as many rows, and the rows that these are added to, of which nothing
-/// else uses these columns; there are `zeros` at least, and as many as the numbers name.
-unsafe fn scatter_add(count: usize, width: usize, zeros: usize, columns: Range<usize>, operands: &[*mut u8]) {
-    let (index, source, out) = (operands[0].cast::<i32>(), operands[1].cast::<f32>(), operands[2].cast::<f32>());
-    let (start, len) = (columns.start, columns.len());
-    // SAFETY: promised by the caller; the slices are of these columns alone.
-    unsafe {
-        let row = |row: usize| std::slice::from_raw_parts_mut(out.add(row * width + start), len);
-        (0..zeros).for_each(|i| row(i).fill(0.0));
-        for i in 0..count {
-            let source = std::slice::from_raw_parts(source.add(i * width + start), len);
-            for (to, from) in row(*index.add(i) as usize).iter_mut().zip(source) {
-                *to += from;
-            }
-        }
+/// Adds numbers to sums, with what rounding has lost of those before, as the kernels of long sums do.
+fn add_long(sums: &mut [f32], lost: &mut [f32], terms: &[f32]) {
+    for ((sum, lost), term) in sums.iter_mut().zip(lost).zip(terms) {
+        let term = term + *lost;
+        let new = *sum + term;
+        let left = term - (new - *sum);
+        // A sum that is infinite or NaN has lost nothing.
+        *lost = if new.is_finite() { left } else { 0.0 };
+        *sum = new;
     }
 }
 

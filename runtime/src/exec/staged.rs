@@ -4,11 +4,11 @@ use super::batch_weight::{Weight, weights};
 use super::slots::{Extent, Region, Slot};
 use crate::check::{Check, Message, ParamSet, Type};
 use crate::error::{Error, Result};
-use crate::graph::{Grad, Graph, Op, Rows, Stage, Value, Var};
+use crate::graph::{Grad, Graph, Stage, Value, Var};
 use crate::network::{Function, Network};
 use crate::shape::{DType, Shape, elements};
 use crate::stage::Updates;
-use crate::tensor::{Elements, Input};
+use crate::tensor::Input;
 
 /// The element type and shape of every input: what a compiled function is made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +56,6 @@ pub(super) struct Staged {
     pub(super) grads: Vec<Grad>,
     /// The new value of every state that a loss assigns, by number.
     pub(super) updates: Updates,
-    /// What the entries of each index input may be.
-    pub(super) bounds: Vec<Option<Rows>>,
     /// What the inputs count in the mean of each result over batches, where that is known.
     pub(super) weights: Vec<Option<Weight>>,
 }
@@ -68,7 +66,7 @@ pub(super) fn stage<N: Network>(net: &N, f: &Function<N>, inputs: &Signature) ->
     let results = (f.rules.stage)(net, &mut g, &values);
     let outputs = tensors(&mut g, f, results)?;
     let weights = weights(&g, &outputs);
-    finish(g, f, outputs, Updates::new(), weights, inputs.len())
+    finish(g, f, outputs, Updates::new(), weights)
 }
 
 /// Stages a loss, which is the first result, and the gradients of all parameters; those that are not
@@ -97,7 +95,7 @@ pub(super) fn stage_loss<N: Network>(
     let mut douts = vec![None; outputs.len()];
     douts[0] = Some(g.fill(1.0, &shape));
     (f.rules.grad)(net, &mut g, &values, &douts);
-    finish(g, f, outputs, updates, weights, inputs.len())
+    finish(g, f, outputs, updates, weights)
 }
 
 fn not_a_loss<N>(g: &Stage, f: &Function<N>, outputs: &[Var]) -> Error {
@@ -173,7 +171,6 @@ fn finish<N>(
     outputs: Vec<Var>,
     updates: Updates,
     weights: Vec<Option<Weight>>,
-    inputs: usize,
 ) -> Result<Staged> {
     if let Some(message) = g.error() {
         return Err(Error::Shape { function: f.name.into(), message: message.into() });
@@ -189,71 +186,5 @@ fn finish<N>(
         let message = format!("the result of {} has no elements, its shape is {:?}", node.name(), node.shape);
         return Err(Error::Shape { function: f.name.into(), message });
     }
-    let roots = outputs.iter().chain(grads.iter().flatten()).chain(updates.values()).copied();
-    let bounds =
-        index_bounds(&graph, roots, inputs).map_err(|message| Error::Shape { function: f.name.into(), message })?;
-    Ok(Staged { graph, outputs, grads, updates, bounds, weights })
-}
-
-/// For each input, what its entries may be. An index that is computed must name a row for every input,
-/// which is known for `iota` alone.
-pub(super) fn index_bounds(
-    graph: &Graph,
-    roots: impl Iterator<Item = Var>,
-    inputs: usize,
-) -> Result<Vec<Option<Rows>>, String> {
-    let live = graph.live(roots);
-    let mut bounds: Vec<Option<Rows>> = vec![None; inputs];
-    for (v, node) in graph.vars().filter(|(v, _)| live[v.index()]) {
-        let (index, rows) = match &node.op {
-            Op::Gather => (node.args[1], Rows::below(graph[node.args[0]].shape[0])),
-            Op::ScatterAdd => (node.args[0], Rows::below(node.shape[0])),
-            Op::Within(rows) => (node.args[0], *rows),
-            _ => continue,
-        };
-        let mut source = index;
-        while let Op::Reshape | Op::Broadcast | Op::Transpose(_) | Op::Slice(_) = graph[source].op {
-            source = graph[source].args[0];
-        }
-        let count = rows.count;
-        match &graph[source].op {
-            Op::Input(number) => match bounds.get_mut(*number) {
-                Some(bound) => *bound = Some(bound.map_or(rows, |bound| bound.and(rows))),
-                None => return Err(format!("there are {inputs} inputs, none is {number}")),
-            },
-            Op::Iota if graph[source].len() <= count => {}
-            Op::Iota => return Err(format!("index {} is out of range for {count} rows", graph[source].len() - 1)),
-            Op::Within(inner) if inner.is_within(rows) => {}
-            Op::Const(entry) if rows.admits(*entry as i32) => {}
-            _ => return Err(format!("an index into {count} rows is computed, so its range is not known ({v:?})")),
-        }
-    }
-    Ok(bounds)
-}
-
-/// Refuses entries of index inputs that name no row.
-pub(super) fn check_bounds<N>(f: &Function<N>, inputs: &[Input<'_>], bounds: &[Option<Rows>]) -> Result<()> {
-    check_rows(f.name, &|i| f.inputs[i].into(), inputs, bounds)
-}
-
-/// The same for a function and inputs of these names.
-pub(super) fn check_rows(
-    function: &'static str,
-    name: &dyn Fn(usize) -> String,
-    inputs: &[Input<'_>],
-    bounds: &[Option<Rows>],
-) -> Result<()> {
-    for (i, (input, bound)) in inputs.iter().zip(bounds).enumerate() {
-        let (Some(rows), Elements::Index(entries)) = (*bound, input.elements()) else { continue };
-        // One pass without a branch for each entry; the culprit is looked for only if there is one.
-        let other = rows.other.unwrap_or(0);
-        let row = |entry: i32| if entry == other { 0 } else { entry as u32 };
-        let worst = entries.iter().fold(0, |worst, &entry| worst.max(row(entry)));
-        if worst as usize >= rows.count && !entries.is_empty() {
-            let position = entries.iter().position(|&entry| !rows.admits(entry)).unwrap_or(0);
-            let (value, rows) = (entries[position], rows.count);
-            return Err(Error::IndexRange { function, input: name(i), position, value, rows });
-        }
-    }
-    Ok(())
+    Ok(Staged { graph, outputs, grads, updates, weights })
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::finite;
 use super::model::{Entry, find, params};
 use super::slots::{Memory, Slot};
-use super::staged::{self, Signature};
+use super::staged::Signature;
 use super::update::{Sum, Update, gradient};
 use super::variant::{Loss, Variant};
 use super::{Buffer, Model, Program, Rules};
@@ -106,6 +107,7 @@ impl<N: Network> Step<N> {
         if frozen(&before) != frozen(&self.update.assigned) {
             // Which gradients are computed is compiled in.
             self.variants.clear();
+            self.sum = None;
             self.grads.fill(0.0);
         }
         self.discard();
@@ -118,15 +120,18 @@ impl<N: Network> Step<N> {
     /// # Errors
     ///
     /// When the inputs do not fit the signature or an index is out of range, before anything runs;
-    /// when the loss is infinite or not a number, or the norm of the gradient is, where it is
-    /// clipped by that: before the parameters are touched.
+    /// when the loss or the gradient of a parameter is infinite or not a number, or the norm of all is where they are
+    /// clipped by that: parameters, states and the optimizer are then as they were.
     pub fn run(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
         if self.sum.as_ref().is_some_and(Sum::is_started) {
             let loss = self.accumulate(model, inputs)?;
             return self.update(model).map(|()| loss);
         }
         let loss = self.finite_loss(model, inputs)?;
-        self.update.run(model.params_mut(), &mut self.grads, 1.0, self.steps + 1, self.lr)?;
+        if !self.update.norm_tells() {
+            self.finite_grad()?;
+        }
+        self.update.run(&self.entries, model.params_mut(), &mut self.grads, 1.0, self.steps + 1, self.lr)?;
         self.keep_states(model);
         self.steps += 1;
         Ok(loss)
@@ -168,11 +173,12 @@ impl<N: Network> Step<N> {
         let empty = weight == 0.0 && loss.is_nan();
         if !empty {
             self.check_finite(if weight.is_finite() { loss } else { f32::NAN })?;
+            self.finite_grad()?;
         }
         self.keep_states(model);
         let sum = match &mut self.sum {
             Some(sum) => sum,
-            None => self.sum.insert(Sum::new(model.params_len())?),
+            None => self.sum.insert(Sum::new(&self.entries, &self.update.assigned, model.params_len())?),
         };
         if empty {
             sum.add_nothing();
@@ -186,8 +192,9 @@ impl<N: Network> Step<N> {
     ///
     /// # Errors
     ///
-    /// When there was none; when the model is another, when no target counts in any of them, or the norm of the
-    /// gradient is no finite number where it is clipped by that, before the parameters are touched.
+    /// When there was none; when the model is another, when no target counts in any of them; when the sum of their
+    /// gradients is not finite, or the norm that it is clipped by: parameters and the optimizer are then as they were,
+    /// and the micro-batches forgotten.
     pub fn update(&mut self, model: &mut Model<N>) -> Result<()> {
         self.check_model(model)?;
         let Some(sum) = self.sum.as_mut().filter(|sum| sum.is_started()) else {
@@ -195,7 +202,10 @@ impl<N: Network> Step<N> {
             return Err(Error::Setting { setting, expected, found: "none".into() });
         };
         let Some(weight) = sum.take_weight() else { return self.check_finite(f32::NAN) };
-        self.update.run(model.params_mut(), &mut sum.grads, weight, self.steps + 1, self.lr)?;
+        if !self.update.norm_tells() {
+            sum.check(&self.entries, self.steps + 1)?;
+        }
+        self.update.run(&self.entries, model.params_mut(), &mut sum.grads, weight, self.steps + 1, self.lr)?;
         self.steps += 1;
         Ok(())
     }
@@ -261,6 +271,16 @@ impl<N: Network> Step<N> {
         if loss.is_finite() { Ok(()) } else { Err(Error::NotFinite { loss, step: self.steps + 1, epoch: 0 }) }
     }
 
+    /// Refuses a gradient of the last run that is infinite or not a number.
+    fn finite_grad(&mut self) -> Result<()> {
+        let Some(variant) = self.last.and_then(|i| self.variants.get_mut(i)) else { return Ok(()) };
+        // Both are asked, so that nothing is kept for the next run.
+        if variant.program.has_seen() | !variant.finite.holds(&self.grads)? {
+            return finite::check(&self.entries, &self.grads, self.steps + 1);
+        }
+        Ok(())
+    }
+
     /// The states that the last run assigned become those of the model.
     fn keep_states(&self, model: &mut Model<N>) {
         let Some(variant) = self.last.and_then(|i| self.variants.get(i)) else { return };
@@ -286,14 +306,14 @@ impl<N: Network> Step<N> {
         let inputs = inputs.all();
         let inputs = inputs.as_ref();
         let i = self.variant(model, inputs)?;
-        let Variant { bounds, program, outputs, weights, .. } = &mut self.variants[i];
-        staged::check_bounds(&self.function, inputs, bounds)?;
+        let Variant { program, outputs, weights, .. } = &mut self.variants[i];
+        program.check(inputs, |i| self.function.inputs[i].into())?;
         let words = [self.seed, self.runs].map(|word| (word ^ word >> 32) as u32);
         self.run_seed[0] = f32::from_bits(hash(hash(words[0]) ^ words[1]));
         self.runs += 1;
         self.last = Some(i);
         self.samples = samples(inputs);
-        // SAFETY: all that is written is the step's own, and the indices were checked.
+        // SAFETY: all that is written is the step's own.
         unsafe {
             program.run(&mut |slot| match slot {
                 Slot::Params => Some(Memory::read(model.params_mut())),
@@ -328,7 +348,10 @@ impl<N: Network> Step<N> {
 
     /// The programs that a run of a variant runs.
     pub(super) fn programs(&mut self, variant: usize) -> impl Iterator<Item = &mut Program> {
-        std::iter::once(&mut self.variants[variant].program).chain(self.update.programs())
+        let tells = self.update.norm_tells();
+        let Variant { program, finite, .. } = &mut self.variants[variant];
+        let finite = finite.program().filter(|_| !tells);
+        std::iter::once(program).chain(finite).chain(self.update.programs())
     }
 
     /// The results of the loss function behind the loss, from the last run, such as an accuracy: a loss
@@ -450,6 +473,7 @@ impl<N: Network> Step<N> {
         let mut text = String::new();
         for variant in &self.variants {
             text += &self.loss_of_model().explain(variant);
+            text += &if self.update.norm_tells() { String::new() } else { variant.finite.explain() };
         }
         text + &self.update.explain()
     }

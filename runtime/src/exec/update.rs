@@ -1,5 +1,6 @@
 //! What follows the gradient: clipping and the update of the parameters, compiled over flat arrays.
 
+use super::finite::{self, Finite, refused_norm};
 use super::model::{Entry, params};
 use super::rules::Rules;
 use super::slots::{Extent, Memory, Place, Region, Slot};
@@ -110,9 +111,16 @@ impl Update {
         Ok(())
     }
 
-    /// Updates `params` by the gradient, which is `grads` over `weight`.
+    /// Whether the norm that the gradient is clipped by is finite only where all of the gradient is, as a sum of sizes
+    /// or squares.
+    pub(super) fn norm_tells(&self) -> bool {
+        matches!(self.norm, Some((Norm::L1 | Norm::L2, ..)))
+    }
+
+    /// Updates `params` by the gradient, which is `grads` over `weight`, and finite but where the norm tells that.
     pub(super) fn run(
         &mut self,
+        entries: &[Entry],
         params: &mut Buffer,
         grads: &mut Buffer,
         weight: f64,
@@ -131,7 +139,7 @@ impl Update {
             }?;
             let norm = norm.of(&self.parts) / weight;
             if !norm.is_finite() {
-                return Err(Error::NotFiniteGrad { norm: norm as f32, step, epoch: 0 });
+                return Err(refused_norm(entries, grads, norm as f32, step));
             }
             self.last_norm = Some(norm as f32);
             scale *= (f64::from(*max) / (norm + 1e-6)).min(1.0);
@@ -187,11 +195,12 @@ pub(super) struct Sum {
     started: bool,
     empty: bool,
     program: Program,
+    finite: Finite,
 }
 
 impl Sum {
     /// An empty sum of gradients of `len` parameters.
-    pub(super) fn new(len: usize) -> Result<Sum> {
+    pub(super) fn new(entries: &[Entry], assigned: &[Option<usize>], len: usize) -> Result<Sum> {
         let mut staged = Staged::default();
         let sum = staged.input(Slot::Sum.start(), &[len]);
         let grad = staged.input(Slot::Grads.start(), &[len]);
@@ -200,7 +209,13 @@ impl Sum {
         let all = padded(len);
         let slots = [Extent::written(Slot::Sum, all), Extent::read(Slot::Grads, all), Extent::read(Slot::Weight, 1)];
         let program = staged.compile("accumulate", &slots)?;
-        Ok(Sum { grads: gradient(len)?, weight: 0.0, started: false, empty: false, program })
+        let finite = Finite::new(entries, assigned, &[], all)?;
+        Ok(Sum { grads: gradient(len)?, weight: 0.0, started: false, empty: false, program, finite })
+    }
+
+    /// Refuses a sum that is not finite.
+    pub(super) fn check(&mut self, entries: &[Entry], step: u64) -> Result<()> {
+        if self.finite.holds(&self.grads)? { Ok(()) } else { finite::check(entries, &self.grads, step) }
     }
 
     /// Whether there is a batch in it.
@@ -353,7 +368,7 @@ fn runs(assigned: &[Option<usize>], entries: &[Entry], len: usize) -> Vec<(usize
 
 /// A graph over flat arrays, and where they are.
 #[derive(Default)]
-struct Staged {
+pub(super) struct Staged {
     g: Stage,
     inputs: Vec<Region>,
     results: Vec<(Value, Region)>,
@@ -361,20 +376,23 @@ struct Staged {
 
 impl Staged {
     /// Numbers that are read.
-    fn input(&mut self, place: Place, shape: &[usize]) -> Value {
+    pub(super) fn input(&mut self, place: Place, shape: &[usize]) -> Value {
         self.inputs.push(Region::numbers(place, shape));
         Value::Var(self.g.input(self.inputs.len() - 1, shape, DType::F32))
     }
 
     /// Numbers that are written.
-    fn result(&mut self, place: Place, shape: &[usize], value: impl FnOnce(&mut Stage) -> Value) {
+    pub(super) fn result(&mut self, place: Place, shape: &[usize], value: impl FnOnce(&mut Stage) -> Value) {
         let value = value(&mut self.g);
         self.results.push((value, Region::numbers(place, shape)));
     }
 
-    fn compile(self, name: &str, slots: &[Extent]) -> Result<Program> {
+    pub(super) fn compile(self, name: &'static str, slots: &[Extent]) -> Result<Program> {
         let Staged { g, inputs, results } = self;
         g.check_sizes()?;
+        if let Some(message) = g.error() {
+            return Err(refused(message.into()));
+        }
         let result = |(value, region): (Value, Region)| match value {
             Value::Var(v) if g.graph().has(v) => Ok((v, region)),
             _ => Err(refused(g.error().unwrap_or("a result is not a tensor").into())),
@@ -386,7 +404,12 @@ impl Staged {
             }
             _ => Err("an update reads weights, gradients, states and numbers alone".into()),
         };
-        Program::compile(name, g.graph(), &source, &outputs, slots)
+        let program = Program::compile(name, g.graph(), &source, &outputs, slots)?;
+        // Results lie in the place of what is updated, so it is too late to refuse an entry when the program runs.
+        match program.proves_indices() {
+            true => Ok(program),
+            false => Err(refused("the range of an index is not known".into())),
+        }
     }
 }
 

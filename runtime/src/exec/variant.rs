@@ -4,12 +4,13 @@ use std::ops::Range;
 
 use super::Program;
 use super::batch_weight::BatchWeights;
+use super::finite::Finite;
 use super::model::{self, Entry};
 use super::slots::{Extent, Outside, Place, Region, Slot};
 use super::staged::{self, Signature, Staged};
 use super::update::padded;
 use crate::error::{Error, Result};
-use crate::graph::{Op, Rows, Var};
+use crate::graph::{Op, Var};
 use crate::kernel::{plan, with_multiply_adds};
 use crate::network::{Function, Network};
 use crate::shape::DType;
@@ -30,8 +31,9 @@ pub(super) struct Loss<'a, N: Network> {
 pub(super) struct Variant<N> {
     pub(super) net: N,
     pub(super) signature: Signature,
-    pub(super) bounds: Vec<Option<Rows>>,
     pub(super) program: Program,
+    /// The pass over the gradients of which the program does not see whether they are finite.
+    pub(super) finite: Finite,
     /// The places of the states that it assigns.
     pub(super) states: Vec<Range<usize>>,
     /// The results behind the loss.
@@ -47,18 +49,25 @@ impl<N: Network> Loss<'_, N> {
     pub(super) fn compile(&self, net: &N, signature: Signature) -> Result<Variant<N>> {
         let staged = self.stage(net, &signature, true)?;
         let (results, slots) = (self.results(&staged)?, self.slots(&staged, &signature));
-        let program =
-            Program::compile(self.function.name, &staged.graph, &|op| self.source(op, &signature), &results, &slots)?;
+        let program = Program::compile_checked(
+            self.function.name,
+            &staged.graph,
+            &|op| self.source(op, &signature),
+            &results,
+            &slots,
+            Some(Slot::Grads),
+        )?;
+        let finite = Finite::new(self.entries, self.assigned, program.checked(), padded(self.params_len))?;
         let outputs = staged.outputs[1..].iter().map(|&v| &staged.graph[v].shape);
         Ok(Variant {
             net: *net,
             signature,
             program,
+            finite,
             states: staged.updates.keys().map(|&id| self.state(id)).collect::<Result<_>>()?,
             outputs: outputs.map(|shape| Tensor::zeros(shape)).collect::<Result<_>>()?,
             checkpoints: staged.graph.nodes().iter().any(|node| node.scope > 0),
             weights: BatchWeights::new(&staged.weights),
-            bounds: staged.bounds,
         })
     }
 

@@ -13,7 +13,7 @@ pub(super) struct Access {
 }
 
 /// The strides of a shape whose elements lie one behind the other; zero along axes of size one.
-pub(super) fn dense(shape: &[usize]) -> Vec<isize> {
+pub(crate) fn dense(shape: &[usize]) -> Vec<isize> {
     let mut strides = vec![0; shape.len()];
     let mut step = 1;
     for (stride, &size) in strides.iter_mut().zip(shape).rev() {
@@ -43,7 +43,7 @@ pub(super) fn shown(graph: &Graph, v: Var, layout: &Layout) -> Option<Access> {
     let node = &graph[v];
     let inner = || access(graph, node.args[0], layout);
     match &node.op {
-        Op::Within(_) => inner(),
+        Op::Within(_) | Op::Checked(_) => inner(),
         Op::Broadcast => {
             let mut a = inner()?;
             for (stride, &size) in a.strides.iter_mut().zip(&graph[node.args[0]].shape) {
@@ -94,11 +94,20 @@ pub(super) fn shown(graph: &Graph, v: Var, layout: &Layout) -> Option<Access> {
 
 /// Whether a node only shows elements of another in another order.
 pub(super) fn is_view(op: &Op) -> bool {
-    matches!(op, Op::Within(_) | Op::Broadcast | Op::Transpose(_) | Op::Slice(_) | Op::Windows { .. } | Op::Reshape)
+    matches!(
+        op,
+        Op::Within(_)
+            | Op::Checked(_)
+            | Op::Broadcast
+            | Op::Transpose(_)
+            | Op::Slice(_)
+            | Op::Windows { .. }
+            | Op::Reshape
+    )
 }
 
 /// Strides that read the elements of one shape under another of the same length, if there are any.
-pub(super) fn reshaped(from: &[usize], strides: &[isize], to: &[usize]) -> Option<Vec<isize>> {
+pub(crate) fn reshaped(from: &[usize], strides: &[isize], to: &[usize]) -> Option<Vec<isize>> {
     let from: Vec<(usize, isize)> =
         from.iter().copied().zip(strides.iter().copied()).filter(|(size, _)| *size != 1).collect();
     let mut out = vec![0; to.len()];

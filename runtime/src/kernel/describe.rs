@@ -37,8 +37,9 @@ impl Call {
                 let k = p.work() / (p.m * p.n).max(1);
                 ("matmul".into(), format!("{batch}{} x {k} x {}", p.m, p.n))
             }
-            Work::Gather { count, width } => ("gather".into(), format!("{count} x {width}")),
+            Work::Gather { count, width, .. } => ("gather".into(), format!("{count} x {width}")),
             Work::ScatterAdd { count, width, .. } => ("scatter".into(), format!("{count} x {width}")),
+            Work::Check { count, .. } => ("check".into(), count.to_string()),
         };
         let sizes = match self.turns.sizes.is_empty() {
             true => sizes,

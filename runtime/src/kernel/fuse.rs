@@ -77,6 +77,11 @@ pub(super) fn is_elementwise(op: &Op) -> bool {
     matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Fma(_) | Op::Compare(_) | Op::Select | Op::Cast | Op::Random(_))
 }
 
+/// Whether the bits of a reduction depend on the order in which elements are combined.
+pub(super) fn is_ordered(op: &Op) -> bool {
+    matches!(op, Op::Reduce(Reduce::Sum | Reduce::Prod, _))
+}
+
 /// Whether a node is in memory before the program starts.
 pub(super) fn is_source(op: &Op) -> bool {
     is_outside(op) || matches!(op, Op::Data(_) | Op::Iota)
@@ -114,6 +119,11 @@ impl<'a> Fusion<'a> {
         };
         fusion.mark_inline(&live, outputs);
         for (v, node) in graph.vars().filter(|(v, _)| live[v.index()]) {
+            if let Op::Checked(_) = node.op {
+                // What it shows may be read before, so long as nothing that is computed from it counts.
+                fusion.items.push(Item::Alone(v));
+                fusion.store(node.args[0]);
+            }
             if fusion.inline[v.index()] || is_source(&node.op) || matches!(node.op, Op::Const(_)) {
                 continue;
             }
@@ -299,13 +309,22 @@ impl<'a> Fusion<'a> {
             let split = group
                 .split
                 .or_else(|| (0..rank).find(|&k| (k > 0 || rank == 1) && is_row_place(&strides, &group.space, k)));
+            // Sums that add up elements one by one go on doing so.
+            let may_split = group.split.is_some() || self.is_open(group, group.space.len() - 1);
             if let Some(k) = split.filter(|&k| is_row_place(&strides, &group.space, k) && r.rows_are_runs(k)) {
-                return Ok((Placement::Fold, Some(k)));
+                return may_split.then_some((Placement::Fold, Some(k))).ok_or(Refusal::Steps);
             }
             let split = match self.own_row(v, &strides, r) {
-                Some(k) if group.split.is_some_and(|split| split != k) => return Err(Refusal::Steps),
+                Some(k) if group.split.is_some_and(|split| split != k) || !may_split => return Err(Refusal::Steps),
                 Some(k) => Some(k),
-                None => group.split,
+                None => {
+                    let open = |axis: usize| strides[axis] != 0 && self.is_open(group, axis);
+                    let mut rows = if group.split.is_some() { rank - 1..rank } else { 0..rank };
+                    if is_ordered(&self.graph[v].op) && !rows.any(open) {
+                        return Err(Refusal::Steps);
+                    }
+                    group.split
+                }
             };
             r.strides.push(strides.clone());
             if let Some(parts) = parts::count(self.graph, v) {
@@ -321,6 +340,10 @@ impl<'a> Fusion<'a> {
         if let Some(outer) = outer.filter(|outer| outer.iter().product::<usize>() == len) {
             r.full = false;
             let mut strides = reshaped(shape, &out, outer).ok_or(Refusal::Order)?;
+            if is_ordered(&self.graph[v].op) && strides.last() == Some(&0) {
+                // Neighbours are added up as a row, and so they are wherever they come from.
+                return Err(Refusal::Order);
+            }
             strides.resize(group.space.len(), 0);
             self.readable(arg, shape, r)?;
             return Ok((Placement::Sink(strides, true), group.split));
@@ -328,17 +351,29 @@ impl<'a> Fusion<'a> {
         Err(Refusal::Loops)
     }
 
+    /// Whether no sum of a group that adds up elements one by one does so along this axis. Where rows are folded,
+    /// it has other sums only.
+    fn is_open(&self, group: &Group, axis: usize) -> bool {
+        group.split.is_some()
+            || group.members.iter().all(|(v, placement)| match placement {
+                Placement::Sink(strides, false) if is_ordered(&self.graph[*v].op) => strides[axis] != 0,
+                _ => true,
+            })
+    }
+
     /// The row that a sum adds up before it adds that to the sums of other rows, as the number of loops around
     /// it: what is innermost of its argument and goes into the same sums. It depends on the sum alone, so
     /// that the order of additions does too, whatever else is in the kernel. None if it adds up elements one by
     /// one, or if the order does not matter.
     fn own_row(&self, v: Var, strides: &[isize], r: &Reading<'_>) -> Option<usize> {
-        let Op::Reduce(Reduce::Sum | Reduce::Prod, _) = self.graph[v].op else { return None };
+        if !is_ordered(&self.graph[v].op) {
+            return None;
+        }
         let space = &r.group.space;
-        let first = strides.iter().rposition(|&stride| stride != 0).map_or(0, |i| i + 1);
+        let last = strides.iter().rposition(|&stride| stride != 0);
         let runs = |k: &usize| r.strides.iter().all(|s| is_run(s, space, *k));
-        let row = (first..space.len()).find(runs)?;
-        (space[row..].iter().product::<usize>() >= loops::SHORT).then_some(row)
+        let row = (last.map_or(0, |i| i + 1)..space.len()).find(runs)?;
+        (last.is_none() || space[row..].iter().product::<usize>() >= loops::SHORT).then_some(row)
     }
 
     fn readable_args(&self, v: Var, r: &mut Reading<'_>) -> Result<(), Refusal> {

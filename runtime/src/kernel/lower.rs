@@ -8,9 +8,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::access::{Access, dense, reshaped};
-use super::fuse::{Fusion, Group, Placement};
+use super::fuse::{Fusion, Group, Placement, is_ordered};
 use super::loops::{Loops, row_axis};
-use super::{Call, Home, LoopKernel, Operand, Pass, Turns, Work, windows};
+use super::{Call, Home, LoopKernel, Operand, Pass, Turns, Work, parts, windows};
 use crate::codegen::strip::{Effect, Inst, Kind, Op2, Reg, Strip, Walk};
 use crate::graph::{Node, Op, Var};
 use crate::ops::elementwise::Compare;
@@ -33,21 +33,29 @@ struct Lowering<'a> {
     kept: BTreeSet<Var>,
     operands: Vec<(Operand, Vec<isize>)>,
     fills: Vec<(usize, usize, u32)>,
+    /// How long the rooms are that all threads share.
+    shared: &'a mut Vec<usize>,
     scalars: usize,
     passes: Vec<Pass>,
     /// Registers of values in the pass that is being built.
     regs: HashMap<Var, Reg>,
 }
 
-/// Lowers a group. Scratch rooms are numbered from `scratch` on; gives how long each must be.
-pub(super) fn lower(fusion: &Fusion<'_>, index: usize, group: &Group, scratch: &mut Vec<usize>) -> Call {
+/// Lowers a group. Rooms for a thread and for all are numbered from where `scratch` and `shared` are; gives how
+/// long each must be.
+pub(super) fn lower<'a>(
+    fusion: &'a Fusion<'a>,
+    index: usize,
+    group: &'a Group,
+    (scratch, shared): (&mut Vec<usize>, &'a mut Vec<usize>),
+) -> Call {
     let mut l = Lowering {
         fusion,
         group,
         index,
         row: row_axis(&group.space, group.split, group.parts, &group.strides, |axis| {
-            group.members.iter().all(|(v, placement)| match (placement, &fusion.graph[*v].op) {
-                (Placement::Sink(strides, false), Op::Reduce(Reduce::Sum | Reduce::Prod, _)) => strides[axis] != 0,
+            group.members.iter().all(|(v, placement)| match placement {
+                Placement::Sink(strides, false) if is_ordered(&fusion.graph[*v].op) => strides[axis] != 0,
                 _ => true,
             })
         }),
@@ -56,6 +64,7 @@ pub(super) fn lower(fusion: &Fusion<'_>, index: usize, group: &Group, scratch: &
         kept: BTreeSet::new(),
         operands: Vec::new(),
         fills: Vec::new(),
+        shared,
         scalars: 0,
         passes: Vec::new(),
         regs: HashMap::new(),
@@ -218,12 +227,36 @@ impl Lowering<'_> {
 
     fn accumulate(&mut self, v: Var, strides: Vec<isize>, reg: Reg, strip: &mut Strip) {
         let Op::Reduce(op, _) = self.node(v).op else { return };
-        let (operand, walk) = self.operand(Home::Value(v), 0, strides);
-        let fill = (operand, self.node(v).len(), op.identity().to_bits());
+        let long = op == Reduce::Sum && parts::is_long(self.terms(v, &strides), strides[self.row] != 0);
+        let len = self.node(v).len();
+        let (sum, walk) = self.filled(Home::Value(v), len, strides.clone(), op.identity());
+        if !long {
+            return strip.effect(Effect::Accumulate(sum, walk, op, reg));
+        }
+        // The room for what is lost lies behind the sum among the operands.
+        self.shared.push(len);
+        let (lost, _) = self.filled(Home::Parts(self.shared.len() - 1), len, strides, 0.0);
+        debug_assert_eq!(lost, sum + 1, "nothing else adds to a sum");
+        add(strip, [sum, lost], [walk; 2], reg);
+    }
+
+    /// The operand of a value that is set before the loops.
+    fn filled(&mut self, home: Home, len: usize, strides: Vec<isize>, with: f32) -> (usize, Walk) {
+        let (operand, walk) = self.operand(home, 0, strides);
+        let fill = (operand, len, with.to_bits());
         if !self.fills.contains(&fill) {
             self.fills.push(fill);
         }
-        strip.effect(Effect::Accumulate(operand, walk, op, reg));
+        (operand, walk)
+    }
+
+    /// How many numbers are added to each place in memory of a sum that moves by these strides: those of its
+    /// parts, if it has any, and rows where these are folded before.
+    fn terms(&self, v: Var, strides: &[isize]) -> usize {
+        let space = &self.group.space;
+        let row = if strides[self.row] == 0 { self.group.split.unwrap_or(self.row) } else { space.len() };
+        let terms: usize = (0..row).filter(|&i| strides[i] == 0).map(|i| space[i]).product();
+        terms / self.group.parts.filter(|&own| parts::count(self.fusion.graph, v) == Some(own)).unwrap_or(1)
     }
 
     /// What pass `level` computes for every element.
@@ -468,6 +501,24 @@ pub(super) fn copy(
         refused: None,
         turns: Turns::default(),
     }
+}
+
+/// Adds a register to a long sum in memory, with what rounding has lost of the terms before (Kahan, Further remarks
+/// on reducing truncation errors, 1965).
+pub(super) fn add(strip: &mut Strip, [sum, lost]: [usize; 2], walks: [Walk; 2], x: Reg) {
+    let mut load = |operand, walk| strip.push(Inst::Load(operand, walk, Kind::Float), Kind::Float);
+    let (old, before) = (load(sum, walks[0]), load(lost, walks[1]));
+    let term = strip.add(x, before);
+    let new = strip.add(old, term);
+    let added = strip.sub(new, old);
+    let left = strip.sub(term, added);
+    // A sum that is infinite or NaN has lost nothing.
+    let zero = strip.float(0.0);
+    let difference = strip.sub(new, new);
+    let is_finite = strip.eq(difference, zero);
+    let left = strip.select(is_finite, left, zero);
+    strip.effect(Effect::Store(sum, walks[0], new));
+    strip.effect(Effect::Store(lost, walks[1], left));
 }
 
 fn walk(stride: isize) -> Walk {

@@ -4,11 +4,12 @@
 //! `multiply_add` joins products and sums, `place` says how values lie in memory, `access` sees through views,
 //! `border` knows what is zero around them, `fuse` groups nodes, `again` says what of them need not be in memory,
 //! `lower` makes a loop nest of each group, `tile` puts its loops in order, `windows` makes straight lines of short
-//! sums, `parts` cuts long ones, `chain` lets kernels take turns, and `plan` gives every value that outlives its
+//! sums, `parts` and `blocks` cut long ones, `chain` lets kernels take turns, and `plan` gives every value that outlives its
 //! kernel a place in the arena, where it may `replace` another.
 
 mod access;
 mod again;
+mod blocks;
 mod border;
 mod chain;
 mod contract;
@@ -23,9 +24,11 @@ mod place;
 mod plan;
 mod refusal;
 mod replace;
+mod sound;
 mod tile;
 mod windows;
 
+pub(crate) use access::{dense, reshaped};
 pub(crate) use chain::OPERANDS;
 pub(crate) use describe::Description;
 pub(crate) use fuse::is_outside;
@@ -38,7 +41,7 @@ pub(crate) use windows::unrolled;
 use std::ops::Range;
 
 use crate::codegen::strip::{Effect, Inst, Strip, Walk};
-use crate::graph::Var;
+use crate::graph::{Rows, Var};
 
 /// A loop nest: loops around a row, and a few passes over each row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -104,7 +107,7 @@ impl MatMul {
     }
 
     /// The elements of the left, right and result matrices, those that several pairs share only once.
-    fn elements(&self) -> [usize; 3] {
+    pub(crate) fn elements(&self) -> [usize; 3] {
         let sums = |i: usize| self.sums.iter().filter(move |(_, s)| s[i] != 0).map(|(size, _)| size).product::<usize>();
         let one = [self.m * self.k * sums(0), self.k * self.n * sums(1), self.m * self.n];
         std::array::from_fn(|i| {
@@ -149,9 +152,12 @@ pub(crate) enum Work {
     /// Matrix products: left, right, result, and scratch memory if they need it.
     MatMul(MatMul),
     /// Rows by number: table, index, result.
-    Gather { count: usize, width: usize },
-    /// Rows added by number to those of the result, so many of which are zeroed before: index, rows, result.
-    ScatterAdd { count: usize, width: usize, zeros: usize },
+    Gather { count: usize, width: usize, rows: usize },
+    /// Rows added by number to those of the result, so many of which are zeroed before: index, rows, result, and
+    /// what rounding loses if that is kept.
+    ScatterAdd { count: usize, width: usize, rows: usize, zeros: usize },
+    /// Row numbers that must be admitted: index.
+    Check { count: usize, rows: Rows },
 }
 
 /// Memory that a kernel reads or writes.
@@ -247,6 +253,7 @@ impl Call {
                 Work::MatMul(p) => 2 * p.products(),
                 Work::Gather { .. } => 0,
                 Work::ScatterAdd { count, width, .. } => count * width,
+                Work::Check { .. } => 0,
             }
     }
 
@@ -261,8 +268,9 @@ impl Call {
                 let elements = p.elements().into_iter().zip(&self.operands).enumerate();
                 elements.filter(|(_, (_, o))| o.is_in_memory()).map(|(i, (len, _))| len * self.turns.of(i)).sum()
             }
-            Work::Gather { count, width } => 2 * count * width + count,
-            Work::ScatterAdd { count, width, zeros } => 2 * count * width + count + zeros * width,
+            Work::Gather { count, width, .. } => 2 * count * width + count,
+            Work::ScatterAdd { count, width, zeros, .. } => 2 * count * width + count + zeros * width,
+            Work::Check { count, .. } => *count,
         }
     }
 

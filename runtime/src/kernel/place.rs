@@ -50,7 +50,7 @@ impl Layout {
                     _ => layout.copied[v.index()] = true,
                 }
             }
-            if let Op::Gather | Op::ScatterAdd = node.op {
+            if let Op::Gather | Op::ScatterAdd | Op::Checked(_) = node.op {
                 // Rows are read one behind the other.
                 for &arg in &node.args {
                     let shape = &graph[arg].shape;

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use super::access::{dense, steps};
+use super::blocks::Blocks;
 use super::chain::{Chains, Purpose};
 use super::fuse::{Fusion, Item, is_source};
-use super::{Call, Home, MatMul, Operand, Turns, Work, contract, lower, parts};
-use crate::codegen::Level;
+use super::{Call, Home, MatMul, Operand, Turns, Work, blocks, contract, lower, parts};
 use crate::codegen::matmul::scratch;
+use crate::codegen::{Level, TERMS};
 use crate::error::Error;
 use crate::exec::{Buffer, Outside, Place, Slot};
 use crate::graph::{Graph, Op, Var};
@@ -64,7 +65,7 @@ pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
         match item {
             Item::Group(group) => {
                 let refused = group.refused.and_then(|(item, why)| Some((last[item]?, why)));
-                let call = Call { refused, ..lower::lower(&fusion, index, group, &mut rooms) };
+                let call = Call { refused, ..lower::lower(&fusion, index, group, (&mut rooms, &mut sums)) };
                 if call.loop_kernel().is_none_or(|kernel| !kernel.passes.is_empty()) {
                     calls.extend(parts::cut(graph, call, group.parts, &mut sums));
                 }
@@ -133,6 +134,9 @@ pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
     plan.assign_scratch(&rooms);
     plan.assign(&lens);
     plan.lens = lens;
+    if cfg!(debug_assertions) {
+        plan.verify().map_err(|message| Error::Compile { what: "a plan".into(), message })?;
+    }
     Ok(plan)
 }
 
@@ -147,10 +151,9 @@ fn alone(
     let graph = fusion.graph;
     let node = &graph[v];
     let operand = |&v: &Var| fusion.operand(&fusion.access(v));
+    let nodes: Vec<Var> = [v].into_iter().chain(fusion.layout.within(v).map(|(whole, _)| whole)).collect();
     let push = |calls: &mut Vec<Call>, work: Work, operands: Vec<Operand>| {
-        let whole = fusion.layout.within(v).map(|(whole, _)| whole);
-        let nodes = [v].into_iter().chain(whole).collect();
-        calls.push(Call { work, operands, nodes, refused: None, turns: Turns::default() });
+        calls.push(Call { work, operands, nodes: nodes.clone(), refused: None, turns: Turns::default() });
     };
     match &node.op {
         Op::MatMul(..) | Op::Contract(_) => {
@@ -172,18 +175,36 @@ fn alone(
             if form.swapped {
                 args.reverse();
             }
-            let mut operands = [&args[..], &[operand(&v)]].concat();
-            let room = scratch(&form.product, level);
-            if room > 0 {
-                operands.push(Operand { home: Home::Scratch(rooms.len()), offset: 0 });
-                rooms.push(room);
+            let whole = operand(&v);
+            let mut multiply = |product: MatMul, args: [Operand; 2], to: Operand| {
+                let mut operands = vec![args[0], args[1], to];
+                let room = scratch(&product, level);
+                if room > 0 {
+                    operands.push(Operand { home: Home::Scratch(rooms.len()), offset: 0 });
+                    rooms.push(room);
+                }
+                push(calls, Work::MatMul(product), operands);
+            };
+            let Some(Blocks { products, count }) = blocks::blocks(&form.product, level) else {
+                multiply(form.product, args, whole);
+                return Ok(());
+            };
+            let results = Operand { home: Home::Parts(shared.len()), offset: 0 };
+            shared.push(count * blocks::len(&form.product));
+            for (product, [a, b, c]) in products {
+                let at =
+                    |operand: Operand, by: isize| Operand { offset: operand.offset.wrapping_add_signed(by), ..operand };
+                multiply(product, [at(args[0], a), at(args[1], b)], at(results, c));
             }
-            push(calls, Work::MatMul(form.product), operands);
+            for call in blocks::add_up(&form.product, count, results, whole, shared) {
+                calls.extend(parts::cut(graph, Call { nodes: nodes.clone(), ..call }, None, shared));
+            }
         }
         Op::Gather => {
             let count = graph[node.args[1]].len();
-            let width = graph[node.args[0]].shape[1..].iter().product();
-            push(calls, Work::Gather { count, width }, node.args.iter().chain([&v]).map(operand).collect());
+            let table = &graph[node.args[0]].shape;
+            let (rows, width) = (table[0], table[1..].iter().product());
+            push(calls, Work::Gather { count, width, rows }, node.args.iter().chain([&v]).map(operand).collect());
         }
         Op::ScatterAdd => {
             let count = graph[node.args[0]].len();
@@ -196,8 +217,20 @@ fn alone(
                 }
                 None => rows,
             };
-            let operands = node.args[..2].iter().chain([&v]).map(operand).collect();
-            push(calls, Work::ScatterAdd { count, width, zeros }, operands);
+            let mut operands: Vec<Operand> = node.args[..2].iter().chain([&v]).map(operand).collect();
+            if count > TERMS && rows <= count {
+                // A row may be named often. What rounding loses is kept where that takes no more memory than the rows
+                // that are added.
+                let lost = Operand { home: Home::Parts(shared.len()), offset: 0 };
+                shared.push(rows * width);
+                calls.push(parts::filled(lost, rows * width, 0));
+                operands.push(lost);
+            }
+            push(calls, Work::ScatterAdd { count, width, rows, zeros }, operands);
+        }
+        Op::Checked(rows) => {
+            let count = node.len();
+            push(calls, Work::Check { count, rows: *rows }, vec![operand(&node.args[0])]);
         }
         Op::Pad(before) => {
             let strides = steps(&node.shape);

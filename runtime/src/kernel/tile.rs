@@ -106,8 +106,10 @@ impl LoopKernel {
     /// The loop around those innermost loops that add to the same sums, if each element is computed for itself.
     fn sum_depth(&self) -> Option<usize> {
         let [pass] = self.passes.as_slice() else { return None };
+        let filled = |operand: usize| self.fills.iter().any(|fill| fill.0 == operand);
         let sums = pass.each.effects().iter().filter_map(|effect| match *effect {
             Effect::Accumulate(operand, ..) => Some(&self.operands[operand]),
+            Effect::Store(operand, ..) if filled(operand) => Some(&self.operands[operand]),
             _ => None,
         });
         let folds = pass.each.effects().iter().any(|effect| matches!(effect, Effect::Fold(..)));
@@ -154,7 +156,9 @@ impl LoopKernel {
             _ => false,
         });
         let stores = |effect: &Effect| matches!(*effect, Effect::Store(operand, walk, _) if across(operand, walk));
-        let alone = pass.each.effects().iter().all(|effect| matches!(effect, Effect::Store(..)));
+        let is_read =
+            |operand: usize| pass.each.insts().iter().any(|i| matches!(*i, Inst::Load(o, ..) if o == operand));
+        let alone = pass.each.effects().iter().all(|e| matches!(*e, Effect::Store(operand, ..) if !is_read(operand)));
         pass.once.is_empty() && alone && (loads || pass.each.effects().iter().any(stores))
     }
 }

@@ -3,14 +3,13 @@
 use crate::check::{Check, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
+use crate::nn::statistic::root;
 use crate::ops::*;
 
 /// The Euclidean length; its gradient at zero is zero.
 #[network(track_caller)]
 fn euclidean(x: Tensor, axes: [isize]) -> Tensor {
-    let total = sum_keepdim(x * x, axes);
-    let safe = select(total == 0.0, 1.0, total);
-    select(total == 0.0, 0.0, sqrt(safe))
+    root(sum_keepdim(x * x, axes))
 }
 
 #[network(track_caller)]

@@ -155,7 +155,7 @@ pub(crate) fn weighed(weight: Tensor, cost: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn logit(p: Tensor) -> Tensor {
-    log(p / (1.0 - p))
+    log(p) - log1p(-p)
 }
 
 /// The matrices of the last two axes with zeros above a diagonal: 0 is the main one, and positive

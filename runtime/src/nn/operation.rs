@@ -49,18 +49,19 @@ macro_rules! operation {
 /// closed form, which takes the argument, the result and the result's gradient, and needs less than the gradient of
 /// each step does.
 macro_rules! closed {
-    ($(#[$doc:meta])* $name:ident($x:ident; $($flag:ident: $kind:ty),*) = $forward:path, $closed:path;) => {
+    ($(#[$doc:meta])* $name:ident($x:ident; $axis:ident: isize $(, $flag:ident: $kind:ty)*) = $forward:path, $closed:path;) => {
         operation! {
             $(#[$doc])*
-            $name($x; $($flag: $kind),*) = $forward;
+            $name($x; $axis: isize $(, $flag: $kind)*) = $forward;
             |g, dout| {
                 use {$forward as forward, $closed as gradient};
                 let dx = dout.and_then(|dout| {
-                    let y = forward::stage(g, $x, $($flag),*);
-                    let dx = gradient::stage(g, $x, y, Value::Var(dout), $($flag),*);
-                    g.operand(dx)
+                    let y = forward::stage(g, $x, $axis $(, $flag)*);
+                    let dx = gradient::stage(g, $x, y, Value::Var(dout), $axis $(, $flag)*);
+                    let dx = g.operand(dx)?;
+                    Some(g.only_rows_taken(dx, dout, $axis))
                 });
-                (dx, $(closed!(@ $flag)),*)
+                (dx, None $(, closed!(@ $flag))*)
             }
         }
     };

@@ -79,10 +79,11 @@ pub fn logsumexp(x: Tensor, axes: [isize]) -> Tensor {
 #[network(track_caller)]
 pub fn logsumexp_keepdim(x: Tensor, axes: [isize]) -> Tensor {
     let largest = stop_gradient(max_keepdim(x, axes));
-    // An infinite maximum is the result, and has no difference from itself.
+    // An infinite maximum is the result; what is taken off must be finite.
     let infinite = abs(largest) == f32::INFINITY;
-    let rest = log(sum_keepdim(exp(select(infinite, 0.0, x - largest)), axes));
-    select(infinite, largest, rest + largest)
+    let top = select(infinite, 0.0, largest);
+    let rest = log(sum_keepdim(exp(x - top), axes)) + top;
+    select(infinite, largest, rest)
 }
 
 /// The variance over one axis or several, which are removed: the sum of squared distances from the mean
@@ -118,7 +119,14 @@ pub fn variance_keepdim(x: Tensor, axes: [isize], correction: f32) -> Tensor {
     sum_keepdim(centred * centred, axes) / relu(size(x, axes) - correction)
 }
 
-/// The standard deviation over one axis or several, which are removed: the root of the [`variance`].
+/// The square root; its gradient at zero is zero, as PyTorch has it for deviations and norms.
+#[network(track_caller)]
+pub(super) fn root(x: Tensor) -> Tensor {
+    select(x == 0.0, 0.0, sqrt(x))
+}
+
+/// The standard deviation over one axis or several, which are removed: the root of the [`variance`]. Its gradient
+/// is zero where all numbers are equal.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -131,7 +139,7 @@ pub fn variance_keepdim(x: Tensor, axes: [isize], correction: f32) -> Tensor {
 #[network(track_caller)]
 #[doc(alias = "std")]
 pub fn deviation(x: Tensor, axes: [isize], correction: f32) -> Tensor {
-    sqrt(variance(x, axes, correction))
+    squeeze(deviation_keepdim(x, axes, correction), axes)
 }
 
 /// [`deviation`] with axes that stay with size one.
@@ -146,7 +154,7 @@ pub fn deviation(x: Tensor, axes: [isize], correction: f32) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn deviation_keepdim(x: Tensor, axes: [isize], correction: f32) -> Tensor {
-    sqrt(variance_keepdim(x, axes, correction))
+    root(variance_keepdim(x, axes, correction))
 }
 
 /// The [`variance`] and the mean over one axis or several, which are removed.

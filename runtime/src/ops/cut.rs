@@ -223,7 +223,13 @@ impl concat {
                         return cx.error(message.str(" differ outside axis ").num(axis as isize));
                     }
                     let size = out.shape.dim(axis).plus(x.shape.dim(axis));
-                    out.like(out.dtype, out.shape.with(axis, size)).depends(x)
+                    let mut both = out.like(out.dtype, out.shape.with(axis, size)).depends(x);
+                    both.holds = match (out.holds, x.holds) {
+                        (Some(a), Some(b)) if a < b => Some(b),
+                        (Some(a), _) => Some(a),
+                        (None, b) => b,
+                    };
+                    both
                 }
             });
             i += 1;

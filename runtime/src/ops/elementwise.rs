@@ -95,8 +95,12 @@ unary! {
     Abs abs ("-2.0" => "2.0")
         reference f64::abs;
         grad |g, x, _, dy| {
-            let sign = sign_of(g, x);
-            Some(g.scale(dy, sign))
+            let zero = g.number(0.0);
+            let above = g.compare(Compare::Lt, zero, x);
+            let below = g.compare(Compare::Lt, x, zero);
+            let negative = g.negate(dy);
+            let rest = g.choose(below, negative, zero);
+            Some(g.choose(above, dy, rest))
         };
         lower |s, x| s.abs(x);
     /// The exponential eˣ.
@@ -312,16 +316,6 @@ fn root_of(g: &mut Stage, x: Var, sign: f64, constant: f64) -> Var {
     g.unary(Unary::Sqrt, sum)
 }
 
-fn sign_of(g: &mut Stage, x: Var) -> Var {
-    let zero = g.number(0.0);
-    let one = g.number(1.0);
-    let minus_one = g.number(-1.0);
-    let above = g.compare(Compare::Lt, zero, x);
-    let below = g.compare(Compare::Lt, x, zero);
-    let rest = g.select(below, minus_one, zero);
-    g.select(above, one, rest)
-}
-
 /// The shape and element type of two operands broadcast against each other.
 #[track_caller]
 pub(super) const fn broadcast(cx: &mut Check, op: &str, a: Type, b: Type) -> Option<TensorType> {
@@ -456,15 +450,13 @@ pub(super) fn sum_back(g: &mut Stage, d: Var, operand: Var) -> Grad {
 /// The gradients of the one that is taken where `low < high` and of the one that is taken where
 /// `high < low`; equal ones share it, as PyTorch does it.
 fn extreme_grad(g: &mut Stage, high: Var, low: Var, dy: Var) -> (Var, Var) {
-    let half = g.number(0.5);
-    let zero = g.number(0.0);
-    let shared = g.scale(dy, half);
+    let (half, one, zero) = (g.number(0.5), g.number(1.0), g.number(0.0));
     let equal = g.compare(Compare::Eq, high, low);
-    let first = g.compare(Compare::Lt, low, high);
-    let second = g.compare(Compare::Lt, high, low);
-    let first = g.choose(first, dy, zero);
-    let second = g.choose(second, dy, zero);
-    (g.choose(equal, shared, first), g.choose(equal, shared, second))
+    let share = g.select(equal, half, one);
+    let share = g.scale(dy, share);
+    let first = g.compare(Compare::Le, low, high);
+    let second = g.compare(Compare::Le, high, low);
+    (g.choose(first, share, zero), g.choose(second, share, zero))
 }
 
 binary! {
@@ -513,17 +505,17 @@ binary! {
             let slope = g.binary(Binary::Mul, power, b);
             // A constant has no slope, even where 0 to the power -1 is infinite.
             let flat = g.compare(Compare::Eq, b, zero);
-            let slope = g.select(flat, zero, slope);
             let da = g.scale(dy, slope);
+            let da = g.choose(flat, zero, da);
             let y = g.binary(Binary::Pow, a, b);
             let log = g.unary(Unary::Log, a);
             let slope = g.binary(Binary::Mul, y, log);
             // 0ᵇ is zero for every b above zero.
             let at_zero = g.compare(Compare::Eq, a, zero);
             let grows = g.compare(Compare::Le, zero, b);
-            let kept = g.select(grows, zero, slope);
-            let slope = g.select(at_zero, kept, slope);
-            (da, g.scale(dy, slope))
+            let db = g.scale(dy, slope);
+            let kept = g.choose(grows, zero, db);
+            (da, g.choose(at_zero, kept, db))
         };
         lower Strip::pow, Strip::pow;
     /// The angle of the point (b, a) in radians, from −π to π.
@@ -532,7 +524,11 @@ binary! {
         grad |g, a, b, dy| {
             let (aa, bb) = (g.binary(Binary::Mul, a, a), g.binary(Binary::Mul, b, b));
             let sum = g.binary(Binary::Add, aa, bb);
+            // The origin has no angle, and none near it: no gradient, as PyTorch has it.
+            let zero = g.number(0.0);
+            let origin = g.compare(Compare::Eq, sum, zero);
             let share = g.divide(dy, sum);
+            let share = g.choose(origin, zero, share);
             let da = g.scale(share, b);
             let db = g.scale(share, a);
             (da, g.negate(db))

@@ -73,7 +73,7 @@ impl reshape {
             let message = Message::new().str("reshape: ").shape(x.shape).str(" has ").dim(x.shape.len());
             return cx.error(message.str(" elements, ").shape(shape).str(" has ").dim(shape.len()));
         }
-        Type::Tensor(x.like(x.dtype, shape))
+        Type::Tensor(x.shown(shape))
     }
 }
 
@@ -122,7 +122,7 @@ impl broadcast_to {
             i += 1;
         }
         match x.shape.broadcast(&shape) {
-            Some(out) if out.same(&shape) => Type::Tensor(x.like(x.dtype, shape)),
+            Some(out) if out.same(&shape) => Type::Tensor(x.shown(shape)),
             _ => cx
                 .error(Message::new().str("broadcast_to: ").shape(x.shape).str(" does not broadcast to ").shape(shape)),
         }
@@ -188,7 +188,7 @@ impl permute {
             let message = Message::new().str("permute: ").shape(axes).str(" does not name every axis of ");
             return cx.error(message.shape(x.shape).str(" once"));
         }
-        Type::Tensor(x.like(x.dtype, shape))
+        Type::Tensor(x.shown(shape))
     }
 }
 
@@ -238,7 +238,7 @@ impl transpose {
         let (Some(a), Some(b)) = (axis(cx, "transpose", &x, a), axis(cx, "transpose", &x, b)) else {
             return Type::Unknown;
         };
-        Type::Tensor(x.like(x.dtype, x.shape.with(a, x.shape.dim(b)).with(b, x.shape.dim(a))))
+        Type::Tensor(x.shown(x.shape.with(a, x.shape.dim(b)).with(b, x.shape.dim(a))))
     }
 }
 
@@ -297,7 +297,7 @@ impl unsqueeze {
             return cx.error(message.shape(x.shape));
         };
         let shape = x.shape.range(0, axis).push(Dim::n(1)).join(&x.shape.range(axis, x.shape.rank()));
-        Type::Tensor(x.like(x.dtype, shape))
+        Type::Tensor(x.shown(shape))
     }
 }
 
@@ -429,6 +429,6 @@ impl flatten {
         }
         let merged = x.shape.range(start, stop + 1).len();
         let shape = x.shape.range(0, start).push(merged).join(&x.shape.range(stop + 1, x.shape.rank()));
-        Type::Tensor(x.like(x.dtype, shape))
+        Type::Tensor(x.shown(shape))
     }
 }

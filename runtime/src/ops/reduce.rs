@@ -65,12 +65,13 @@ impl Reduce {
                 let largest = g.compare(Compare::Eq, x, y);
                 let ones = g.cast(largest, DType::F32);
                 let count = g.reduce(Reduce::Sum, ones, axes);
-                let share = g.binary(Binary::Div, dy, count);
-                g.binary(Binary::Mul, ones, share)
+                let share = g.guarded(Binary::Div, dy, count);
+                let zero = g.number(0.0);
+                g.select(largest, share, zero)
             }
             Reduce::Prod => {
                 let rest = product_of_others(g, x, axes);
-                g.binary(Binary::Mul, dy, rest)
+                g.guarded(Binary::Mul, dy, rest)
             }
         }
     }

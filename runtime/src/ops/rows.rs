@@ -1,12 +1,13 @@
 //! Rows by number: lookup tables and counting.
 
 use super::{admitted, axes_fit, number, numbers};
-use crate::check::{Check, Message, Type};
+use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Rows, Stage, Value};
 use crate::shape::{DType, Dim, Shape};
 
 /// The rows of `table` that `index` names: `[V, D]` and `[B, T]` give `[B, T, D]`. Every entry of
-/// `index` must be below V: those of an input are checked before a step runs.
+/// `index` must be below V: those of an input are compared before a step runs; one that is computed must have such a
+/// range, as `argmax`, `iota` or a clamp give it, or be promised by [`within`].
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -49,7 +50,9 @@ impl gather {
         if table.shape.rank() == 0 {
             return cx.error(Message::new().str("gather: the table has no axes"));
         }
-        if !axes_fit(cx, "gather", index.shape.rank() + table.shape.rank() - 1) {
+        if !axes_fit(cx, "gather", index.shape.rank() + table.shape.rank() - 1)
+            || !index.names_rows(cx, "gather", table.shape.dim(0))
+        {
             return Type::Unknown;
         }
         let shape = index.shape.join(&table.shape.range(1, table.shape.rank()));
@@ -93,13 +96,21 @@ impl iota {
                     Message::new().str("iota: ").dim(n).str(" numbers, of which the last ones are no `Index`");
                 cx.error(message)
             }
-            _ => Type::tensor(DType::I32, Shape::of(&[if n.is_unknown() { Dim::UNKNOWN } else { n }])),
+            size => {
+                let mut ty = TensorType::new(DType::I32, Shape::of(&[if n.is_unknown() { Dim::UNKNOWN } else { n }]));
+                ty.holds = match size {
+                    Some(size) if size > 0 => Some(size as usize - 1),
+                    _ => None,
+                };
+                Type::Tensor(ty)
+            }
         }
     }
 }
 
 /// The same `Index`, with the promise that its entries are at least 0 and below `n`: entries of an
-/// input that break it are refused before a step runs.
+/// input that break it are refused before a step runs. Entries that are computed, of which that is not known, are
+/// compared when they are: one that breaks the promise is an error, and no parameter or state changes.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -131,7 +142,11 @@ impl within {
     /// The shape rule.
     #[track_caller]
     pub const fn shape(cx: &mut Check, index: Type, n: Type) -> Type {
-        promised(cx, "within", index, n)
+        let ty = promised(cx, "within", index, n);
+        match (ty, n) {
+            (Type::Tensor(index), Type::Dim(n)) if !index.names_rows(cx, "within", n) => Type::Unknown,
+            _ => ty,
+        }
     }
 }
 
@@ -183,9 +198,12 @@ impl within_or {
 
 #[track_caller]
 const fn promised(cx: &mut Check, op: &str, index: Type, n: Type) -> Type {
-    let (Some(index), Some(_)) = (index.operand(cx, op), number(cx, op, n)) else {
+    let (Some(index), Some(n)) = (index.operand(cx, op), number(cx, op, n)) else {
         return Type::Unknown;
     };
+    if matches!(n.get(), Some(n) if n < 1) {
+        return cx.error(Message::new().str(op).str(": expected at least one row, found ").dim(n));
+    }
     if !index.dtype.same(DType::I32) {
         return cx.error(Message::new().str(op).str(": expected Index, found ").str(index.dtype.name()));
     }

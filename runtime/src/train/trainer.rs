@@ -284,7 +284,7 @@ impl<'m, N: Network> Trainer<'m, N> {
     ///   the last batch of an epoch too: all before the first step;
     /// - [`Error::IndexRange`] and errors of the data set when a batch has a bad sample;
     /// - [`Error::NotFinite`] when the loss of a step is infinite or not a number, and
-    ///   [`Error::NotFiniteGrad`] when the norm is that the gradient is clipped by. The parameters
+    ///   [`Error::NotFiniteGrad`] when the gradient of a parameter is, or their norm where it is clipped by that. The parameters
     ///   are then those after the step before.
     pub fn fit<T: Dataset, V: Dataset>(&mut self, train: &T, valid: &V, epochs: Epochs) -> Result<Report> {
         self.schedule.as_ref().map_or(Ok(()), |schedule| schedule.check())?;

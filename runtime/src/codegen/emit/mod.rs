@@ -8,7 +8,7 @@
 mod memory;
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4, I64};
+use cranelift_codegen::ir::types::{F32, F32X4, F64, I32, I32X4, I64};
 use cranelift_codegen::ir::{
     AbiParam, BlockArg, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Type, Value,
 };
@@ -21,6 +21,9 @@ use crate::ops::reduce::Reduce;
 
 /// Elements of a vector.
 const LANES: usize = 4;
+
+/// Elements of a block of a sum, whose total is then added to a sum in double precision.
+const BLOCK: usize = LANES * super::TERMS;
 
 /// Emits the body of a kernel. `fma` says whether the machine multiplies and adds in one rounding.
 pub(super) fn emit(b: &mut FunctionBuilder<'_>, kernel: &LoopKernel, fma: bool) {
@@ -121,27 +124,68 @@ impl Emitter<'_, '_> {
 
     /// Runs a strip over a range of places.
     fn run(&mut self, strip: &Strip, range: Range, pointers: &[Value]) {
-        let folds: Vec<(usize, Reduce)> = strip
-            .effects()
-            .iter()
-            .filter_map(|effect| match *effect {
-                Effect::Fold(scalar, op, _) => Some((scalar, op)),
-                _ => None,
-            })
-            .collect();
-        let mut totals: Vec<Value> = folds.iter().map(|(_, op)| self.b.ins().f32const(op.identity())).collect();
+        let folds: Vec<(usize, Reduce)> = strip.folds().collect();
+        // What is folded is never computed in parts.
+        let len = if folds.is_empty() { None } else { Some(range.known.map_or(self.kernel.row, |(_, end)| end)) };
+        let range = len.map_or(range, |len| self.all(0, len));
+        let sums = |op: Reduce| op == Reduce::Sum;
+        let totals = match len.filter(|&len| len > BLOCK && folds.iter().any(|&(_, op)| sums(op))) {
+            Some(len) => {
+                let start: Vec<Value> = folds
+                    .iter()
+                    .map(|&(_, op)| if sums(op) { self.b.ins().f64const(0.0) } else { self.start(op) })
+                    .collect();
+                let add = |e: &mut Self, block: Range, totals: &[Value]| -> Vec<Value> {
+                    let found = e.block(strip, &folds, block, pointers);
+                    let pairs = totals.iter().zip(found).zip(&folds);
+                    pairs.map(|((&total, x), &(_, op))| e.complete(op, total, x)).collect()
+                };
+                let blocks = self.all(0, len - len % BLOCK);
+                let totals = self.count(blocks, BLOCK, &start, |e, from, totals| {
+                    let to = e.b.ins().iadd_imm_s(from, BLOCK as i64);
+                    add(e, Range { from, to, known: None }, totals)
+                });
+                let rest = self.all(len - len % BLOCK, len);
+                let totals = if rest.is_empty() { totals } else { add(self, rest, &totals) };
+                let single = |e: &mut Self, (&(_, op), total): (&(usize, Reduce), Value)| match sums(op) {
+                    true => e.b.ins().fdemote(F32, total),
+                    false => total,
+                };
+                folds.iter().zip(totals).map(|pair| single(self, pair)).collect()
+            }
+            None => self.block(strip, &folds, range, pointers),
+        };
+        for ((scalar, _), total) in folds.into_iter().zip(totals) {
+            self.scalars[scalar] = Some(total);
+        }
+    }
+
+    /// Runs a strip over a range of places; gives what each of the folds is of them.
+    fn block(&mut self, strip: &Strip, folds: &[(usize, Reduce)], range: Range, pointers: &[Value]) -> Vec<Value> {
+        let mut totals: Vec<Value> = folds.iter().map(|&(_, op)| self.start(op)).collect();
         let (vectors, rest) = self.in_vectors(range);
         if !vectors.is_empty() {
             let start: Vec<Value> = totals.iter().map(|&total| self.b.ins().splat(F32X4, total)).collect();
             let sums = self.sweep(strip, vectors, LANES, pointers, &start);
-            for ((total, sum), (_, op)) in totals.iter_mut().zip(sums).zip(&folds) {
+            for ((total, sum), (_, op)) in totals.iter_mut().zip(sums).zip(folds) {
                 *total = self.across(*op, sum);
             }
         }
-        totals = self.sweep(strip, rest, 1, pointers, &totals);
-        for ((scalar, _), total) in folds.into_iter().zip(totals) {
-            self.scalars[scalar] = Some(total);
+        self.sweep(strip, rest, 1, pointers, &totals)
+    }
+
+    /// What a fold starts with.
+    fn start(&mut self, op: Reduce) -> Value {
+        self.b.ins().f32const(op.identity())
+    }
+
+    /// What a block gives, combined with what those before it gave; sums are in double precision.
+    fn complete(&mut self, op: Reduce, total: Value, x: Value) -> Value {
+        if op != Reduce::Sum {
+            return self.combine(op, total, x);
         }
+        let x = self.b.ins().fpromote(F64, x);
+        self.b.ins().fadd(total, x)
     }
 
     /// A range in vectors, and what is left of it.

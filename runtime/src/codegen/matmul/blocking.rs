@@ -15,6 +15,9 @@ pub(super) const UNROLL: usize = 4;
 const PANEL: usize = 8192;
 const LARGE_PANEL: usize = 16_384;
 
+/// The most steps of a chunk where a panel is read in place.
+const STEPS: usize = 512;
+
 /// Elements in half a page: what is further apart is in other pages more often than not.
 const HALF_PAGE: usize = 512;
 
@@ -128,8 +131,10 @@ impl Blocking {
         let tiles = panels.iter().map(|p| p.tiles.iter().map(|t| t.0).sum()).max().unwrap_or(0);
         let packing = Packing::new(spec, lanes, tiles);
         let whole = !spec.sums.is_empty() || spec.strides[2][1] != 1;
-        let longest = if packing == Packing::Direct && tiles == 1 || whole {
+        let longest = if whole {
             spec.k
+        } else if packing == Packing::Direct && tiles == 1 {
+            STEPS
         } else {
             let elements = if spec.large { LARGE_PANEL } else { PANEL };
             elements / width.min(spec.n.next_multiple_of(lanes))

@@ -88,6 +88,7 @@ impl Emitter<'_> {
         for i in 0..rows {
             for j in 0..columns {
                 self.simd.add_lanes(sum(i, j), at(C_TILE, i as i64 * c_row + j as i64 * c_column))?;
+                self.check_element()?;
             }
         }
         Ok(())

@@ -8,6 +8,8 @@ mod ahead;
 #[cfg(target_arch = "x86_64")]
 mod blocking;
 #[cfg(target_arch = "x86_64")]
+mod check;
+#[cfg(target_arch = "x86_64")]
 mod dots;
 mod form;
 #[cfg(target_arch = "x86_64")]
@@ -26,6 +28,7 @@ mod x86;
 pub(crate) use peak::peak;
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use form::Form;
 
@@ -45,6 +48,8 @@ struct Spec {
     sums: Vec<(usize, [isize; 2])>,
     /// Rows are in blocks of so many, which are so far apart in the left matrix and the result.
     block: Option<(usize, [isize; 2])>,
+    /// Whether the kernel adds up what it stores, so that a result that is not finite is seen.
+    checked: bool,
     /// Whether the right matrix, this part and the others, or the result is too large for a second-level cache beside
     /// the left one.
     large: bool,
@@ -138,6 +143,10 @@ pub(crate) struct Product {
     /// Whether left and right are exchanged.
     turned: bool,
     parts: Vec<Part>,
+    /// Whether its kernels see results that are not finite.
+    checked: bool,
+    /// Whether they have seen one.
+    seen: AtomicBool,
 }
 
 /// A part of every pair's product.
@@ -154,25 +163,42 @@ enum Kernel {
     Emitted,
 }
 
-/// The function that a kernel is: left, right, result, scratch memory.
+/// The function that a kernel is: left, right, result, scratch memory. A checked one gives the sum of what it has
+/// stored, another one any number.
 #[cfg(target_arch = "x86_64")]
-type Function = unsafe extern "sysv64" fn(*const f32, *const f32, *mut f32, *mut f32);
+type Function = unsafe extern "sysv64" fn(*const f32, *const f32, *mut f32, *mut f32) -> f32;
 #[cfg(not(target_arch = "x86_64"))]
-type Function = unsafe extern "C" fn(*const f32, *const f32, *mut f32, *mut f32);
+type Function = unsafe extern "C" fn(*const f32, *const f32, *mut f32, *mut f32) -> f32;
 
 /// Kernels that some program still holds.
 static KNOWN: Cache<Spec> = Cache::new();
 
 /// Compiles products, those that are known already not again.
 pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>> {
+    compile_checked(products, &|_| false, level)
+}
+
+/// The same, where the products of some numbers are to see results that are not finite.
+pub(crate) fn compile_checked(
+    products: &[&MatMul],
+    checked: &dyn Fn(usize) -> bool,
+    level: Level,
+) -> Result<Vec<Product>> {
     let forms: Vec<Form> = products.iter().map(|p| Form::new(p, level)).collect();
-    let pieces: Vec<Vec<Piece>> = forms.iter().map(|form| pieces(form, level)).collect();
+    let mut pieces: Vec<Vec<Piece>> = forms.iter().map(|form| pieces(form, level)).collect();
+    for pieces in pieces.iter_mut().enumerate().filter(|(i, _)| checked(*i)).map(|(_, pieces)| pieces) {
+        // Only emitted kernels can.
+        let all = pieces.iter().all(|piece| !matches!(piece.spec.kernel(), Kernel::Cranelift));
+        pieces.iter_mut().for_each(|piece| piece.spec.checked = all);
+    }
     let specs: Vec<&Spec> = pieces.iter().flatten().map(|piece| &piece.spec).collect();
     let mut compiled = KNOWN.compile(&specs, Spec::machine_code)?.into_iter();
     let product = |(form, pieces): (Form, Vec<Piece>)| {
         let part = |(piece, code): (Piece, Compiled)| Part { starts: piece.starts, code };
         let Form { matmul: MatMul { batch: pairs, .. }, turned, .. } = form;
-        Product { pairs, turned, parts: pieces.into_iter().zip(&mut compiled).map(part).collect() }
+        let checked = pieces.iter().all(|piece| piece.spec.checked);
+        let parts = pieces.into_iter().zip(&mut compiled).map(part).collect();
+        Product { pairs, turned, parts, checked, seen: AtomicBool::new(false) }
     };
     Ok(forms.into_iter().zip(pieces).map(product).collect())
 }
@@ -197,8 +223,21 @@ impl Product {
             let pair = self.starts(unit / self.parts.len());
             let [to_a, to_b, to_c] = std::array::from_fn(|i| pair[i] + part.starts[i]);
             // SAFETY: promised by the caller; the part is within the matrices.
-            unsafe { part.run(a.offset(to_a), b.offset(to_b), c.offset(to_c), scratch) };
+            let sum = unsafe { part.run(a.offset(to_a), b.offset(to_b), c.offset(to_c), scratch) };
+            if self.checked && !sum.is_finite() {
+                self.seen.store(true, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// Whether its kernels see results that are not finite.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.checked
+    }
+
+    /// Whether they have seen one since this was asked before, or sums too large for a number.
+    pub(crate) fn has_seen(&mut self) -> bool {
+        std::mem::take(self.seen.get_mut())
     }
 
     /// Where the matrices of a pair are.
@@ -219,12 +258,12 @@ impl Part {
     /// # Safety
     ///
     /// As [`Product::run`], with pointers to where this part starts.
-    unsafe fn run(&self, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) {
+    unsafe fn run(&self, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) -> f32 {
         // SAFETY: the code was compiled as a function of this signature and calling convention, and
         // lives as long as `self`; the caller answers for the memory.
         unsafe {
             let kernel: Function = std::mem::transmute(self.code.address());
-            kernel(a, b, c, scratch);
+            kernel(a, b, c, scratch)
         }
     }
 }
@@ -247,7 +286,7 @@ impl Spec {
         let far = far || p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
         let level = if far || packed { Level::Portable } else { level };
         let large = p.sums.is_empty() && p.n * p.k.max(p.m) > LARGE;
-        Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone(), block: None, large }
+        Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone(), block: None, checked: false, large }
     }
 
     /// The same with so many turns of one of the loops around the inner dimension.

@@ -133,6 +133,21 @@ impl Simd {
         }
     }
 
+    /// `sum += x` in the lanes of the mask; overwrites `other`.
+    pub(super) fn add_masked(&mut self, sum: usize, x: usize, other: usize) -> Emit {
+        if self.wide {
+            return self.code.vaddps(ZMM[sum].k1(), ZMM[sum], ZMM[x]);
+        }
+        self.code.vandps(YMM[other], YMM[x], MASK)?;
+        self.code.vaddps(YMM[sum], YMM[sum], YMM[other])
+    }
+
+    /// Adds register 0, a single number, to one in memory.
+    pub(super) fn add_element(&mut self, to: AsmMemoryOperand) -> Emit {
+        self.code.vaddss(xmm0, xmm0, dword_ptr(to))?;
+        self.code.vmovss(dword_ptr(to), xmm0)
+    }
+
     /// Stores the sum of a register's lanes; overwrites registers 0 and 1.
     pub(super) fn add_lanes(&mut self, r: usize, to: AsmMemoryOperand) -> Emit {
         let code = &mut self.code;

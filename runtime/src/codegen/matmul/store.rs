@@ -32,12 +32,14 @@ impl Emitter<'_> {
             }
             self.simd.set(&mut first)?;
         }
+        self.check(panel, sums)?;
         places.into_iter().try_for_each(|(sum, place, masked)| self.simd.store(place, sum, masked))
     }
 
     /// Columns of the result are apart: where four sums lie one behind the other in each, they are stored
     /// together. There is one chunk.
     fn store_columns(&mut self, panel: &Panel, sums: &Sums) -> Emit {
+        self.check(panel, sums)?;
         // The row of the panel was read.
         let other = std::array::from_fn(|i| sums.tile() + i);
         for (row, count) in self.spec.runs(sums.rows) {

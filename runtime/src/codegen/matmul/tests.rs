@@ -1,6 +1,6 @@
 //! Products at every level that the machine has, against sums in f64.
 
-use super::{Product, compile, scratch};
+use super::{Product, compile, compile_checked, scratch};
 use crate::codegen::Level;
 use crate::exec::{Regions, Side};
 use crate::kernel::{Border, MatMul};
@@ -292,4 +292,56 @@ fn strides_beyond_32_bits_are_not_emitted() {
     let mut p = dense(1, 20, 1, false, false);
     p.strides[0] = [1 << 40; 2];
     check(&p);
+}
+
+/// A product with rows longer than its matrices, between which there are numbers that it may not look at.
+fn with_gaps(m: usize, n: usize, k: usize, turned: [bool; 3]) -> (MatMul, [usize; 3]) {
+    let mut lens = [0; 3];
+    let strides = std::array::from_fn(|i| {
+        let [rows, columns] = [[m, k], [k, n], [m, n]][i];
+        let row = if turned[i] { rows + 3 } else { columns + 3 };
+        lens[i] = row * if turned[i] { columns } else { rows } + 64;
+        if turned[i] { [1, row as isize] } else { [row as isize, 1] }
+    });
+    (MatMul { m, n, k, strides, ..MatMul::default() }, lens)
+}
+
+#[test]
+fn a_checked_product_sees_what_is_not_finite() {
+    for (m, n, k) in [(1, 1, 1), (3, 5, 2), (13, 17, 9), (32, 10, 64), (40, 33, 31), (7, 65, 300), (65, 7, 1100)] {
+        for turned in (0..8).map(|bits| [0, 1, 2].map(|i| bits >> i & 1 == 1)) {
+            let (p, lens) = with_gaps(m, n, k, turned);
+            for level in levels() {
+                let mut product = compile_checked(&[&p], &|_| true, level).unwrap().remove(0);
+                assert_eq!(product.is_checked(), level != Level::Portable);
+                let gaps = lens.map(|len| vec![f32::NAN; len]);
+                let [mut a, mut b, _] = gaps.clone();
+                let place = |i: usize, row: usize, column: usize| {
+                    (row as isize * p.strides[i][0] + column as isize * p.strides[i][1]) as usize
+                };
+                for (j, (to, rows, columns)) in [(&mut a, m, k), (&mut b, k, n)].into_iter().enumerate() {
+                    for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+                        to[place(j, row, column)] = ((row * 7 + column * 5) % 11) as f32 - 5.5;
+                    }
+                }
+                let mut room = vec![f32::NAN; scratch(&p, level)];
+                for bad in [None, Some(f32::INFINITY), Some(f32::NAN), Some(3e38), None] {
+                    for (row, column) in [(0, 0), (m - 1, n - 1), (m / 2, n / 3)] {
+                        let (mut a, mut b, mut c) = (a.clone(), b.clone(), gaps[2].clone());
+                        if let Some(bad) = bad {
+                            (a[place(0, row, k - 1)], b[place(1, k - 1, column)]) = (bad, bad);
+                        }
+                        let units = 0..product.units();
+                        // SAFETY: all have room for the product.
+                        unsafe { product.run(units, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), room.as_mut_ptr()) };
+                        let seen = product.has_seen();
+                        let what = format!("{p:?} at {level:?}, {bad:?} at {row}, {column}");
+                        assert_eq!(seen, bad.is_some() && product.is_checked(), "{what}");
+                        assert!(bad.is_none() || !c[place(2, row, column)].is_finite(), "{what}");
+                        assert!(!product.has_seen());
+                    }
+                }
+            }
+        }
+    }
 }

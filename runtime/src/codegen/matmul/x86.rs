@@ -73,11 +73,13 @@ impl Emitter<'_> {
             self.simd.code.push(r)?;
         }
         let dots = self.blocking.packing == Packing::Dots;
+        self.start_check()?;
         if dots {
             self.dots()?;
         } else {
             self.chunks()?;
         }
+        self.end_check()?;
         for r in SAVED.into_iter().rev() {
             self.simd.code.pop(r)?;
         }

@@ -247,6 +247,69 @@ fn the_order_of_a_sum_depends_on_its_length_alone() {
     }
 }
 
+/// Multiples of a row, some with a function of many instructions, each added up; and the largest element of each.
+fn multiples(row: usize, of: &[(f32, bool)]) -> LoopKernel {
+    let (mut each, mut once) = (Strip::default(), Strip::default());
+    let x = each.push(Inst::Load(0, Walk::Contiguous, Kind::Float), Kind::Float);
+    for (i, &(factor, long)) in of.iter().enumerate() {
+        let factor = each.float(factor);
+        let mut term = each.mul(x, factor);
+        for _ in 0..if long { 20 } else { 0 } {
+            let root = each.sqrt(term);
+            term = each.fma(root, x, term);
+        }
+        each.effect(Effect::Fold(2 * i, Reduce::Sum, term));
+        each.effect(Effect::Fold(2 * i + 1, Reduce::Max, term));
+        for scalar in [2 * i, 2 * i + 1] {
+            let total = once.push(Inst::Scalar(scalar), Kind::Float);
+            once.effect(Effect::Store(1 + scalar, Walk::Fixed, total));
+        }
+    }
+    let operands = std::iter::once(vec![row as isize]).chain((0..2 * of.len()).map(|_| vec![1])).collect();
+    let passes = vec![Pass { once: Strip::default(), each }, Pass { once, each: Strip::default() }];
+    LoopKernel { outer: vec![2], row, operands, scalars: 2 * of.len(), passes, ..LoopKernel::default() }
+}
+
+#[test]
+fn sums_are_right_to_a_millionth_and_the_same_beside_others() {
+    let all: Vec<(f32, bool)> = (0..7).map(|i| (0.1 + i as f32 / 7.0, i % 3 == 1)).collect();
+    for row in [1, 7, 30, 64, 100, 255, 512, 513, 1025, 1100, 4096, 5003, 70_000] {
+        let mut x: Vec<f32> = (0..2 * row).map(|i| 0.1 + (i % 13) as f32 / 13.0).collect();
+        for level in levels() {
+            let mut sums = |of: &[(f32, bool)]| {
+                let kernel = multiples(row, of);
+                #[cfg(target_arch = "x86_64")]
+                for level in [Level::Avx2, Level::Avx512] {
+                    let emitted =
+                        crate::codegen::wide::machine_code(&kernel, level).expect("all that is used has a code");
+                    assert!(emitted.is_some(), "{level:?}");
+                }
+                let compiled = compile(&[&kernel], level).unwrap_or_else(|e| panic!("{level:?}: {e}")).remove(0);
+                let mut found = vec![[0f32; 2]; 2 * of.len()];
+                let mut pointers: Vec<*mut u8> = vec![x.as_mut_ptr().cast()];
+                pointers.extend(found.iter_mut().map(|sums| sums.as_mut_ptr().cast::<u8>()));
+                // SAFETY: two rows of the kernel's length, and room for as many sums each.
+                unsafe { compiled.run(pointers.as_ptr(), 0, 2) };
+                found
+            };
+            let together = sums(&all);
+            for (i, &(factor, long)) in all.iter().enumerate() {
+                let alone = sums(&[(factor, long)]);
+                let bits = |sums: &[[f32; 2]]| sums.iter().flatten().map(|x| x.to_bits()).collect::<Vec<u32>>();
+                assert_eq!(bits(&alone), bits(&together[2 * i..][..2]), "{level:?}, {row} numbers, sum {i}");
+            }
+            let two = sums(&[all[3], all[5], (0.1, false), (0.1, false)]);
+            for (factor, found) in [(all[3].0, two[0]), (all[5].0, two[2]), (0.1, two[4])] {
+                for (found, x) in found.iter().zip(x.chunks(row)) {
+                    let exact: f64 = x.iter().map(|&x| f64::from(x * factor)).sum();
+                    let error = (f64::from(*found) / exact - 1.0).abs();
+                    assert!(error < 1e-6, "{level:?}, {row} numbers times {factor}: {found} is not {exact}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn tiles_compute_the_same() {
     for (row, tile) in [(64, 16), (72, 24), (96, 16), (40, 40), (67, 67)] {

@@ -54,7 +54,7 @@ struct Pass {
 /// The machine code of a kernel, `fn(operands, from, to)` with the calling convention of System V; none
 /// if the kernel is not one that can be written so.
 pub(super) fn machine_code(kernel: &LoopKernel, level: Level) -> Result<Option<Vec<u8>>> {
-    if !is_supported(kernel, level) {
+    if !is_supported(kernel) {
         return Ok(None);
     }
     let refused = |error: IcedError| Error::Compile { what: "a kernel".into(), message: error.to_string() };
@@ -66,7 +66,7 @@ pub(super) fn machine_code(kernel: &LoopKernel, level: Level) -> Result<Option<V
     Ok(code)
 }
 
-fn is_supported(kernel: &LoopKernel, level: Level) -> bool {
+fn is_supported(kernel: &LoopKernel) -> bool {
     let far = |walk: Walk| matches!(walk, Walk::Strided(stride) if stride.unsigned_abs() > FAR);
     let insts = |strip: &Strip| {
         strip.insts().iter().any(|inst| match *inst {
@@ -82,13 +82,8 @@ fn is_supported(kernel: &LoopKernel, level: Level) -> bool {
             Effect::Fold(..) | Effect::Define(..) => false,
         })
     };
-    let folds = |strip: &Strip| strip.effects().iter().filter(|e| matches!(e, Effect::Fold(..))).count();
     let row = kernel.row.max(kernel.fills.iter().map(|fill| fill.1).max().unwrap_or(0));
-    row <= FAR
-        && !kernel
-            .passes
-            .iter()
-            .any(|p| insts(&p.each) || effects(&p.each) || folds(&p.each) > run::totals(level == Level::Avx512))
+    row <= FAR && !kernel.passes.iter().any(|p| insts(&p.each) || effects(&p.each))
 }
 
 fn emit(kernel: &LoopKernel, level: Level, side_by_side: bool) -> Emit<Option<Vec<u8>>> {
@@ -171,7 +166,9 @@ impl Writer<'_> {
             self.frame.run(fill, Length::Elements(*len))?;
         }
         if self.kernel.outer.is_empty() {
-            self.rows(Length::Range)?;
+            // What is folded is never computed in parts.
+            let folds = self.kernel.passes.iter().any(|pass| pass.each.folds().next().is_some());
+            self.rows(if folds { Length::Elements(self.kernel.row) } else { Length::Range })?;
         } else {
             self.outermost()?;
         }

@@ -9,6 +9,13 @@ use super::schedule::{Item, Schedule};
 use crate::codegen::strip::{Effect, Inst, Kind, Reg};
 use crate::ops::reduce::Reduce;
 
+/// Where a run is combined.
+#[derive(Clone, Copy)]
+pub(super) enum Total {
+    Reg(u8),
+    Stack(MemoryOperand),
+}
+
 /// One place or several, while their code is written.
 pub(super) struct Place<'f, 's> {
     pub(super) frame: &'f mut Frame,
@@ -16,8 +23,8 @@ pub(super) struct Place<'f, 's> {
     at: At,
     pub(super) lanes: Lanes,
     regs: Regs,
-    /// The registers in which the run is combined: for each fold, those of the places.
-    totals: Vec<u8>,
+    /// Where the run is combined: for each fold, those of the places.
+    totals: Vec<Total>,
     /// The step that is being written, for which of the places, and the values that it reads.
     now: usize,
     copy: usize,
@@ -30,7 +37,7 @@ impl<'f, 's> Place<'f, 's> {
         schedule: &'s Schedule,
         (at, lanes): (At, Lanes),
         regs: Regs,
-        totals: Vec<u8>,
+        totals: Vec<Total>,
     ) -> Place<'f, 's> {
         Place { frame, schedule, at, lanes, regs, totals, now: 0, copy: 0, args: Vec::new() }
     }
@@ -78,9 +85,9 @@ impl<'f, 's> Place<'f, 's> {
     }
 
     /// Lanes behind the end of the run change nothing.
-    fn fold(&mut self, total: u8, op: Reduce, r: u8) -> Emit {
+    fn fold(&mut self, total: Total, op: Reduce, r: u8) -> Emit {
         if self.lanes == Lanes::All {
-            return self.asm().combine(op, total, r);
+            return self.combine(total, op, r);
         }
         let x = self.borrow()?;
         let identity = self.asm().constant(op.identity().to_bits());
@@ -92,9 +99,26 @@ impl<'f, 's> Place<'f, 's> {
             let mask = self.asm().scratch();
             self.asm().blend_lanes(x, x, Src::Reg(r), mask)?;
         }
-        self.asm().combine(op, total, x)?;
+        self.combine(total, op, x)?;
         self.give_back();
         Ok(())
+    }
+
+    /// Combines a register with a total.
+    fn combine(&mut self, total: Total, op: Reduce, r: u8) -> Emit {
+        match total {
+            Total::Reg(total) => self.asm().combine(op, total, r),
+            Total::Stack(place) => {
+                let spare = self.schedule.uses.len() + 1;
+                let keep = [&self.args[..], &[spare - 1]].concat();
+                let total = self.take(spare, &keep)?;
+                self.asm().copy(total, Src::Mem(place))?;
+                self.asm().combine(op, total, r)?;
+                self.asm().store(place, total)?;
+                self.regs.release(spare, false);
+                Ok(())
+            }
+        }
     }
 
     fn define(&mut self, scalar: usize, r: Reg) -> Emit {

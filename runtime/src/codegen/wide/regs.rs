@@ -40,8 +40,9 @@ impl Class {
 }
 
 impl Regs {
-    pub(super) fn new(values: usize, vectors: Class, masks: Class, pinned: Vec<Option<u8>>) -> Regs {
-        Regs { vectors, masks, reg: pinned.clone(), pinned, slot: vec![None; values], slots: 0 }
+    /// The first `slots` places on the stack are taken.
+    pub(super) fn new(values: usize, vectors: Class, masks: Class, pinned: Vec<Option<u8>>, slots: usize) -> Regs {
+        Regs { vectors, masks, reg: pinned.clone(), pinned, slot: vec![None; values], slots }
     }
 
     pub(super) fn reg(&self, value: usize) -> Option<u8> {

@@ -1,4 +1,8 @@
 //! A strip over a run of places: a loop of whole vectors, and what is left.
+//!
+//! Vectors are folded in turns into [`TOTALS`] totals, however many the loop computes at once, and a sum is completed
+//! in blocks: so the order of additions depends on the length alone, and no total of single precision has more than
+//! [`TERMS`] terms in a lane.
 
 use iced_x86::Register;
 use iced_x86::code_asm::registers::*;
@@ -6,14 +10,21 @@ use iced_x86::code_asm::*;
 
 use super::asm::{Emit, Src, at};
 use super::frame::{At, FROM, Frame, INDEX, LEFT, Lanes, SCRATCH, TO};
-use super::place::Place;
+use super::place::{Place, Total};
 use super::regs::{Class, Regs};
 use super::schedule::{Schedule, hoist};
-use crate::codegen::strip::{Effect, Strip};
+use crate::codegen::strip::Strip;
 use crate::ops::reduce::Reduce;
 
 /// Registers below are free to combine the lanes of a total.
 const FIRST_TOTAL: u8 = 3;
+
+/// The totals of a fold, which vectors take turns with.
+const TOTALS: usize = 2;
+
+/// The vectors of a block of a sum: its totals have so many terms in each lane, and are then added to a sum in double
+/// precision.
+const BLOCK: usize = TOTALS * crate::codegen::TERMS;
 
 /// How long a run is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,28 +46,28 @@ impl Run {
     /// What is hoisted is put into scalars from `scalars` on.
     pub(super) fn new(strip: &Strip, scalars: &mut usize) -> Run {
         let (before, body) = hoist(strip, scalars);
-        let folds = body.effects().iter().filter_map(|effect| match *effect {
-            Effect::Fold(scalar, op, _) => Some((scalar, op)),
-            _ => None,
-        });
-        let folds = folds.collect();
+        let folds = body.folds().collect();
         Run { before: Schedule::new(before, 1), body, folds }
     }
 
-    /// How many places a turn of the loop computes.
+    /// How many places are computed together.
     fn unroll(&self, one: &Schedule, length: Length, lanes: usize, wide: bool) -> usize {
         let work = one.steps.len();
-        // Folds wait for each other unless there are several totals, and long chains for themselves.
+        // Long chains wait for themselves, and folds for each other.
         let wanted = match (self.folds.is_empty(), work) {
             (true, ..=4) | (false, ..=12) => 4,
             _ if 2 * one.pressure(wide) <= if wide { 28 } else { 10 } => 2,
             _ => 1,
         };
-        let room = totals(wide) / self.folds.len().max(1);
         let vectors = if let Length::Elements(len) = length { len / lanes } else { usize::MAX };
         // A short run has no loop.
         let wanted = if vectors <= 4 && work * vectors <= 64 { vectors } else { wanted };
-        wanted.min(room).min(vectors).max(1)
+        wanted.min(vectors).max(1)
+    }
+
+    /// Whether a run of so many vectors is so long that its sums are completed in blocks.
+    fn is_in_blocks(&self, vectors: usize) -> bool {
+        vectors > BLOCK && self.folds.iter().any(|(_, op)| *op == Reduce::Sum)
     }
 }
 
@@ -67,10 +78,20 @@ struct Parts<'r> {
     alone: Schedule,
     /// Values that stay in registers.
     pinned: Vec<(usize, u8)>,
+    /// Whether sums are completed in blocks.
+    in_blocks: bool,
 }
 
-/// How many totals of folds have registers.
-pub(super) fn totals(wide: bool) -> usize {
+impl Parts<'_> {
+    /// The vectors of a turn of the loop: whole rounds of totals.
+    fn vectors(&self) -> usize {
+        let rounds = if self.run.folds.is_empty() { 1 } else { TOTALS };
+        self.together.copies.max(rounds)
+    }
+}
+
+/// How many totals of folds have registers; others are on the stack.
+fn totals(wide: bool) -> usize {
     if wide { 16 } else { 6 }
 }
 
@@ -83,20 +104,49 @@ impl Frame {
     }
 
     /// Registers for places, without those of totals and values that stay in theirs.
-    fn regs(&self, schedule: &Schedule, totals: usize, pinned: &[(usize, u8)]) -> Regs {
-        let mut stays = vec![None; schedule.uses.len() + 1];
+    fn regs(&self, schedule: &Schedule, folds: usize, pinned: &[(usize, u8)]) -> Regs {
+        let mut stays = vec![None; schedule.uses.len() + 2];
         for &(value, r) in pinned {
             stays[value] = Some(r);
         }
-        let open = |r: &u8| !totals_of(totals).contains(r) && !stays.contains(&Some(*r));
+        let open = |r: &u8| !self.is_total(*r, folds) && !stays.contains(&Some(*r));
         let vectors = (0..self.asm.scratch()).filter(open).collect();
-        Regs::new(schedule.uses.len() + 1, Class::new(vectors), Class::new((2..7).collect()), stays)
+        let values = schedule.uses.len() + 2;
+        Regs::new(values, Class::new(vectors), Class::new((2..7).collect()), stays, self.kept(folds))
+    }
+
+    /// Whether a register is that of a total.
+    fn is_total(&self, r: u8, folds: usize) -> bool {
+        let totals = (TOTALS * folds).min(totals(self.asm.wide()));
+        (FIRST_TOTAL..FIRST_TOTAL + totals as u8).contains(&r)
+    }
+
+    /// A total of a fold, by their numbers.
+    fn total(&mut self, fold: usize, number: usize) -> Total {
+        let total = TOTALS * fold + number;
+        match total.checked_sub(totals(self.asm.wide())) {
+            None => Total::Reg(FIRST_TOTAL + total as u8),
+            Some(slot) => Total::Stack(self.slot(slot)),
+        }
+    }
+
+    /// How many places on the stack are those of totals and sums.
+    fn kept(&self, folds: usize) -> usize {
+        (TOTALS * folds).saturating_sub(totals(self.asm.wide())) + folds
+    }
+
+    /// Where the sum of a fold's blocks is.
+    fn sum(&mut self, folds: usize, fold: usize) -> AsmMemoryOperand {
+        let number = self.kept(folds) - folds + fold;
+        let slot = self.slot(number);
+        qword_ptr(rsp + slot.displacement)
     }
 
     /// Loads what every place reads into registers, as far as they go.
-    fn pin(&mut self, schedule: &Schedule, totals: usize) -> Emit<Vec<(usize, u8)>> {
-        let mut open: Vec<u8> = (0..self.asm.scratch()).filter(|r| !totals_of(totals).contains(r)).collect();
-        let room = open.len().saturating_sub(schedule.pressure(self.asm.wide()) + 3);
+    fn pin(&mut self, schedule: &Schedule, folds: usize) -> Emit<Vec<(usize, u8)>> {
+        let mut open: Vec<u8> = (0..self.asm.scratch()).filter(|r| !self.is_total(*r, folds)).collect();
+        // The lowest registers stay free.
+        let room = open.len().saturating_sub(schedule.pressure(self.asm.wide()) + FIRST_TOTAL as usize);
         let mut wanted: Vec<usize> =
             (0..schedule.uses.len()).filter(|&v| schedule.is_uniform(v) && !schedule.uses[v].is_empty()).collect();
         wanted.sort_by_key(|&v| std::cmp::Reverse(schedule.uses[v].len()));
@@ -117,80 +167,108 @@ impl Frame {
         let alone = Schedule::new(run.body.clone(), 1);
         let unroll = run.unroll(&alone, length, lanes, wide);
         let together = Schedule::new(run.body.clone(), unroll);
-        let totals = run.folds.len() * unroll;
-        for (number, (_, op)) in run.folds.iter().enumerate() {
-            let identity = self.asm.constant(op.identity().to_bits());
-            for copy in 0..unroll {
-                self.asm.copy(total(number, copy, unroll), Src::Mem(identity))?;
+        let (looped, in_blocks) = match length {
+            Length::Elements(len) => (len / lanes >= 2 * unroll, run.is_in_blocks(len / lanes)),
+            Length::Range => (true, false),
+        };
+        for fold in 0..run.folds.len() {
+            self.start(run, fold)?;
+            if in_blocks {
+                let sum = self.sum(run.folds.len(), fold);
+                self.asm.code.vxorps(xmm0, xmm0, xmm0)?;
+                self.asm.code.vmovsd(sum, xmm0)?;
             }
         }
-        let looped = match length {
-            Length::Elements(len) => len / lanes >= 2 * unroll,
-            Length::Range => true,
-        };
-        let pinned = if looped { self.pin(&together, totals)? } else { Vec::new() };
-        let parts = Parts { run, together, alone, pinned };
+        let pinned = if looped { self.pin(&together, run.folds.len())? } else { Vec::new() };
+        let parts = Parts { run, together, alone, pinned, in_blocks };
         match length {
             Length::Elements(len) => self.elements(len, &parts)?,
             Length::Range => self.range(&parts)?,
         }
-        self.fold(run, unroll)
+        self.fold(&parts)
+    }
+
+    /// Sets the totals of a fold to what changes nothing.
+    fn start(&mut self, run: &Run, fold: usize) -> Emit {
+        let identity = self.asm.constant(run.folds[fold].1.identity().to_bits());
+        for number in 0..TOTALS {
+            match self.total(fold, number) {
+                Total::Reg(r) => self.asm.copy(r, Src::Mem(identity))?,
+                Total::Stack(to) => {
+                    self.asm.copy(0, Src::Mem(identity))?;
+                    self.asm.store(to, 0)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The places of a turn.
-    fn together(&mut self, parts: &Parts<'_>, at: At) -> Emit {
-        let (folds, unroll) = (parts.run.folds.len(), parts.together.copies);
-        let regs = self.regs(&parts.together, folds * unroll, &parts.pinned);
-        let totals = totals_of(folds * unroll).collect();
-        Place::new(self, &parts.together, (at, Lanes::All), regs, totals).write()
+    fn turn(&mut self, parts: &Parts<'_>, at: At) -> Emit {
+        let copies = parts.together.copies;
+        for first in (0..parts.vectors()).step_by(copies) {
+            let at = At { bytes: at.bytes + first as i64 * self.asm.bytes(), ..at };
+            self.places(parts, &parts.together, (at, Lanes::All), first)?;
+        }
+        Ok(())
     }
 
-    /// A single place, folded into the totals of the copy of this number.
-    fn alone(&mut self, parts: &Parts<'_>, at: At, lanes: Lanes, copy: usize) -> Emit {
-        let (folds, unroll) = (parts.run.folds.len(), parts.together.copies);
-        let regs = self.regs(&parts.alone, folds * unroll, &parts.pinned);
-        let totals = (0..folds).map(|number| total(number, copy, unroll)).collect();
-        Place::new(self, &parts.alone, (at, lanes), regs, totals).write()
+    /// Places together or one alone, of which the first is the run's vector of this number.
+    fn places(&mut self, parts: &Parts<'_>, schedule: &Schedule, place: (At, Lanes), vector: usize) -> Emit {
+        let folds = parts.run.folds.len();
+        let regs = self.regs(schedule, folds, &parts.pinned);
+        let mut totals = Vec::new();
+        for fold in 0..folds {
+            totals.extend((0..schedule.copies).map(|copy| self.total(fold, (vector + copy) % TOTALS)));
+        }
+        Place::new(self, schedule, place, regs, totals).write()
     }
 
     /// So many elements.
     fn elements(&mut self, len: usize, parts: &Parts<'_>) -> Emit {
-        let (lanes, bytes, unroll) = (self.asm.lanes(), self.asm.bytes(), parts.together.copies);
+        let (lanes, bytes) = (self.asm.lanes(), self.asm.bytes());
         let vectors = len / lanes;
-        let turns = vectors / unroll;
-        let step = bytes * unroll as i64;
+        let turns = vectors / parts.vectors();
+        let step = bytes * parts.vectors() as i64;
         if turns > 1 {
             self.asm.code.xor(eax, eax)?;
             let top = self.asm.here()?;
-            self.together(parts, At { indexed: true, bytes: 0 })?;
+            self.turn(parts, At { indexed: true, bytes: 0 })?;
             self.asm.code.add(INDEX, step as i32)?;
+            if parts.in_blocks {
+                let mut inside = self.asm.code.create_label();
+                self.asm.code.test(eax, (BLOCK as i64 * bytes - 1) as i32)?;
+                self.asm.code.jne(inside)?;
+                self.complete(parts)?;
+                self.asm.set(&mut inside)?;
+            }
             self.asm.code.cmp(INDEX, (step * turns as i64) as i32)?;
             self.asm.code.jb(top)?;
         } else if turns == 1 {
-            self.together(parts, At { indexed: false, bytes: 0 })?;
+            self.turn(parts, At { indexed: false, bytes: 0 })?;
         }
-        let done = turns * unroll;
+        let done = turns * parts.vectors();
         for vector in done..vectors {
             let at = At { indexed: false, bytes: bytes * vector as i64 };
-            self.alone(parts, at, Lanes::All, vector - done)?;
+            self.places(parts, &parts.alone, (at, Lanes::All), vector)?;
         }
         let left = len % lanes;
         if left > 0 {
             self.set_tail(Lanes::First(left))?;
             let at = At { indexed: false, bytes: bytes * vectors as i64 };
-            self.alone(parts, at, Lanes::First(left), vectors - done)?;
+            self.places(parts, &parts.alone, (at, Lanes::First(left)), vectors)?;
         }
         Ok(())
     }
 
-    /// The elements of the range.
+    /// The elements of the range, of which nothing is folded.
     fn range(&mut self, parts: &Parts<'_>) -> Emit {
         let at = At { indexed: true, bytes: 0 };
         self.asm.code.mov(INDEX, qword_ptr(rsp + FROM))?;
         if parts.together.copies > 1 {
-            self.while_left(parts.together.copies, |f| f.together(parts, at))?;
+            self.while_left(parts.together.copies, |f| f.turn(parts, at))?;
         }
-        self.while_left(1, |f| f.alone(parts, at, Lanes::All, 0))?;
+        self.while_left(1, |f| f.places(parts, &parts.alone, (at, Lanes::All), 0))?;
         let mut done = self.asm.code.create_label();
         self.asm.code.mov(SCRATCH, qword_ptr(rsp + TO))?;
         self.asm.code.sub(SCRATCH, INDEX)?;
@@ -198,7 +276,7 @@ impl Frame {
         self.asm.code.shr(SCRATCH, 2)?;
         self.asm.code.mov(qword_ptr(rsp + LEFT), SCRATCH)?;
         self.set_tail(Lanes::Left)?;
-        self.alone(parts, at, Lanes::Left, 0)?;
+        self.places(parts, &parts.alone, (at, Lanes::Left), 0)?;
         self.asm.set(&mut done)
     }
 
@@ -218,15 +296,53 @@ impl Frame {
         self.asm.set(&mut done)
     }
 
-    /// Makes scalars of the totals.
-    fn fold(&mut self, run: &Run, unroll: usize) -> Emit {
-        for (number, &(scalar, op)) in run.folds.iter().enumerate() {
-            let first = total(number, 0, unroll);
-            for copy in 1..unroll {
-                let other = total(number, copy, unroll);
-                self.asm.combine(op, first, other)?;
+    /// Combines the totals of a fold into the first lane of register 0.
+    fn across(&mut self, fold: usize, op: Reduce) -> Emit {
+        let mut first = None;
+        for number in 0..TOTALS {
+            let r = match self.total(fold, number) {
+                Total::Reg(r) => r,
+                Total::Stack(from) => {
+                    self.asm.copy(number as u8, Src::Mem(from))?;
+                    number as u8
+                }
+            };
+            match first {
+                Some(first) => self.asm.combine(op, first, r)?,
+                None => first = Some(r),
             }
-            self.asm.across(first, op)?;
+        }
+        self.asm.across(first.unwrap_or(0), op)
+    }
+
+    /// Adds the totals of a block to the sums, and starts anew.
+    fn complete(&mut self, parts: &Parts<'_>) -> Emit {
+        let folds = &parts.run.folds;
+        for fold in (0..folds.len()).filter(|&fold| folds[fold].1 == Reduce::Sum) {
+            self.across(fold, Reduce::Sum)?;
+            let sum = self.sum(folds.len(), fold);
+            let code = &mut self.asm.code;
+            code.vcvtss2sd(xmm0, xmm0, xmm0)?;
+            code.vaddsd(xmm0, xmm0, sum)?;
+            code.vmovsd(sum, xmm0)?;
+            self.start(parts.run, fold)?;
+        }
+        Ok(())
+    }
+
+    /// Makes scalars of the totals.
+    fn fold(&mut self, parts: &Parts<'_>) -> Emit {
+        if parts.in_blocks {
+            self.complete(parts)?;
+        }
+        for (fold, &(scalar, op)) in parts.run.folds.iter().enumerate() {
+            if parts.in_blocks && op == Reduce::Sum {
+                let sum = self.sum(parts.run.folds.len(), fold);
+                self.asm.code.vmovsd(xmm0, sum)?;
+                self.asm.code.vcvtsd2ss(xmm0, xmm0, xmm0)?;
+            } else {
+                self.across(fold, op)?;
+            }
             let to = at(Register::RSP, self.scalar(scalar));
             if self.asm.wide() {
                 self.asm.store_first(to, 0)?;
@@ -237,14 +353,4 @@ impl Frame {
         }
         Ok(())
     }
-}
-
-/// The register of a total.
-fn total(number: usize, copy: usize, unroll: usize) -> u8 {
-    FIRST_TOTAL + (number * unroll + copy) as u8
-}
-
-/// The registers of so many totals.
-fn totals_of(count: usize) -> std::ops::Range<u8> {
-    FIRST_TOTAL..FIRST_TOTAL + count as u8
 }

@@ -1,5 +1,6 @@
 //! Losses: one number for a batch, or one for each of its elements.
 
+mod binary;
 mod classes;
 mod embedding;
 mod likelihood;

@@ -3,6 +3,7 @@
 
 use crate::network;
 use crate::nn::activation::log_sigmoid;
+use crate::nn::loss::binary::{of_logits, of_probabilities};
 use crate::nn::math::weighed;
 use crate::nn::statistic::mean;
 use crate::ops::*;
@@ -19,9 +20,7 @@ use crate::ops::*;
 #[network(track_caller)]
 pub fn bce_terms(prediction: Tensor, target: Tensor) -> Tensor {
     let target = same_shape("bce", target, prediction);
-    let yes = maximum(log(prediction), -100.0);
-    let no = maximum(log1p(-prediction), -100.0);
-    -(target * yes + (1.0 - target) * no)
+    of_probabilities(prediction, target)
 }
 
 /// The mean over all elements of [`bce_terms`].
@@ -51,11 +50,7 @@ pub fn bce(prediction: Tensor, target: Tensor) -> Tensor {
 #[network(track_caller)]
 pub fn bce_with_logits_terms(logits: Tensor, target: Tensor) -> Tensor {
     let target = same_shape("bce_with_logits", target, logits);
-    let certain = abs(logits) == f32::INFINITY;
-    let finite = select(certain, 0.0, logits);
-    let terms = (1.0 - target) * finite - minimum(finite, 0.0) + log1p(exp(-abs(finite)));
-    let wrong = select(logits > 0.0, 1.0 - target, target);
-    select(certain, stop_gradient(weighed(wrong, f32::INFINITY)), terms)
+    of_logits(logits, target)
 }
 
 /// The mean over all elements of [`bce_with_logits_terms`].
@@ -87,12 +82,8 @@ pub fn weighted_bce_with_logits_terms(logits: Tensor, target: Tensor, weight: Te
     let target = same_shape("weighted_bce_with_logits", target, logits);
     let weight = fitting_shape("weighted_bce_with_logits", weight, logits);
     let pos_weight = fitting_shape("weighted_bce_with_logits", pos_weight, logits);
-    let factor = 1.0 + (pos_weight - 1.0) * target;
-    let certain = abs(logits) == f32::INFINITY;
-    let finite = select(certain, 0.0, logits);
-    let terms = (1.0 - target) * finite - factor * log_sigmoid(finite);
-    let wrong = select(logits > 0.0, 1.0 - target, pos_weight * target);
-    weighed(weight, select(certain, stop_gradient(weighed(wrong, f32::INFINITY)), terms))
+    let (yes, no) = (pos_weight * target, 1.0 - target);
+    weighed(weight, -weighed(yes, log_sigmoid(logits)) - weighed(no, log_sigmoid(-logits)))
 }
 
 /// The mean over all elements of [`weighted_bce_with_logits_terms`].
@@ -140,8 +131,7 @@ pub fn kl_div_terms(prediction: Tensor, target: Tensor, log_target: bool) -> Ten
     let target = same_shape("kl_div", target, prediction);
     if log_target {
         let share = exp(target);
-        let none = share == 0.0;
-        share * (select(none, 0.0, target) - select(none, 0.0, prediction))
+        select(share == 0.0, 0.0, share * (target - prediction))
     } else {
         let safe = select(target == 0.0, 1.0, target);
         select(target == 0.0, 0.0, target * (log(safe) - prediction))

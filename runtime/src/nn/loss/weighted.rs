@@ -49,7 +49,7 @@ pub fn weighted_nll_terms(
 ) -> Tensor<[N]> {
     let is_target = iota(C) == unsqueeze(within_or(targets, C, ignore_index), -1);
     let picked = sum_axes(select(is_target, logs, 0.0), [-1]);
-    -weighed(target_weights(targets, weight, C, ignore_index), picked)
+    select(targets == ignore_index, 0.0, -weighed(target_weights(targets, weight, C, ignore_index), picked))
 }
 
 /// The sum of [`weighted_nll_terms`] over the sum of the weights of the targets that count: PyTorch's

@@ -48,7 +48,7 @@ impl einsum {
             return Value::Unknown;
         }
         let Some((factors, out)) = factors(g, equation, xs) else { return Value::Unknown };
-        Value::Var(contract(g, factors.into_iter().map(|factor| factor.term).collect(), &out))
+        Value::Var(contract(g, factors.into_iter().map(|factor| factor.term).collect(), &out, false))
     }
 
     /// Stages the gradient of each tensor: that of the result, contracted with the other tensors.
@@ -175,7 +175,7 @@ impl Factor {
     fn back(&self, g: &mut Stage, terms: Vec<Labelled>) -> Var {
         let reached: Vec<u8> =
             self.term.labels.iter().copied().filter(|&label| terms.iter().any(|term| term.has(label))).collect();
-        let d = Labelled { x: contract(g, terms, &reached), labels: reached };
+        let d = Labelled { x: contract(g, terms, &reached, true), labels: reached };
         // A label that was summed over alone is the same everywhere.
         let ones = d.sizes(g, &self.term.labels);
         let d = g.reshape(d.x, &ones);
@@ -186,8 +186,9 @@ impl Factor {
     }
 }
 
-/// The sum of products of tensors, from left to right; every label of the result is one of theirs.
-fn contract(g: &mut Stage, terms: Vec<Labelled>, out: &[u8]) -> Var {
+/// The sum of products of tensors, from left to right; every label of the result is one of theirs. Of a gradient the
+/// first is that of the result: where it is zero because a branch was not taken, the others count nothing.
+fn contract(g: &mut Stage, terms: Vec<Labelled>, out: &[u8], gradient: bool) -> Var {
     let mut product: Option<Labelled> = None;
     for (i, term) in terms.iter().enumerate() {
         let wanted = |label| out.contains(&label) || terms[i + 1..].iter().any(|later| later.has(label));
@@ -196,7 +197,7 @@ fn contract(g: &mut Stage, terms: Vec<Labelled>, out: &[u8]) -> Var {
             None => term.summed(g, &wanted),
             Some(product) => {
                 let term = term.summed(g, &|label| wanted(label) || product.has(label));
-                multiply(g, product, term, &wanted)
+                multiply(g, product, term, &wanted, gradient)
             }
         });
     }
@@ -210,7 +211,7 @@ fn contract(g: &mut Stage, terms: Vec<Labelled>, out: &[u8]) -> Var {
 }
 
 /// The product of two tensors, summed over the labels of both that are not wanted any more.
-fn multiply(g: &mut Stage, a: Labelled, b: Labelled, wanted: &dyn Fn(u8) -> bool) -> Labelled {
+fn multiply(g: &mut Stage, a: Labelled, b: Labelled, wanted: &dyn Fn(u8) -> bool, gradient: bool) -> Labelled {
     let pick = |from: &Labelled, keep: &dyn Fn(u8) -> bool| -> Vec<u8> {
         from.labels.iter().copied().filter(|&label| keep(label)).collect()
     };
@@ -225,7 +226,7 @@ fn multiply(g: &mut Stage, a: Labelled, b: Labelled, wanted: &dyn Fn(u8) -> bool
             let shape = factor.sizes(g, &all);
             factor.arranged(g, &all, &shape)
         });
-        let x = g.binary(Binary::Mul, x, y);
+        let x = if gradient { g.guarded(Binary::Mul, x, y) } else { g.binary(Binary::Mul, x, y) };
         return Labelled { labels: all, x }.summed(g, &|label| !inner.contains(&label));
     }
     let (sizes_left, sizes_right) = (a.sizes(g, &left), b.sizes(g, &right));
@@ -235,7 +236,7 @@ fn multiply(g: &mut Stage, a: Labelled, b: Labelled, wanted: &dyn Fn(u8) -> bool
     let (m, k, n) = (length(&sizes_left), length(&a.sizes(g, &inner)), length(&sizes_right));
     let x = a.arranged(g, &[&batch[..], &left, &inner].concat(), &[&outer[..], &[m, k]].concat());
     let y = b.arranged(g, &[&batch[..], &inner, &right].concat(), &[&outer[..], &[k, n]].concat());
-    let product = g.matmul(x, y, false, false);
+    let product = if gradient { g.product_of_taken(x, y) } else { g.matmul(x, y, false, false) };
     let shape = [sizes_batch, sizes_left, sizes_right].concat();
     Labelled { labels, x: g.reshape(product, &shape) }
 }

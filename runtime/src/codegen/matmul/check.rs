@@ -1,0 +1,74 @@
+//! Results that are not finite, seen where they are stored.
+//!
+//! A checked kernel adds up all that it stores, one instruction for each vector, and gives the sum. That is finite only
+//! where each number is, since what is infinite or no number stays so in a sum.
+
+use iced_x86::code_asm::registers::*;
+
+use super::blocking::Panel;
+use super::simd::Emit;
+use super::x86::{CHUNKS, Emitter, Sums, at};
+
+/// Bytes on the stack for a vector of sums.
+const ROOM: i32 = 64;
+
+/// Where they are while there is a number of turns above them (see `Emitter::chunks`), and while there is none.
+const BELOW_TURNS: i64 = 8;
+const ON_TOP: i64 = 0;
+
+/// The register that the sums are added up in at the end.
+const LAST: usize = 2;
+
+impl Emitter<'_> {
+    pub(super) fn start_check(&mut self) -> Emit {
+        if !self.spec.checked {
+            return Ok(());
+        }
+        self.simd.code.sub(rsp, ROOM)?;
+        self.simd.zero(LAST)?;
+        self.simd.store(at(rsp, ON_TOP), LAST, false)
+    }
+
+    /// Leaves the sum in register 0, as the result of the function.
+    pub(super) fn end_check(&mut self) -> Emit {
+        if !self.spec.checked {
+            return Ok(());
+        }
+        self.simd.load(LAST, at(rsp, ON_TOP), false)?;
+        self.simd.add_lanes(LAST, at(rsp, ON_TOP))?;
+        self.simd.code.add(rsp, ROOM)
+    }
+
+    /// Adds up the results of a tile, which are in its sums once the last chunk is.
+    pub(super) fn check(&mut self, panel: &Panel, sums: &Sums) -> Emit {
+        if !self.spec.checked {
+            return Ok(());
+        }
+        let mut later = self.simd.code.create_label();
+        if self.blocking.chunks > 1 {
+            self.simd.code.cmp(CHUNKS, 1)?;
+            self.simd.code.jne(later)?;
+        }
+        // The row of the panel and the element of the left matrix were read.
+        let (total, other) = (sums.free, sums.free + 1);
+        self.simd.load(total, at(rsp, BELOW_TURNS), false)?;
+        for i in 0..sums.rows {
+            for j in 0..panel.vectors {
+                match panel.masked && j + 1 == panel.vectors {
+                    true => self.simd.add_masked(total, sums.at(0, i, j), other)?,
+                    false => self.simd.add(total, sums.at(0, i, j))?,
+                }
+            }
+        }
+        self.simd.store(at(rsp, BELOW_TURNS), total, false)?;
+        if self.blocking.chunks > 1 {
+            self.simd.set(&mut later)?;
+        }
+        Ok(())
+    }
+
+    /// Adds up a result that was just stored, and is in register 0.
+    pub(super) fn check_element(&mut self) -> Emit {
+        if self.spec.checked { self.simd.add_element(at(rsp, ON_TOP)) } else { Ok(()) }
+    }
+}

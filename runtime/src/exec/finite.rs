@@ -1,0 +1,120 @@
+//! Whether a gradient is finite: what is not would ruin every parameter that an update touches.
+//!
+//! Products that write a gradient see it themselves (see `codegen/matmul/check`), where they are emitted for vectors of
+//! 256 or 512 bits. A pass adds up the rest. Both tell by sums, which are finite only where all that is added up is;
+//! where one is not, each number is looked at.
+
+use std::ops::Range;
+
+use super::model::{Entry, params};
+use super::slots::{Extent, Memory, Place, Slot};
+use super::update::Staged;
+use super::{Buffer, Program};
+use crate::error::{Error, Result};
+use crate::network;
+use crate::ops::sum_axes;
+
+/// Elements that are added up to one number.
+const ROW: usize = 1024;
+
+/// The sum of each row.
+#[network]
+fn sums(x: Tensor) -> Tensor {
+    sum_axes(x, [1])
+}
+
+/// Elements that are looked at faster than a program is begun.
+const FEW: usize = 256;
+
+/// A pass over parts of the gradient, compiled so that it is as fast in a debug build.
+pub(super) struct Finite {
+    /// Parts of a few elements together, which need no program.
+    few: Vec<Range<usize>>,
+    program: Option<Program>,
+    sums: Buffer,
+}
+
+impl Finite {
+    /// The pass over all parameters that have an optimizer, but for those whose gradients are `checked`.
+    /// The gradient has `len` elements.
+    pub(super) fn new(
+        entries: &[Entry],
+        assigned: &[Option<usize>],
+        checked: &[Range<usize>],
+        len: usize,
+    ) -> Result<Finite> {
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        let trained = entries.iter().zip(assigned).filter(|(_, group)| group.is_some()).map(|(entry, _)| entry);
+        for range in trained.map(|entry| entry.offset..entry.offset + entry.len()).filter(|r| !checked.contains(r)) {
+            match ranges.last_mut() {
+                // Between parameters there are zeros.
+                Some(last) if range.start < last.end + Buffer::LINE => last.end = range.end,
+                _ => ranges.push(range),
+            }
+        }
+        let few = if ranges.iter().map(Range::len).sum::<usize>() > FEW { vec![] } else { std::mem::take(&mut ranges) };
+        let (mut staged, mut count) = (Staged::default(), 0);
+        for (offset, rows, row) in ranges.into_iter().flat_map(rows) {
+            let grads = staged.input(Place { slot: Slot::Grads, offset }, &[rows, row]);
+            let place = Place { slot: Slot::Norms, offset: count };
+            staged.result(place, &[rows], |g| sums::stage(g, grads));
+            count += rows;
+        }
+        let slots = [Extent::read(Slot::Grads, len), Extent::written(Slot::Norms, count)];
+        let program = (count > 0).then(|| staged.compile("finite", &slots)).transpose()?;
+        Ok(Finite { few, program, sums: Buffer::zeros(count, "the sums of the gradient")? })
+    }
+
+    /// Whether these parts of a gradient are finite; where a sum of them is too large for a number, they seem not to be.
+    pub(super) fn holds(&mut self, grads: &Buffer) -> Result<bool> {
+        if let Some(program) = &mut self.program {
+            // SAFETY: the gradient is only read, the sums are the pass's own, and there are no indices.
+            unsafe {
+                program.run(&mut |slot| match slot {
+                    Slot::Grads => Some(Memory::read(grads)),
+                    Slot::Norms => Some(Memory::write(&mut self.sums)),
+                    _ => None,
+                })
+            }?;
+        }
+        let largest = |part: &[f32]| part.iter().fold(0, |largest, x| largest.max(x.abs().to_bits()));
+        let infinite = f32::INFINITY.to_bits();
+        Ok(largest(&self.sums) < infinite && self.few.iter().all(|range| largest(&grads[range.clone()]) < infinite))
+    }
+
+    pub(super) fn program(&mut self) -> Option<&mut Program> {
+        self.program.as_mut()
+    }
+
+    pub(super) fn explain(&self) -> String {
+        self.program.as_ref().map(|program| program.explain(None)).unwrap_or_default()
+    }
+}
+
+/// A range as whole rows and what is left: where each begins, the number of rows and their length.
+fn rows(range: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> {
+    let (rows, rest) = (range.len() / ROW, range.len() % ROW);
+    [(range.start, rows, ROW), (range.start + rows * ROW, 1, rest)].into_iter().filter(|(_, rows, row)| rows * row > 0)
+}
+
+/// Refuses a gradient that is not finite, after each number was looked at.
+pub(super) fn check(entries: &[Entry], grads: &[f32], step: u64) -> Result<()> {
+    match culprit(entries, grads) {
+        Some((name, value)) => Err(Error::NotFiniteGrad { parameter: Some(name), value, step, epoch: 0 }),
+        None => Ok(()),
+    }
+}
+
+/// The error of a norm that is not finite: it names the first parameter whose gradient is not, if there is one.
+pub(super) fn refused_norm(entries: &[Entry], grads: &[f32], norm: f32, step: u64) -> Error {
+    let (parameter, value) = culprit(entries, grads).map_or((None, norm), |(name, value)| (Some(name), value));
+    Error::NotFiniteGrad { parameter, value, step, epoch: 0 }
+}
+
+/// The first parameter whose gradient is not finite, and its first number that is not.
+fn culprit(entries: &[Entry], grads: &[f32]) -> Option<(String, f32)> {
+    params(entries).find_map(|entry| {
+        let grad = &grads[entry.offset..entry.offset + entry.len()];
+        grad.iter().find(|x| !x.is_finite()).map(|&x| (entry.name.clone(), x))
+    })
+}

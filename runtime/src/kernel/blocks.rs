@@ -1,0 +1,171 @@
+//! Products over a long inner dimension, in blocks of it.
+//!
+//! A kernel keeps sums in registers over many steps, and adds chunks to the result one behind the other. Where there
+//! are so many terms that this would show, the inner loops are cut into blocks with results of their own, which a
+//! loop nest adds up. How, follows from the sizes alone.
+
+use super::lower::add;
+use super::{Call, Home, LoopKernel, MatMul, Operand, Pass, Turns, Work};
+use crate::codegen::Level;
+use crate::codegen::strip::{Effect, Inst, Kind, Strip, Walk};
+
+/// The terms of a product up to which it is left whole, unless its kernel is a portable one.
+const LONG: usize = 1 << 14;
+
+/// The terms of a block, and those of one whose kernel adds up all of it in registers: as many equal terms, for which
+/// the error is largest, are added up to a hundred-thousandth.
+const BLOCK: usize = 1 << 12;
+const WHOLE: usize = 640;
+
+/// The arguments have so many times as many elements as the results of all blocks, or more.
+const FEW: usize = 16;
+
+/// A product of blocks: which elements of the arguments the first begins with, the loops over blocks with their
+/// strides in the arguments, and the product of one.
+struct Piece {
+    starts: [isize; 2],
+    blocks: Vec<(usize, [isize; 2])>,
+    product: MatMul,
+}
+
+/// A loop of a product that adds up.
+#[derive(Clone, Copy)]
+enum Inner {
+    Axis,
+    Around(usize),
+}
+
+/// The products of the blocks of a long one.
+pub(super) struct Blocks {
+    /// Each of some blocks, and where it begins in the arguments and in the results, which lie one behind the other.
+    pub(super) products: Vec<(MatMul, [isize; 3])>,
+    /// The number of blocks.
+    pub(super) count: usize,
+}
+
+/// The blocks of a product; none if it is short, or its result is large beside the arguments.
+pub(super) fn blocks(product: &MatMul, level: Level) -> Option<Blocks> {
+    let (terms, [left, right, _]) = (terms(product), product.elements());
+    let fit = (left + right) / (FEW * len(product));
+    // Portable kernels add up all of a product in registers.
+    let portable = level == Level::Portable;
+    if terms <= if portable { WHOLE } else { LONG } || fit < 2 {
+        return None;
+    }
+    let whole = portable || !product.sums.is_empty();
+    let most = if whole { WHOLE } else { BLOCK }.max(terms.div_ceil(fit));
+    let mut pieces = Vec::new();
+    cut(Piece { starts: [0; 2], blocks: vec![], product: product.clone() }, most, &mut pieces);
+    let len = len(product);
+    let mut count = 0;
+    let products = pieces.into_iter().map(|Piece { starts: [a, b], blocks, mut product }| {
+        let start = [a, b, (count * len) as isize];
+        product.strides[2] = [product.n as isize, 1];
+        // Results of pairs lie one behind the other, and so do those of blocks.
+        let mut step = (product.m * product.n) as isize;
+        for (size, strides) in product.batch.iter_mut().rev() {
+            strides[2] = step;
+            step *= *size as isize;
+        }
+        for &(size, [a, b]) in blocks.iter().rev() {
+            product.batch.insert(0, (size, [a, b, step]));
+            step *= size as isize;
+        }
+        if let Some(border) = &mut product.border {
+            border.pairs.0 += blocks.len();
+        }
+        count += blocks.iter().map(|(size, _)| size).product::<usize>();
+        (product, start)
+    });
+    let products = products.collect();
+    Some(Blocks { products, count })
+}
+
+/// The elements of a result.
+pub(super) fn len(p: &MatMul) -> usize {
+    p.m * p.n * p.pairs()
+}
+
+/// The products of elements that are added up.
+fn terms(p: &MatMul) -> usize {
+    p.k * p.sums.iter().map(|(size, _)| size).product::<usize>()
+}
+
+/// Cuts the longest loop until a block has few terms.
+fn cut(piece: Piece, most: usize, pieces: &mut Vec<Piece>) {
+    let Piece { starts, blocks, product } = &piece;
+    let around = (0..product.sums.len()).filter(|&i| product.border.as_ref().is_none_or(|border| border.sum.0 != i));
+    let loops = around.map(Inner::Around).chain([Inner::Axis]);
+    let Some(longest) = loops.max_by_key(|&inner| size(product, inner)) else { return pieces.push(piece) };
+    let all = size(product, longest);
+    if terms(product) <= most || all == 1 {
+        return pieces.push(piece);
+    }
+    // Blocks as equal as can be.
+    let wanted = (most / (terms(product) / all)).max(1);
+    let steps = all.div_ceil(all.div_ceil(wanted));
+    let [a, b] = match longest {
+        Inner::Axis => [product.strides[0][1], product.strides[1][0]],
+        Inner::Around(i) => product.sums[i].1,
+    };
+    let moved = |steps: usize| [a * steps as isize, b * steps as isize];
+    let of = |steps: usize| {
+        let mut product = product.clone();
+        match longest {
+            Inner::Axis => product.k = steps,
+            Inner::Around(i) => product.sums[i].0 = steps,
+        }
+        product
+    };
+    let (count, rest) = (all / steps, all % steps);
+    let more = [&blocks[..], &[(count, moved(steps))]].concat();
+    cut(Piece { starts: *starts, blocks: more, product: of(steps) }, most, pieces);
+    if rest > 0 {
+        let [a, b] = moved(count * steps);
+        let starts = [starts[0] + a, starts[1] + b];
+        cut(Piece { starts, blocks: blocks.clone(), product: of(rest) }, most, pieces);
+    }
+}
+
+fn size(product: &MatMul, inner: Inner) -> usize {
+    match inner {
+        Inner::Axis => product.k,
+        Inner::Around(i) => product.sums[i].0,
+    }
+}
+
+/// The calls that add up so many results of a product's blocks, at `from`, in the place of its own result. `shared`
+/// are the rooms for all threads.
+pub(super) fn add_up(p: &MatMul, count: usize, from: Operand, to: Operand, shared: &mut Vec<usize>) -> Vec<Call> {
+    let len = len(p);
+    let around: Vec<usize> = p.batch.iter().map(|(size, _)| *size).chain([p.m]).collect();
+    let own: Vec<isize> = p.batch.iter().map(|(_, strides)| strides[2]).chain([p.strides[2][0]]).collect();
+    let mut dense: Vec<isize> = vec![p.n as isize; around.len()];
+    for i in (0..around.len() - 1).rev() {
+        dense[i] = dense[i + 1] * around[i + 1] as isize;
+    }
+    let walk = if p.strides[2][1] == 1 { Walk::Contiguous } else { Walk::Strided(p.strides[2][1]) };
+    let call = |outer: Vec<usize>, operands: Vec<(Operand, Vec<isize>)>, fills, each: Strip| {
+        let (operands, strides) = operands.into_iter().unzip();
+        let passes = vec![Pass { once: Strip::default(), each }];
+        let kernel = LoopKernel { outer, row: p.n, operands: strides, fills, passes, ..LoopKernel::default() };
+        Call { work: Work::Loop(kernel), operands, nodes: vec![], refused: None, turns: Turns::default() }
+    };
+    let load = |strip: &mut Strip| strip.push(Inst::Load(0, Walk::Contiguous, Kind::Float), Kind::Float);
+    let mut first = Strip::default();
+    let x = load(&mut first);
+    first.effect(Effect::Store(1, walk, x));
+    let mut others = Strip::default();
+    let x = load(&mut others);
+    add(&mut others, [1, 2], [walk, Walk::Contiguous], x);
+    shared.push(len);
+    let lost = Operand { home: Home::Parts(shared.len() - 1), offset: 0 };
+    let behind = Operand { offset: from.offset + len, ..from };
+    let inside = |strides: &[isize], stride: usize| [strides, &[stride as isize]].concat();
+    let operands = vec![(behind, inside(&dense, len)), (to, inside(&own, 0)), (lost, inside(&dense, 0))];
+    let outer = [&around[..], &[count - 1]].concat();
+    vec![
+        call(around, vec![(from, dense.clone()), (to, own.clone())], vec![], first),
+        call(outer, operands, vec![(2, len, 0)], others),
+    ]
+}

@@ -1,0 +1,216 @@
+//! Rows of a gradient that are zero because a branch was not taken.
+//!
+//! A product of matrices adds up over rows, and what it multiplies zeros by may be infinite or no number: a row that a
+//! mask leaves out, such as one of numbers that are missing, would spoil the gradient of every weight. So where a mask is
+//! the same all along a row, the row is left out of the product too.
+
+use crate::graph::{Op, Stage, Var};
+use crate::ops::elementwise::{Binary, Compare, Unary};
+use crate::ops::reduce::Reduce;
+use crate::shape::DType;
+
+/// So many operations back a mask is looked for.
+const REACH: usize = 64;
+
+impl Stage {
+    /// Where rows of the gradient `d` count, with size one on the axes of a row, whose bits are set; `None` where no
+    /// row is known to be left out.
+    pub(crate) fn rows_taken(&mut self, d: Var, axes: u8) -> Option<Var> {
+        self.taken_in(d, axes, REACH)
+    }
+
+    fn taken_in(&mut self, d: Var, axes: u8, reach: usize) -> Option<Var> {
+        let reach = reach.checked_sub(1)?;
+        if let Some(&known) = self.rows.get(&(d, axes)) {
+            return known;
+        }
+        let found = self.find_taken(d, axes, reach);
+        self.rows.insert((d, axes), found);
+        found
+    }
+
+    fn find_taken(&mut self, d: Var, axes: u8, reach: usize) -> Option<Var> {
+        match (&self[d].op, &self[d].args[..]) {
+            (Op::Reshape, &[inner]) => {
+                let (inner_axes, shape) = self.before_reshape(d, inner, axes)?;
+                let mask = self.taken_in(inner, inner_axes, reach)?;
+                return Some(self.reshape(mask, &shape));
+            }
+            (Op::Broadcast, &[inner]) => {
+                let shape = without(&self[d].shape, axes);
+                let mask = self.taken_in(inner, axes, reach)?;
+                return Some(self.broadcast(mask, &shape));
+            }
+            (&Op::Reduce(Reduce::Sum, over), &[inner]) => return self.taken_in(inner, axes | over, reach),
+            (Op::Transpose(order), &[inner]) => {
+                let order = order.clone();
+                let mask = self.taken_in(inner, before_transpose(&order, axes), reach)?;
+                return Some(self.transpose(mask, &order));
+            }
+            (Op::Slice(window), &[inner]) => {
+                let along = |(axis, &step)| if axes >> axis & 1 == 1 { (0, 1) } else { step };
+                let window: Vec<(usize, isize)> = window.iter().enumerate().map(along).collect();
+                let shape = without(&self[d].shape, axes);
+                let mask = self.taken_in(inner, axes, reach)?;
+                return Some(self.slice(mask, &window, &shape));
+            }
+            // What stands one behind the other in a row.
+            (&Op::Concat(axis), parts) if axes >> axis & 1 == 1 => {
+                let parts: Vec<Var> = parts.iter().copied().filter(|&part| !self.is_zero(part)).collect();
+                let masks =
+                    parts.into_iter().map(|part| self.taken_in(part, axes, reach)).collect::<Option<Vec<_>>>()?;
+                return masks.into_iter().reduce(|all, mask| self.either(all, mask));
+            }
+            (Op::Pad(_), &[inner]) => {
+                let mut padded =
+                    (0..self[d].shape.len()).filter(|&axis| self[d].shape[axis] != self[inner].shape[axis]);
+                let within_rows = padded.all(|axis| axes >> axis & 1 == 1);
+                return if within_rows { self.taken_in(inner, axes, reach) } else { None };
+            }
+            (Op::Binary(Binary::Add | Binary::Sub), &[a, b]) => {
+                let first = self.taken_in(a, axes, reach)?;
+                let second = if a == b { first } else { self.taken_in(b, axes, reach)? };
+                return Some(self.either(first, second));
+            }
+            (Op::Binary(Binary::Mul), &[a, b]) => {
+                return self.taken_in(a, axes, reach).or_else(|| self.taken_in(b, axes, reach));
+            }
+            (Op::Binary(Binary::Div), &[d, _]) => return self.taken_in(d, axes, reach),
+            (Op::Unary(Unary::Neg), &[d]) => return self.taken_in(d, axes, reach),
+            _ => {}
+        }
+        let choice = self.choice(d)?;
+        let own = self.mask_of_rows(choice.mask, choice.holds, axes, reach);
+        let inner = self.taken_in(choice.value, axes, reach);
+        match (own, inner) {
+            (Some(own), Some(inner)) => {
+                let none = self.nowhere(inner);
+                Some(self.select(own, inner, none))
+            }
+            (own, inner) => own.or(inner),
+        }
+    }
+
+    /// The gradient of rows along an axis, zero for a row whose own result has none: in a row that is not taken it may be made of
+    /// numbers that are none.
+    pub(crate) fn only_rows_taken(&mut self, dx: Var, dout: Var, axis: isize) -> Var {
+        let rank = self[dout].shape.len() as isize;
+        let axes = 1 << if axis < 0 { axis + rank } else { axis };
+        if !self.may_be_chosen(dout) {
+            return dx;
+        }
+        let zero = self.number(0.0);
+        let taken = self.rows_taken(dout, axes).unwrap_or_else(|| {
+            let sizes = self.unary(Unary::Abs, dout);
+            let total = self.reduce(Reduce::Sum, sizes, axes);
+            self.compare(Compare::Ne, total, zero)
+        });
+        self.select(taken, dx, zero)
+    }
+
+    /// Whether a value is a parameter under another shape.
+    pub(crate) fn is_weight(&self, v: Var) -> bool {
+        match (&self[v].op, &self[v].args[..]) {
+            (Op::Broadcast | Op::Reshape | Op::Transpose(_) | Op::Slice(_), &[inner]) => self.is_weight(inner),
+            (op, _) => matches!(op, Op::Param(_)),
+        }
+    }
+
+    /// The product of a gradient and a matrix, in which rows and columns of the gradient that are not taken count
+    /// nothing.
+    pub(crate) fn product_of_taken(&mut self, d: Var, b: Var) -> Var {
+        let rank = self[d].shape.len();
+        let (rows, columns) = (self.rows_taken(d, 1 << (rank - 1)), self.rows_taken(d, 1 << (rank - 2)));
+        let zero = self.number(0.0);
+        let b = columns.filter(|_| !self.is_weight(b)).map_or(b, |columns| {
+            let order: Vec<usize> = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
+            let taken = self.transpose(columns, &order);
+            self.select(taken, b, zero)
+        });
+        let product = self.matmul(d, b, false, false);
+        rows.map_or(product, |taken| self.select(taken, product, zero))
+    }
+
+    fn mask_of_rows(&mut self, mask: Var, holds: bool, axes: u8, reach: usize) -> Option<Var> {
+        // What was guarded by its own zeros.
+        if let (Op::Compare(Compare::Ne), &[d, zero]) = (&self[mask].op, &self[mask].args[..])
+            && holds
+            && self.is_zero(zero)
+            && let Some(rows) = self.taken_in(d, axes, reach)
+        {
+            return Some(rows);
+        }
+        let rows = self.same_along(mask, axes)?;
+        if holds {
+            return Some(rows);
+        }
+        let none = self.nowhere(rows);
+        Some(self.compare(Compare::Eq, rows, none))
+    }
+
+    /// Where one mask holds or the other.
+    fn either(&mut self, a: Var, b: Var) -> Var {
+        if a == b { a } else { self.select(a, a, b) }
+    }
+
+    /// A mask like this one that holds nowhere.
+    fn nowhere(&mut self, like: Var) -> Var {
+        let shape = self[like].shape.clone();
+        self.push(Op::Const(0), vec![], shape, DType::Bool)
+    }
+
+    /// The value with size one on these axes, if it is the same all along them.
+    fn same_along(&mut self, v: Var, axes: u8) -> Option<Var> {
+        let node = self[v].clone();
+        let narrow = without(&node.shape, axes);
+        if narrow == node.shape {
+            return Some(v);
+        }
+        match (&node.op, &node.args[..]) {
+            (Op::Const(_), _) => Some(self.push(node.op, vec![], narrow, node.dtype)),
+            (Op::Broadcast, &[inner]) => {
+                let same = self[inner].shape.iter().zip(&narrow).all(|(&size, &to)| size == 1 || size == to);
+                same.then(|| self.broadcast(inner, &narrow))
+            }
+            (Op::Reshape, &[inner]) => {
+                let (inner_axes, shape) = self.before_reshape(v, inner, axes)?;
+                let inner = self.same_along(inner, inner_axes)?;
+                Some(self.reshape(inner, &shape))
+            }
+            (Op::Transpose(order), &[inner]) => {
+                let inner = self.same_along(inner, before_transpose(order, axes))?;
+                Some(self.transpose(inner, order))
+            }
+            (Op::Select | Op::Compare(_), args) => {
+                let args = args.iter().map(|&arg| self.same_along(arg, axes)).collect::<Option<Vec<_>>>()?;
+                Some(self.push(node.op, args, narrow, node.dtype))
+            }
+            _ => None,
+        }
+    }
+
+    /// The axes of `inner` that the last axes of `v`, another shape of it, are; and the shape of `v` without them.
+    fn before_reshape(&self, v: Var, inner: Var, axes: u8) -> Option<(u8, Vec<usize>)> {
+        let (shape, before) = (&self[v].shape, &self[inner].shape);
+        let from = shape.len().min(axes.trailing_zeros() as usize);
+        if (from..shape.len()).any(|axis| axes >> axis & 1 == 0) {
+            return None;
+        }
+        let length = |shape: &[usize]| shape.iter().product::<usize>();
+        let at = (0..=before.len()).find(|&at| length(&before[at..]) == length(&shape[from..]))?;
+        let inner_axes = (at..before.len()).fold(0, |axes, axis| axes | 1 << axis);
+        let mut rows = shape.clone();
+        rows[from..].fill(1);
+        Some((inner_axes, rows))
+    }
+}
+
+/// A shape with size one on these axes.
+fn without(shape: &[usize], axes: u8) -> Vec<usize> {
+    shape.iter().enumerate().map(|(axis, &size)| if axes >> axis & 1 == 1 { 1 } else { size }).collect()
+}
+
+/// Which axes these are before the axes were put into another order.
+fn before_transpose(order: &[usize], axes: u8) -> u8 {
+    order.iter().enumerate().fold(0, |before, (to, from)| before | (axes >> to & 1) << from)
+}
