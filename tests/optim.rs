@@ -332,3 +332,87 @@ fn settings_out_of_range() {
     }
     assert!(Step::new(&model, Given::loss, Adam::new(0.0).betas(0.0, 0.0).eps(0.0)).is_ok());
 }
+
+/// A gradient whose square is no number: the state would be infinite for ever, and the parameter never be trained again.
+#[test]
+fn a_state_that_would_become_infinite() -> Result<()> {
+    fn refused(rule: impl Optimizer + Copy + 'static, name: &str) -> Result<()> {
+        let (mut model, mut expected) = (Given::init(0), Given::init(0));
+        let mut step = Step::new(&model, Given::loss, rule)?;
+        let mut other = Step::new(&expected, Given::loss, rule)?;
+        let (w, b) = (Tensor::new([2, 3], [1.0; 6])?, Tensor::new([2], [0.5; 2])?);
+        let large = Tensor::new([2], [0.0, 1e25])?;
+        for n in 0..4 {
+            step.run(&mut model, (&w, &b))?;
+            other.run(&mut expected, (&w, &b))?;
+            match step.run(&mut model, (&w, &large)).unwrap_err() {
+                Error::NotFiniteState { state, parameter, step, .. } => {
+                    assert_eq!((state, &*parameter, step), (name, "b", n + 2));
+                }
+                other => panic!("{name}: {other}"),
+            }
+            // As if that step had not been.
+            assert_eq!((model.get("w")?, model.get("b")?), (expected.get("w")?, expected.get("b")?), "{name}");
+        }
+        // Not clipped, but clipped it is a gradient as any other.
+        step.clip_value(1.0)?;
+        step.run(&mut model, (&w, &large))?;
+        Ok(())
+    }
+    refused(Adam::new(0.1), "exp_avg_sq")?;
+    refused(AdamW::new(0.1).amsgrad(true), "exp_avg_sq")?;
+    refused(NAdam::new(0.1), "exp_avg_sq")?;
+    refused(RAdam::new(0.1), "exp_avg_sq")?;
+    refused(RmsProp::new(0.1), "square_avg")?;
+    refused(Adadelta::new(0.1), "square_avg")?;
+    refused(Adagrad::new(0.1), "sum")?;
+    Ok(())
+}
+
+/// No square, so only what does not fit is refused.
+#[test]
+fn large_gradients_that_fit() -> Result<()> {
+    let mut model = Given::init(0);
+    let mut step = Step::new(&model, Given::loss, Sgd::new(0.0).momentum(0.9))?;
+    let (w, b) = (Tensor::new([2, 3], [0.0; 6])?, Tensor::new([2], [2e38, 1.0])?);
+    step.run(&mut model, (&w, &b))?;
+    let error = step.run(&mut model, (&w, &b)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "momentum_buffer of `b` became inf at step 2; the step before it was the last one kept"
+    );
+    assert_eq!(step.steps(), 1);
+    Step::new(&model, Given::loss, Lion::new(0.1))?.run(&mut model, (&w, &b))?;
+    assert_eq!(model.get("b")?.data(), [-0.1; 2]);
+    // A parameter may not leave the numbers either.
+    let mut step = Step::new(&model, Given::loss, Sgd::new(1e3))?;
+    let error = step.run(&mut model, (&w, &b)).unwrap_err();
+    assert!(matches!(&error, Error::NotFiniteState { state: "weight", .. }), "{error}");
+    assert_eq!(model.get("b")?.data(), [-0.1; 2]);
+    Ok(())
+}
+
+#[network(sequential, loss = cross_entropy)]
+pub struct Classes {
+    out: Linear<300, 2>,
+}
+
+/// The gradients of two classes are the same but for their sign, so their sum says nothing of their size; products see it
+/// by squares.
+#[test]
+fn a_large_gradient_of_a_product() -> Result<()> {
+    let mut model = Classes::init(0);
+    model.set("out.weight", &Tensor::new([2, 300], vec![0.0; 600])?)?;
+    let x = Tensor::new([2, 300], vec![1e25; 600])?;
+    let t = Index::new([2], [0, 0])?;
+    let before = model.get("out.bias")?;
+    let mut step = Step::new(&model, Classes::loss, Adam::new(0.1))?;
+    let error = step.run(&mut model, (&x, &t)).unwrap_err();
+    assert!(matches!(&error, Error::NotFiniteState { state: "exp_avg_sq", .. }), "{error}");
+    assert_eq!(model.get("out.bias")?, before);
+    step.accumulate(&mut model, (&x, &t))?;
+    assert!(matches!(step.update(&mut model), Err(Error::NotFiniteState { .. })));
+    step.clip_norm(1.0)?;
+    assert!(matches!(step.run(&mut model, (&x, &t)), Err(Error::NotFiniteGrad { .. })));
+    Ok(())
+}

@@ -157,6 +157,21 @@ pub enum Error {
         /// The number of the epoch, from one; zero outside a trainer.
         epoch: u64,
     },
+    /// A state of the optimizer, or a parameter, that an update by a very large gradient would have made infinite or not a
+    /// number: all of them are as they were before the step.
+    #[error("{state} of `{parameter}` became {value} at step {step}{}; the step before it was the last one kept", in_epoch(*epoch))]
+    NotFiniteState {
+        /// The state of the optimizer, such as `exp_avg_sq`, or `weight` for the parameter itself.
+        state: &'static str,
+        /// The first parameter of which that is so.
+        parameter: String,
+        /// The first such number.
+        value: f32,
+        /// The number of the step, from one.
+        step: u64,
+        /// The number of the epoch, from one; zero outside a trainer.
+        epoch: u64,
+    },
     /// Data that cannot be used.
     #[error("{source_name}: {message}")]
     Data {
@@ -187,7 +202,10 @@ pub enum Error {
 impl Error {
     /// The same, known to be of an epoch.
     pub(crate) fn in_epoch(mut self, number: u64) -> Error {
-        if let Error::NotFinite { epoch, .. } | Error::NotFiniteGrad { epoch, .. } = &mut self {
+        if let Error::NotFinite { epoch, .. }
+        | Error::NotFiniteGrad { epoch, .. }
+        | Error::NotFiniteState { epoch, .. } = &mut self
+        {
             *epoch = number;
         }
         self

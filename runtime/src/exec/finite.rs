@@ -1,8 +1,9 @@
 //! Whether a gradient is finite: what is not would ruin every parameter that an update touches.
 //!
 //! Products that write a gradient see it themselves (see `codegen/matmul/check`), where they are emitted for vectors of
-//! 256 or 512 bits. A pass adds up the rest. Both tell by sums, which are finite only where all that is added up is;
-//! where one is not, each number is looked at.
+//! 256 or 512 bits. A pass looks at the rest. Both tell by sums of squares, which are small only where all that is added
+//! up is; where one is not, each number is looked at. So a gradient is known too that is finite, but so large that a
+//! state of the optimizer may not be, by its square for example.
 
 use std::ops::Range;
 
@@ -10,6 +11,7 @@ use super::model::{Entry, params};
 use super::slots::{Extent, Memory, Place, Slot};
 use super::update::Staged;
 use super::{Buffer, Program};
+use crate::codegen::matmul::LARGE_SQUARES;
 use crate::error::{Error, Result};
 use crate::network;
 use crate::ops::sum_axes;
@@ -17,10 +19,25 @@ use crate::ops::sum_axes;
 /// Elements that are added up to one number.
 const ROW: usize = 1024;
 
-/// The sum of each row.
+/// The squares of each row, added up.
 #[network]
-fn sums(x: Tensor) -> Tensor {
-    sum_axes(x, [1])
+fn squares(x: Tensor) -> Tensor {
+    sum_axes(x * x, [1])
+}
+
+/// What a gradient is that is finite.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Size {
+    Small,
+    /// Large enough for a state of an optimizer to become infinite.
+    Large,
+}
+
+impl Size {
+    /// The size of a gradient of this norm.
+    pub(super) fn of_norm(norm: f64) -> Size {
+        if norm * norm < f64::from(LARGE_SQUARES) { Size::Small } else { Size::Large }
+    }
 }
 
 /// Elements that are looked at faster than a program is begun.
@@ -56,8 +73,7 @@ impl Finite {
         let (mut staged, mut count) = (Staged::default(), 0);
         for (offset, rows, row) in ranges.into_iter().flat_map(rows) {
             let grads = staged.input(Place { slot: Slot::Grads, offset }, &[rows, row]);
-            let place = Place { slot: Slot::Norms, offset: count };
-            staged.result(place, &[rows], |g| sums::stage(g, grads));
+            staged.result(Place { slot: Slot::Norms, offset: count }, &[rows], |g| squares::stage(g, grads));
             count += rows;
         }
         let slots = [Extent::read(Slot::Grads, len), Extent::written(Slot::Norms, count)];
@@ -65,8 +81,8 @@ impl Finite {
         Ok(Finite { few, program, sums: Buffer::zeros(count, "the sums of the gradient")? })
     }
 
-    /// Whether these parts of a gradient are finite; where a sum of them is too large for a number, they seem not to be.
-    pub(super) fn holds(&mut self, grads: &Buffer) -> Result<bool> {
+    /// Whether these parts of a gradient are small, and so finite.
+    pub(super) fn are_small(&mut self, grads: &Buffer) -> Result<bool> {
         if let Some(program) = &mut self.program {
             // SAFETY: the gradient is only read, the sums are the pass's own, and there are no indices.
             unsafe {
@@ -78,8 +94,8 @@ impl Finite {
             }?;
         }
         let largest = |part: &[f32]| part.iter().fold(0, |largest, x| largest.max(x.abs().to_bits()));
-        let infinite = f32::INFINITY.to_bits();
-        Ok(largest(&self.sums) < infinite && self.few.iter().all(|range| largest(&grads[range.clone()]) < infinite))
+        let (limit, root) = (LARGE_SQUARES.to_bits(), LARGE_SQUARES.sqrt().to_bits());
+        Ok(largest(&self.sums) < limit && self.few.iter().all(|range| largest(&grads[range.clone()]) < root))
     }
 
     pub(super) fn program(&mut self) -> Option<&mut Program> {
@@ -98,10 +114,10 @@ fn rows(range: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> {
 }
 
 /// Refuses a gradient that is not finite, after each number was looked at.
-pub(super) fn check(entries: &[Entry], grads: &[f32], step: u64) -> Result<()> {
+pub(super) fn check(entries: &[Entry], grads: &[f32], step: u64) -> Result<Size> {
     match culprit(entries, grads) {
         Some((name, value)) => Err(Error::NotFiniteGrad { parameter: Some(name), value, step, epoch: 0 }),
-        None => Ok(()),
+        None => Ok(Size::Large),
     }
 }
 
@@ -117,4 +133,10 @@ fn culprit(entries: &[Entry], grads: &[f32]) -> Option<(String, f32)> {
         let grad = &grads[entry.offset..entry.offset + entry.len()];
         grad.iter().find(|x| !x.is_finite()).map(|&x| (entry.name.clone(), x))
     })
+}
+
+/// The error of an array of the parameters' size, of which a number is not finite.
+pub(super) fn overflow(entries: &[Entry], array: &[f32], state: &'static str, step: u64) -> Option<Error> {
+    let (parameter, value) = culprit(entries, array)?;
+    Some(Error::NotFiniteState { state, parameter, value, step, epoch: 0 })
 }

@@ -42,7 +42,7 @@ pub(crate) struct Program {
     /// Elements of scratch memory that a kernel needs at most.
     scratch: usize,
     report: Report,
-    /// Where the results are of which products see that they are not finite, in the slot that was named.
+    /// Where the results are of which products see that they are not finite or large, in the slot that was named.
     checked: Vec<Range<usize>>,
     /// Whether threads pay.
     pace: Pace,
@@ -406,12 +406,12 @@ impl Program {
         }
     }
 
-    /// Which results see themselves that they are not finite.
+    /// The results of which products see that they are not finite or large.
     pub(crate) fn checked(&self) -> &[Range<usize>] {
         &self.checked
     }
 
-    /// Whether any of these did in the last run; so does one whose sum is too large for a number.
+    /// Whether any of these did in the last run.
     pub(crate) fn has_seen(&mut self) -> bool {
         let products = self.steps.iter_mut().filter_map(|step| match &mut step.kernel {
             Kernel::MatMul(product) => Some(product),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::finite;
+use super::finite::{self, Size};
 use super::model::{Entry, find, params};
 use super::slots::{Memory, Slot};
 use super::staged::Signature;
@@ -121,17 +121,16 @@ impl<N: Network> Step<N> {
     ///
     /// When the inputs do not fit the signature or an index is out of range, before anything runs;
     /// when the loss or the gradient of a parameter is infinite or not a number, or the norm of all is where they are
-    /// clipped by that: parameters, states and the optimizer are then as they were.
+    /// clipped by that, or when a gradient is so large (1e15 and more) that a state of the optimizer or a parameter would
+    /// become infinite: parameters, states and the optimizer are then as they were.
     pub fn run(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
         if self.sum.as_ref().is_some_and(Sum::is_started) {
             let loss = self.accumulate(model, inputs)?;
             return self.update(model).map(|()| loss);
         }
         let loss = self.finite_loss(model, inputs)?;
-        if !self.update.norm_tells() {
-            self.finite_grad()?;
-        }
-        self.update.run(&self.entries, model.params_mut(), &mut self.grads, 1.0, self.steps + 1, self.lr)?;
+        let size = if self.update.norm_tells() { Size::Small } else { self.finite_grad()? };
+        self.update.run(&self.entries, model.params_mut(), &mut self.grads, size, 1.0, self.steps + 1, self.lr)?;
         self.keep_states(model);
         self.steps += 1;
         Ok(loss)
@@ -202,10 +201,9 @@ impl<N: Network> Step<N> {
             return Err(Error::Setting { setting, expected, found: "none".into() });
         };
         let Some(weight) = sum.take_weight() else { return self.check_finite(f32::NAN) };
-        if !self.update.norm_tells() {
-            sum.check(&self.entries, self.steps + 1)?;
-        }
-        self.update.run(&self.entries, model.params_mut(), &mut sum.grads, weight, self.steps + 1, self.lr)?;
+        let tells = self.update.norm_tells();
+        let size = if tells { Size::Small } else { sum.check(&self.entries, self.steps + 1)? };
+        self.update.run(&self.entries, model.params_mut(), &mut sum.grads, size, weight, self.steps + 1, self.lr)?;
         self.steps += 1;
         Ok(())
     }
@@ -272,13 +270,13 @@ impl<N: Network> Step<N> {
     }
 
     /// Refuses a gradient of the last run that is infinite or not a number.
-    fn finite_grad(&mut self) -> Result<()> {
-        let Some(variant) = self.last.and_then(|i| self.variants.get_mut(i)) else { return Ok(()) };
+    fn finite_grad(&mut self) -> Result<Size> {
+        let Some(variant) = self.last.and_then(|i| self.variants.get_mut(i)) else { return Ok(Size::Small) };
         // Both are asked, so that nothing is kept for the next run.
-        if variant.program.has_seen() | !variant.finite.holds(&self.grads)? {
+        if variant.program.has_seen() | !variant.finite.are_small(&self.grads)? {
             return finite::check(&self.entries, &self.grads, self.steps + 1);
         }
-        Ok(())
+        Ok(Size::Small)
     }
 
     /// The states that the last run assigned become those of the model.

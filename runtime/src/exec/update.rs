@@ -1,6 +1,6 @@
 //! What follows the gradient: clipping and the update of the parameters, compiled over flat arrays.
 
-use super::finite::{self, Finite, refused_norm};
+use super::finite::{self, Finite, Size, overflow, refused_norm};
 use super::model::{Entry, params};
 use super::rules::Rules;
 use super::slots::{Extent, Memory, Place, Region, Slot};
@@ -123,6 +123,7 @@ impl Update {
         entries: &[Entry],
         params: &mut Buffer,
         grads: &mut Buffer,
+        mut size: Size,
         weight: f64,
         step: u64,
         lr: f32,
@@ -137,7 +138,11 @@ impl Update {
                     _ => None,
                 })
             }?;
-            let norm = norm.of(&self.parts) / weight;
+            let (tells, whole) = (matches!(norm, Norm::L1 | Norm::L2), norm.of(&self.parts));
+            let norm = whole / weight;
+            if tells {
+                size = Size::of_norm(whole);
+            }
             if !norm.is_finite() {
                 return Err(refused_norm(entries, grads, norm as f32, step));
             }
@@ -156,6 +161,15 @@ impl Update {
             }
             from = to;
         }
+        match size {
+            Size::Small => self.write(params, grads)?,
+            Size::Large => self.write_if_finite(entries, params, grads, step)?,
+        }
+        [params, grads].into_iter().chain(&mut self.state).for_each(Buffer::settle);
+        Ok(())
+    }
+
+    fn write(&mut self, params: &mut Buffer, grads: &mut Buffer) -> Result<()> {
         // SAFETY: all arrays are borrowed mutably, and there are no indices.
         unsafe {
             self.program.run(&mut |slot| match slot {
@@ -165,9 +179,23 @@ impl Update {
                 Slot::Moment(i) => self.state.get_mut(i).map(|state| Memory::write(state)),
                 _ => None,
             })
-        }?;
-        [params, grads].into_iter().chain(&mut self.state).for_each(Buffer::settle);
-        Ok(())
+        }
+    }
+
+    /// An update by a gradient so large that the optimizer's state may become infinite, by a square for example, and a
+    /// parameter would never be trained again. Then everything is as it was before. That takes a copy, which hardly any
+    /// training ever needs.
+    fn write_if_finite(&mut self, entries: &[Entry], params: &mut Buffer, grads: &mut Buffer, step: u64) -> Result<()> {
+        let before: Vec<Vec<f32>> = self.state.iter().chain([&*params]).map(|array| array.to_vec()).collect();
+        self.write(params, grads)?;
+        let names = self.rules.optimizer.state().iter().copied().chain(["weight"]);
+        let arrays = self.state.iter().chain([&*params]).zip(names);
+        let error = { arrays }.find_map(|(array, name)| overflow(entries, array, name, step));
+        if error.is_some() {
+            let arrays = self.state.iter_mut().chain([params]);
+            arrays.zip(&before).for_each(|(array, before)| array.copy_from_slice(before));
+        }
+        error.map_or(Ok(()), Err)
     }
 
     /// The norm of the gradient at the last update, before it was clipped.
@@ -214,8 +242,9 @@ impl Sum {
     }
 
     /// Refuses a sum that is not finite.
-    pub(super) fn check(&mut self, entries: &[Entry], step: u64) -> Result<()> {
-        if self.finite.holds(&self.grads)? { Ok(()) } else { finite::check(entries, &self.grads, step) }
+    pub(super) fn check(&mut self, entries: &[Entry], step: u64) -> Result<Size> {
+        let small = self.finite.are_small(&self.grads)?;
+        if small { Ok(Size::Small) } else { finite::check(entries, &self.grads, step) }
     }
 
     /// Whether there is a batch in it.

@@ -1,7 +1,7 @@
-//! Results that are not finite, seen where they are stored.
+//! Results that are not finite or very large, seen where they are stored.
 //!
-//! A checked kernel adds up all that it stores, one instruction for each vector, and gives the sum. That is finite only
-//! where each number is, since what is infinite or no number stays so in a sum.
+//! A checked kernel adds up the squares of all that it stores, one instruction for each vector, and gives the sum. That
+//! is small only where each number is, since squares do not cancel, and what is no number stays so in a sum.
 
 use iced_x86::code_asm::registers::*;
 
@@ -39,7 +39,7 @@ impl Emitter<'_> {
         self.simd.code.add(rsp, ROOM)
     }
 
-    /// Adds up the results of a tile, which are in its sums once the last chunk is.
+    /// Adds up the squares of the results of a tile, which are in its sums once the last chunk is.
     pub(super) fn check(&mut self, panel: &Panel, sums: &Sums) -> Emit {
         if !self.spec.checked {
             return Ok(());
@@ -55,8 +55,8 @@ impl Emitter<'_> {
         for i in 0..sums.rows {
             for j in 0..panel.vectors {
                 match panel.masked && j + 1 == panel.vectors {
-                    true => self.simd.add_masked(total, sums.at(0, i, j), other)?,
-                    false => self.simd.add(total, sums.at(0, i, j))?,
+                    true => self.simd.square_masked(total, sums.at(0, i, j), other)?,
+                    false => self.simd.fma(total, sums.at(0, i, j), sums.at(0, i, j))?,
                 }
             }
         }
@@ -67,8 +67,8 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// Adds up a result that was just stored, and is in register 0.
+    /// Adds the square of a result that was just stored, and is in register 0.
     pub(super) fn check_element(&mut self) -> Emit {
-        if self.spec.checked { self.simd.add_element(at(rsp, ON_TOP)) } else { Ok(()) }
+        if self.spec.checked { self.simd.add_square(at(rsp, ON_TOP)) } else { Ok(()) }
     }
 }

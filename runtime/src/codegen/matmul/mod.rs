@@ -48,7 +48,7 @@ struct Spec {
     sums: Vec<(usize, [isize; 2])>,
     /// Rows are in blocks of so many, which are so far apart in the left matrix and the result.
     block: Option<(usize, [isize; 2])>,
-    /// Whether the kernel adds up what it stores, so that a result that is not finite is seen.
+    /// Whether the kernel adds up squares of what it stores, so that a result that is not finite or large is seen.
     checked: bool,
     /// Whether the right matrix, this part and the others, or the result is too large for a second-level cache beside
     /// the left one.
@@ -143,7 +143,7 @@ pub(crate) struct Product {
     /// Whether left and right are exchanged.
     turned: bool,
     parts: Vec<Part>,
-    /// Whether its kernels see results that are not finite.
+    /// Whether its kernels see results that are not finite or large.
     checked: bool,
     /// Whether they have seen one.
     seen: AtomicBool,
@@ -163,12 +163,15 @@ enum Kernel {
     Emitted,
 }
 
-/// The function that a kernel is: left, right, result, scratch memory. A checked one gives the sum of what it has
-/// stored, another one any number.
+/// The function that a kernel is: left, right, result, scratch memory. A checked one gives the sum of the squares of
+/// what it has stored, another one any number.
 #[cfg(target_arch = "x86_64")]
 type Function = unsafe extern "sysv64" fn(*const f32, *const f32, *mut f32, *mut f32) -> f32;
 #[cfg(not(target_arch = "x86_64"))]
 type Function = unsafe extern "C" fn(*const f32, *const f32, *mut f32, *mut f32) -> f32;
+
+/// The sum of squares from which on results count as large: those of 1e15 and more.
+pub(crate) const LARGE_SQUARES: f32 = 1e30;
 
 /// Kernels that some program still holds.
 static KNOWN: Cache<Spec> = Cache::new();
@@ -178,7 +181,7 @@ pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>
     compile_checked(products, &|_| false, level)
 }
 
-/// The same, where the products of some numbers are to see results that are not finite.
+/// The same, where the products of some numbers are to see results that are not finite or large.
 pub(crate) fn compile_checked(
     products: &[&MatMul],
     checked: &dyn Fn(usize) -> bool,
@@ -224,18 +227,19 @@ impl Product {
             let [to_a, to_b, to_c] = std::array::from_fn(|i| pair[i] + part.starts[i]);
             // SAFETY: promised by the caller; the part is within the matrices.
             let sum = unsafe { part.run(a.offset(to_a), b.offset(to_b), c.offset(to_c), scratch) };
-            if self.checked && !sum.is_finite() {
+            // Where a number is not finite, neither is the sum.
+            if self.checked && (sum.is_nan() || sum >= LARGE_SQUARES) {
                 self.seen.store(true, Ordering::Relaxed);
             }
         }
     }
 
-    /// Whether its kernels see results that are not finite.
+    /// Whether its kernels see results that are not finite or large.
     pub(crate) fn is_checked(&self) -> bool {
         self.checked
     }
 
-    /// Whether they have seen one since this was asked before, or sums too large for a number.
+    /// Whether they have seen one since this was asked before.
     pub(crate) fn has_seen(&mut self) -> bool {
         std::mem::take(self.seen.get_mut())
     }

@@ -133,17 +133,18 @@ impl Simd {
         }
     }
 
-    /// `sum += x` in the lanes of the mask; overwrites `other`.
-    pub(super) fn add_masked(&mut self, sum: usize, x: usize, other: usize) -> Emit {
+    /// `sum += x²` in the lanes of the mask; overwrites `other`.
+    pub(super) fn square_masked(&mut self, sum: usize, x: usize, other: usize) -> Emit {
         if self.wide {
-            return self.code.vaddps(ZMM[sum].k1(), ZMM[sum], ZMM[x]);
+            return self.code.vfmadd231ps(ZMM[sum].k1(), ZMM[x], ZMM[x]);
         }
         self.code.vandps(YMM[other], YMM[x], MASK)?;
-        self.code.vaddps(YMM[sum], YMM[sum], YMM[other])
+        self.fma(sum, other, other)
     }
 
-    /// Adds register 0, a single number, to one in memory.
-    pub(super) fn add_element(&mut self, to: AsmMemoryOperand) -> Emit {
+    /// Adds the square of register 0, a single number, to one in memory; overwrites register 0.
+    pub(super) fn add_square(&mut self, to: AsmMemoryOperand) -> Emit {
+        self.code.vmulss(xmm0, xmm0, xmm0)?;
         self.code.vaddss(xmm0, xmm0, dword_ptr(to))?;
         self.code.vmovss(dword_ptr(to), xmm0)
     }
