@@ -397,7 +397,7 @@ fn taken(acts: &[Act], x: [f64; 2]) -> Option<Vec<Dual>> {
             Act::Exp(a) => f(v(a), v(a).value.exp(), v(a).value.exp(), v(a).value == 0.0),
             Act::Tanh(a) => f(v(a), v(a).value.tanh(), 1.0 - v(a).value.tanh().powi(2), v(a).value == 0.0),
             Act::Neg(a) => f(v(a), -v(a).value, -1.0, true),
-            Act::Relu(a) if above(v(a), 0.0)? => v(a),
+            Act::Relu(a) if v(a).value.is_nan() || above(v(a), 0.0)? => v(a),
             Act::Relu(_) => Dual::constant(0.0),
             Act::Pow(_, 0.0) => Dual::constant(1.0),
             Act::Pow(a, p) => {
