@@ -542,8 +542,7 @@ mod tests {
         for call in 0..plan.calls.len() {
             let Work::Loop(kernel) = &plan.calls[call].work else { continue };
             let split = kernel.fills.is_empty() && kernel.outer.first().is_some_and(|&size| size > 1);
-            let accesses =
-                nests(&plan.calls[call]).into_iter().flat_map(|nest| nest.runs).flat_map(|(_, all)| all);
+            let accesses = nests(&plan.calls[call]).into_iter().flat_map(|nest| nest.runs).flat_map(|(_, all)| all);
             let moves = |store: &usize| kernel.operands[*store][0].unsigned_abs() > 1;
             let mut stores = accesses.filter(|access| access.way == Way::Write).map(|access| access.operand);
             let Some(store) = stores.find(|store| split && plan.calls[call].is_split() && moves(store)) else {
