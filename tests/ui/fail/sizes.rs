@@ -34,7 +34,7 @@ struct Together {
 
 #[network]
 fn constant(x: Tensor<B>) -> Tensor<B> {
-    x + sum(broadcast_to(1.0, [1 << 40, 1 << 40]))
+    x + sum(broadcast_to(1.0, [1usize << 40, 1usize << 40]))
 }
 
 fn main() {}
