@@ -78,8 +78,8 @@ impl<N: Network> Model<N> {
     /// # Errors
     ///
     /// [`Error::Io`] when the file cannot be read, and when it is no regular file ([`Model::load_from`] reads
-    /// others); [`Error::Weights`] when it is truncated or not in the format, and when parameters are missing, unknown, or of another shape or type: each
-    /// is named with what the model has.
+    /// others); [`Error::Weights`] when it is truncated or not in the format, and when parameters are missing, unknown,
+    /// or of another shape or type: each is named with what the model has.
     ///
     /// ```
     /// use downhill::prelude::*;
@@ -102,7 +102,6 @@ impl<N: Network> Model<N> {
     /// # Ok::<(), downhill::Error>(())
     /// ```
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        self.check()?;
         let path = path.as_ref();
         self.load_from(path, file::open(path)?)
     }
@@ -127,6 +126,7 @@ impl<N: Network> Model<N> {
     /// # Ok::<(), downhill::Error>(())
     /// ```
     pub fn load_from(&mut self, source: impl AsRef<Path>, reader: impl Read) -> Result<()> {
+        self.check()?;
         let path = source.as_ref();
         let refused = |message: String| Error::Weights { path: path.into(), message };
         let numbers: usize = self.entries().iter().map(|entry| entry.len()).sum();
@@ -134,7 +134,7 @@ impl<N: Network> Model<N> {
         let mut bytes = Vec::new();
         reader.take(most + 1).read_to_end(&mut bytes).map_err(|error| Error::Io { path: path.into(), error })?;
         if bytes.len() as u64 > most {
-            let message = format!("has more than {most} bytes, in which {numbers} numbers and a header have room");
+            let message = format!("has more than {most} bytes, the most that a header and {numbers} numbers take");
             return Err(refused(message));
         }
         let tensors = SafeTensors::deserialize(&bytes)
