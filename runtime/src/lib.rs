@@ -23,6 +23,7 @@ pub mod shape;
 mod simplify;
 mod slope;
 mod stage;
+mod strides;
 mod structure;
 mod tensor;
 pub mod train;

@@ -6,10 +6,10 @@
 
 use std::collections::HashSet;
 
-use super::access::reshaped;
 use super::fuse::{Fusion, Group, Item, is_elementwise, is_run, is_source};
 use crate::graph::{Op, Var};
 use crate::ops::elementwise::{Binary, Unary};
+use crate::strides::reshaped;
 
 /// The most operations that cost no more than reading a value.
 const MOST: usize = 8;

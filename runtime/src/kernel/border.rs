@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use super::access::steps;
 use crate::graph::{Graph, Op, Var};
+use crate::strides::steps;
 
 /// Elements of a view that may be other than zero: those for which the places along some axes, each times a
 /// step, add up to a number in this range.

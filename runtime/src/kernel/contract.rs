@@ -6,13 +6,13 @@
 
 use std::ops::Range;
 
-use super::access::dense;
 use super::border::{Inside, inside};
 use super::fuse::Fusion;
 use super::{Border, MatMul};
 use crate::codegen::Level;
 use crate::codegen::matmul::cost;
 use crate::graph::{Contraction, Graph, Var};
+use crate::strides::dense;
 
 /// A letter: its size and its strides in the left argument, the right one and the result.
 #[derive(Clone, Copy, Debug)]

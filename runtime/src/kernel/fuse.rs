@@ -8,13 +8,14 @@
 
 use std::collections::HashSet;
 
-use super::access::{Access, access, dense, is_view, reshaped, shown};
+use super::access::{Access, access, is_view, shown};
 use super::place::Layout;
 use super::refusal::Refusal;
 use super::{Home, Operand, loops, parts};
 use crate::graph::{Graph, Op, Var};
 use crate::ops::reduce::Reduce;
 use crate::shape::DType;
+use crate::strides::{dense, reshaped};
 
 /// How a node is computed within a loop nest.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::access::{Access, dense, reshaped};
+use super::access::Access;
 use super::fuse::{Fusion, Group, Placement, is_ordered};
 use super::loops::{Loops, row_axis};
 use super::{Call, Home, LoopKernel, Operand, Pass, Turns, Work, parts, windows};
@@ -16,6 +16,7 @@ use crate::graph::{Node, Op, Var};
 use crate::ops::elementwise::Compare;
 use crate::ops::reduce::Reduce;
 use crate::shape::DType;
+use crate::strides::{dense, reshaped};
 
 /// What is known of a loop nest while it is built.
 struct Lowering<'a> {

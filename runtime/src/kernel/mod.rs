@@ -28,7 +28,6 @@ mod sound;
 mod tile;
 mod windows;
 
-pub(crate) use access::{dense, reshaped};
 pub(crate) use chain::OPERANDS;
 pub(crate) use describe::Description;
 pub(crate) use fuse::is_outside;

@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 
-use super::access::{Access, dense, is_view, reshaped, shown};
+use super::access::{Access, is_view, shown};
 use crate::graph::{Graph, Op, Var};
+use crate::strides::{dense, reshaped};
 
 /// Where each value lies.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
-use super::access::{dense, steps};
 use super::blocks::Blocks;
 use super::chain::{Chains, Purpose};
 use super::fuse::{Fusion, Item, is_source};
@@ -17,6 +16,7 @@ use crate::codegen::{Level, TERMS};
 use crate::error::Error;
 use crate::exec::{Buffer, Outside, Place, Slot};
 use crate::graph::{Graph, Op, Var};
+use crate::strides::{dense, steps};
 
 /// Where a value lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

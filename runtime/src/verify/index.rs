@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::range::{Range, known, ranges};
 use crate::graph::{Graph, Node, Op, Rows, Var};
-use crate::kernel::{dense, reshaped};
 use crate::shape::DType;
+use crate::strides::{dense, reshaped};
 
 /// How many nodes are looked at behind one use.
 const MOST: usize = 1 << 12;
