@@ -6,8 +6,9 @@ use crate::error::Error;
 use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::multiply_add::Fma;
 use crate::ops::reduce::Reduce;
+pub use crate::path::Scope;
 use crate::shape::{DType, MAX_RANK, elements};
-pub use crate::stage::{Scope, Stage};
+pub use crate::stage::Stage;
 
 /// A node of the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -30,13 +30,13 @@ pub struct Stage {
     /// The first node with more elements than a tensor can have.
     too_large: Option<Node>,
     /// The scope of nodes to come, and the number of scopes so far.
-    scope: u32,
-    scopes: u32,
+    pub(crate) scope: u32,
+    pub(crate) scopes: u32,
     /// The call that is being staged.
-    path: Path,
+    pub(crate) path: Path,
     training: bool,
     /// Whether scopes in which values are computed again count for nothing.
-    keeps_all: bool,
+    pub(crate) keeps_all: bool,
     /// What becomes of the states that were assigned; `None` while assignments do not count.
     pub(crate) updates: Option<Updates>,
     /// Gradients that are another one times a slope.
@@ -55,34 +55,6 @@ pub struct Stage {
 
 /// The new value of states, by number.
 pub(crate) type Updates = BTreeMap<usize, Var>;
-
-/// A stage within a call, or within a scope in which values are computed again; both end with it.
-pub struct Scope<'s> {
-    stage: &'s mut Stage,
-    outer: u32,
-    caller: Path,
-}
-
-impl std::ops::Deref for Scope<'_> {
-    type Target = Stage;
-
-    fn deref(&self) -> &Stage {
-        self.stage
-    }
-}
-
-impl std::ops::DerefMut for Scope<'_> {
-    fn deref_mut(&mut self) -> &mut Stage {
-        self.stage
-    }
-}
-
-impl Drop for Scope<'_> {
-    fn drop(&mut self) {
-        self.stage.scope = self.outer;
-        self.stage.path = self.caller;
-    }
-}
 
 impl Stage {
     /// An empty graph.
@@ -169,44 +141,6 @@ impl Stage {
         self.grads[id] = self.add(self.grads[id], d);
     }
 
-    /// A scope in which values are staged anew even if they are there already, so that those from
-    /// before need not be kept; without `anew` nothing changes.
-    pub fn recompute(&mut self, anew: bool) -> Scope<'_> {
-        let (outer, caller) = (self.scope, self.path);
-        if anew && !self.keeps_all {
-            self.scopes += 1;
-            self.scope = self.scopes;
-        }
-        Scope { stage: self, outer, caller }
-    }
-
-    /// A call, by its number in the function that makes it. `#[network]` numbers the calls of a body; by hand, each
-    /// call gets a number of its own, and its gradient the same. Random numbers of calls with different numbers, on
-    /// the way from the outermost function to the operation that draws them, have nothing to do with one another.
-    ///
-    /// ```
-    /// use downhill::prelude::*;
-    /// let mut g = Stage::new();
-    /// g.set_training(true);
-    /// let x = g.constant(&Tensor::new([100], vec![1.0; 100])?);
-    /// let first = dropout::stage(&mut g.at(0), x, 0.5);
-    /// assert_eq!(dropout::stage(&mut g.at(0), x, 0.5), first);
-    /// assert_ne!(dropout::stage(&mut g.at(1), x, 0.5), first);
-    /// # Ok::<(), downhill::Error>(())
-    /// ```
-    pub fn at(&mut self, site: u32) -> Scope<'_> {
-        let (outer, caller) = (self.scope, self.path);
-        self.path = caller.then(site.into());
-        Scope { stage: self, outer, caller }
-    }
-
-    /// An iteration of a loop, which has a number among the calls of its function.
-    pub fn iteration(&mut self, site: u32, i: usize) -> Scope<'_> {
-        let (outer, caller) = (self.scope, self.path);
-        self.path = caller.then(site.into()).then(i as u64);
-        Scope { stage: self, outer, caller }
-    }
-
     /// The size of a tensor's axis, counted from the end when negative.
     pub fn dim(&self, x: Value, axis: isize) -> usize {
         let Value::Var(x) = x else { return 1 };
@@ -235,7 +169,7 @@ impl Stage {
 
     /// Whether a value is one of this graph.
     pub(crate) fn owns(&self, v: Var) -> bool {
-        v.index() < self.graph.nodes.len()
+        self.graph.has(v)
     }
 
     /// Notes why an operation is refused; the first is kept.
@@ -286,7 +220,7 @@ impl Stage {
             return values;
         }
         values.map(|value| match value {
-            Value::Number(x) if x as i32 as f64 == x => Value::Var(self.integer(x as i32)),
+            Value::Number(x) if !Type::number(x).is_fraction() => Value::Var(self.integer(x as i32)),
             Value::Int(n) => i32::try_from(n).map_or(value, |n| Value::Var(self.integer(n))),
             other => other,
         })
