@@ -1,4 +1,4 @@
-//! Values between pages that nobody may touch, so that a kernel that reaches past one ends the process.
+//! Values between guard pages, which no access is allowed to: a kernel that reaches past a value ends the process.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -221,7 +221,7 @@ mod tests {
     /// ends the process.
     fn read(side: &str, element: i32) -> Option<i32> {
         let mut again = Command::new(std::env::current_exe().expect("a program"));
-        again.args(["--exact", "exec::guard::tests::read_one_element", "--ignored"]);
+        again.args(["--exact", "exec::guard_pages::tests::read_one_element", "--ignored"]);
         let output = again.env("READ_ONE_ELEMENT", format!("{side} {element}")).output().expect("a process");
         assert!(output.status.code() == Some(0) || output.status.signal().is_some(), "{output:?}");
         output.status.signal()

@@ -29,7 +29,7 @@ impl Stage {
     /// or its range is not known.
     pub fn compute(&self, values: &[Value], inputs: &[Input<'_>]) -> Result<Vec<Tensor>> {
         let roots = self.roots(values)?;
-        self.check_room(&roots)?;
+        self.check_memory(&roots)?;
         let mut compiled = Computation::new(self, &roots)?;
         compiled.run(inputs)?;
         (0..roots.len()).map(|i| compiled.tensor(i)).collect()
@@ -68,7 +68,7 @@ impl Stage {
     pub fn reference(&self, values: &[Value], inputs: &[Input<'_>]) -> Result<Vec<Vec<f64>>> {
         let roots = self.roots(values)?;
         check_inputs(&expected(self, &roots)?, inputs)?;
-        self.check_room(&roots)?;
+        self.check_memory(&roots)?;
         let source = |op: &Op| match op {
             Op::Input(number) => match inputs[*number].elements() {
                 Elements::Tensor(data) => data.iter().map(|&x| x as f64).collect(),
@@ -80,7 +80,7 @@ impl Stage {
     }
 
     /// Refuses values for which the reference, which keeps all of them, has no memory.
-    fn check_room(&self, roots: &[Var]) -> Result<()> {
+    fn check_memory(&self, roots: &[Var]) -> Result<()> {
         let live = self.graph().live(roots.iter().copied());
         let nodes = self.graph().vars().filter(|(v, _)| live[v.index()]);
         let elements = nodes.map(|(_, node)| node.len()).fold(0, usize::saturating_add);

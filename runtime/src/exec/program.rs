@@ -5,16 +5,19 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::Buffer;
-use super::guard::{Guard, Side};
+use super::guard_pages::{Guard, Side};
+use super::kernel::Kernel;
 use super::pace::Pace;
 use super::refused::{Refuse, Refused};
 use super::slots::{Extent, Memory, Outside, Region, Slot};
 use super::team::{Barrier, Team, threads};
-use crate::codegen::matmul::{self, Product};
-use crate::codegen::{CompiledLoop, Level, compile};
+use crate::codegen::matmul;
+use crate::codegen::{Level, compile};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Op, Rows, Var};
-use crate::kernel::{self, Call, Description, MatMul, OPERANDS, Plan, Spot, Work, plan, with_multiply_adds};
+use crate::graph::{Graph, Op, Var};
+use crate::kernel::{
+    Call, Description, MatMul, OPERANDS, Operand as Planned, Plan, Spot, Work, plan, with_multiply_adds,
+};
 use crate::tensor::{Elements, Input};
 use crate::verify::{Bound, Verified, verify};
 
@@ -90,33 +93,6 @@ struct Step {
     operands: usize,
     /// For each operand, how many elements it moves with each loop over turns.
     strides: Vec<Vec<isize>>,
-}
-
-enum Kernel {
-    /// So many turns; parts of whole grains may run at the same time.
-    Loop {
-        code: CompiledLoop,
-        turns: usize,
-        grain: usize,
-    },
-    MatMul(Product),
-    Gather {
-        count: usize,
-        width: usize,
-        rows: usize,
-    },
-    ScatterAdd {
-        count: usize,
-        width: usize,
-        rows: usize,
-        zeros: usize,
-        /// Whether what rounding loses is kept.
-        long: bool,
-    },
-    Check {
-        count: usize,
-        rows: Rows,
-    },
 }
 
 /// What is told of a program.
@@ -457,7 +433,7 @@ impl Program {
     fn seat(&mut self) -> Result<Seat> {
         let mut scratch = match &self.guard {
             Some(guard) => guard.scratch()?,
-            None => Buffer::zeros(self.scratch, &self.name)?,
+            None => Buffer::zeros(self.scratch, self.name)?,
         };
         let (arena, room) = (self.arena.as_mut_ptr(), scratch.as_mut_ptr());
         let pointer = |&(spot, offset): &(Spot, usize)| match spot {
@@ -524,7 +500,7 @@ impl Program {
 /// For each product the elements of a slot that it computes alone, and no other kernel touches.
 fn ends(plan: &Plan, slot: Option<Slot>) -> Vec<Option<Range<usize>>> {
     let places = |call: &Call| -> Vec<usize> {
-        let place = |operand: &kernel::Operand| match plan.spots[&operand.home] {
+        let place = |operand: &Planned| match plan.spots[&operand.home] {
             Spot::Outside(place) if Some(place.slot) == slot => Some(place.offset + operand.offset),
             _ => None,
         };
@@ -588,158 +564,5 @@ impl Step {
         }
         // SAFETY: promised by the caller.
         unsafe { self.kernel.run(units, &moved[..self.strides.len()], refuse) };
-    }
-}
-
-impl Kernel {
-    /// The number of parts that can be computed independently.
-    fn units(&self) -> usize {
-        match self {
-            Kernel::Loop { turns, grain, .. } => turns.div_ceil(*grain),
-            Kernel::MatMul(product) => product.units(),
-            Kernel::Gather { count, .. } | Kernel::Check { count, .. } => *count,
-            // Each thread adds up other columns of all rows, since any row may be named.
-            Kernel::ScatterAdd { width, .. } => width.div_ceil(Buffer::LINE),
-        }
-    }
-
-    /// Computes some parts.
-    ///
-    /// # Safety
-    ///
-    /// The operands must be those the kernel was planned for; nothing else may use what these parts write.
-    unsafe fn run(&self, units: Range<usize>, operands: &[*mut u8], refuse: Refuse<'_>) {
-        // SAFETY: promised by the caller.
-        unsafe {
-            match self {
-                Kernel::Loop { code, turns, grain } => {
-                    code.run(operands.as_ptr(), units.start * grain, (units.end * grain).min(*turns));
-                }
-                Kernel::MatMul(product) => {
-                    // A product without packing has no room of its own, and touches none.
-                    let scratch = operands.get(3).map_or(std::ptr::null_mut(), |room| room.cast());
-                    product.run(units, operands[0].cast(), operands[1].cast(), operands[2].cast(), scratch);
-                }
-                Kernel::Gather { count, width, rows } => {
-                    let index = std::slice::from_raw_parts(operands[1].cast(), *count);
-                    gather(units, *width, *rows, index, [operands[0], operands[2]], refuse);
-                }
-                Kernel::ScatterAdd { count, width, rows, zeros, long } => {
-                    let columns = units.start * Buffer::LINE..(units.end * Buffer::LINE).min(*width);
-                    let index = std::slice::from_raw_parts(operands[0].cast(), *count);
-                    scatter_add(*width, [*rows, *zeros], *long, columns, index, &operands[1..], refuse);
-                }
-                Kernel::Check { count, rows } => {
-                    let index = std::slice::from_raw_parts(operands[0].cast::<i32>(), *count);
-                    let refused = units.filter(|&i| !rows.admits(index[i]));
-                    refused.for_each(|i| refuse.entry(i, index[i]));
-                }
-            }
-        }
-    }
-}
-
-/// The number of the row that an entry names.
-fn row(entry: i32, rows: usize) -> Option<usize> {
-    usize::try_from(entry).ok().filter(|&row| row < rows)
-}
-
-/// Copies the rows that some places of an index name; the first row where an entry names none, which is refused.
-///
-/// # Safety
-///
-/// The operands are a table of `rows` rows, one at least, and memory for as many as the index has entries; nothing else
-/// may use those of these places.
-unsafe fn gather(
-    places: Range<usize>,
-    width: usize,
-    rows: usize,
-    index: &[i32],
-    [table, out]: [*mut u8; 2],
-    refuse: Refuse<'_>,
-) {
-    let (table, out) = (table.cast::<f32>(), out.cast::<f32>());
-    for i in places {
-        let row = row(index[i], rows).unwrap_or_else(|| {
-            refuse.entry(i, index[i]);
-            0
-        });
-        // SAFETY: the row is one of the table; the rest is promised by the caller.
-        unsafe { std::ptr::copy_nonoverlapping(table.add(row * width), out.add(i * width), width) };
-    }
-}
-
-/// Adds some columns of rows to those of others, as an index names them; what names none is refused and left out.
-///
-/// # Safety
-///
-/// The operands are as many rows as the index has entries, and `rows` rows that these are added to, of which nothing
-/// else uses these columns; the first `zeros` of them are set to zero before. A `long` sum has as many rows behind, of
-/// what rounding has lost.
-unsafe fn scatter_add(
-    width: usize,
-    [rows, zeros]: [usize; 2],
-    long: bool,
-    columns: Range<usize>,
-    index: &[i32],
-    operands: &[*mut u8],
-    refuse: Refuse<'_>,
-) {
-    let (source, out) = (operands[0].cast::<f32>(), operands[1].cast::<f32>());
-    let (start, len) = (columns.start, columns.len());
-    // SAFETY: promised by the caller, for rows below their number; the slices are of these columns alone.
-    unsafe {
-        let columns_of = |of: *mut f32, row: usize| std::slice::from_raw_parts_mut(of.add(row * width + start), len);
-        (0..zeros).for_each(|i| columns_of(out, i).fill(0.0));
-        for (i, &entry) in index.iter().enumerate() {
-            let Some(row) = row(entry, rows) else {
-                refuse.entry(i, entry);
-                continue;
-            };
-            let source = std::slice::from_raw_parts(source.add(i * width + start), len);
-            let to = columns_of(out, row);
-            if long {
-                add_long(to, columns_of(operands[2].cast::<f32>(), row), source);
-            } else {
-                to.iter_mut().zip(source).for_each(|(to, from)| *to += from);
-            }
-        }
-    }
-}
-
-/// Adds numbers to sums, with what rounding has lost of those before, as the kernels of long sums do.
-fn add_long(sums: &mut [f32], lost: &mut [f32], terms: &[f32]) {
-    for ((sum, lost), term) in sums.iter_mut().zip(lost).zip(terms) {
-        let term = term + *lost;
-        let new = *sum + term;
-        let left = term - (new - *sum);
-        // A sum that is infinite or NaN has lost nothing.
-        *lost = if new.is_finite() { left } else { 0.0 };
-        *sum = new;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::graph::{Rows, Stage, Value};
-    use crate::shape::DType;
-    use crate::{Index, Result, Tensor};
-
-    /// These kernels are no machine code: an interpreter such as Miri runs the whole program.
-    #[test]
-    fn rows_of_a_table_and_back() -> Result<()> {
-        let mut g = Stage::new();
-        let (table, index) = (g.input(0, &[3, 2], DType::F32), g.input(1, &[4], DType::I32));
-        let index = g.within(index, Rows::below(3));
-        let taken = g.gather(table, index);
-        let added = g.scatter_add(index, taken, 3);
-        let mut both = g.compile(&[Value::Var(taken), Value::Var(added)])?;
-        let table = Tensor::new([3, 2], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
-        for _ in 0..2 {
-            both.run((&table, &Index::new([4], [2, 0, 2, 1])?))?;
-            assert_eq!(both.data(0)?, [5.0, 6.0, 1.0, 2.0, 5.0, 6.0, 3.0, 4.0]);
-            assert_eq!(both.data(1)?, [1.0, 2.0, 3.0, 4.0, 10.0, 12.0]);
-        }
-        Ok(())
     }
 }

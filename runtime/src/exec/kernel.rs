@@ -1,0 +1,86 @@
+//! Kernels as a program runs them: compiled code, and rows by number, which are plain code.
+
+use std::ops::Range;
+
+use super::Buffer;
+use super::refused::Refuse;
+use super::rows::{gather, scatter_add};
+use crate::codegen::CompiledLoop;
+use crate::codegen::matmul::Product;
+use crate::graph::Rows;
+
+/// What a step of a program runs.
+pub(super) enum Kernel {
+    /// So many turns; parts of whole grains may run at the same time.
+    Loop {
+        code: CompiledLoop,
+        turns: usize,
+        grain: usize,
+    },
+    MatMul(Product),
+    Gather {
+        count: usize,
+        width: usize,
+        rows: usize,
+    },
+    ScatterAdd {
+        count: usize,
+        width: usize,
+        rows: usize,
+        zeros: usize,
+        /// Whether what rounding loses is kept.
+        long: bool,
+    },
+    Check {
+        count: usize,
+        rows: Rows,
+    },
+}
+
+impl Kernel {
+    /// The number of parts that can be computed independently.
+    pub(super) fn units(&self) -> usize {
+        match self {
+            Kernel::Loop { turns, grain, .. } => turns.div_ceil(*grain),
+            Kernel::MatMul(product) => product.units(),
+            Kernel::Gather { count, .. } | Kernel::Check { count, .. } => *count,
+            // Each thread adds up other columns of all rows, since any row may be named.
+            Kernel::ScatterAdd { width, .. } => width.div_ceil(Buffer::LINE),
+        }
+    }
+
+    /// Computes some parts.
+    ///
+    /// # Safety
+    ///
+    /// The operands must be those the kernel was planned for; nothing else may use what these parts write.
+    pub(super) unsafe fn run(&self, units: Range<usize>, operands: &[*mut u8], refuse: Refuse<'_>) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            match self {
+                Kernel::Loop { code, turns, grain } => {
+                    code.run(operands.as_ptr(), units.start * grain, (units.end * grain).min(*turns));
+                }
+                Kernel::MatMul(product) => {
+                    // A product without packing has no room of its own, and touches none.
+                    let scratch = operands.get(3).map_or(std::ptr::null_mut(), |room| room.cast());
+                    product.run(units, operands[0].cast(), operands[1].cast(), operands[2].cast(), scratch);
+                }
+                Kernel::Gather { count, width, rows } => {
+                    let index = std::slice::from_raw_parts(operands[1].cast(), *count);
+                    gather(units, *width, *rows, index, [operands[0], operands[2]], refuse);
+                }
+                Kernel::ScatterAdd { count, width, rows, zeros, long } => {
+                    let columns = units.start * Buffer::LINE..(units.end * Buffer::LINE).min(*width);
+                    let index = std::slice::from_raw_parts(operands[0].cast(), *count);
+                    scatter_add(*width, [*rows, *zeros], *long, columns, index, &operands[1..], refuse);
+                }
+                Kernel::Check { count, rows } => {
+                    let index = std::slice::from_raw_parts(operands[0].cast::<i32>(), *count);
+                    let refused = units.filter(|&i| !rows.admits(index[i]));
+                    refused.for_each(|i| refuse.entry(i, index[i]));
+                }
+            }
+        }
+    }
+}
