@@ -1,7 +1,8 @@
 //! Comparisons, masks and the choice between elements, and elements as another type.
 
 use super::admitted;
-use super::elementwise::{Compare, broadcast, sum_back};
+use super::broadcast::{broadcast, sum_back};
+use super::elementwise::Compare;
 use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::DType;

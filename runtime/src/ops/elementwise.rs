@@ -1,8 +1,9 @@
 //! Functions of the elements of the same place: arithmetic, comparison and selection, and the
 //! functions of one number.
 
+use super::broadcast::{broadcast, sum_back};
 use super::{admitted, numbers};
-use crate::check::{Check, Message, TensorType, Type};
+use crate::check::{Check, Message, Type};
 use crate::codegen::strip::{Reg, Strip};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::DType;
@@ -316,43 +317,14 @@ fn root_of(g: &mut Stage, x: Var, sign: f64, constant: f64) -> Var {
     g.unary(Unary::Sqrt, sum)
 }
 
-/// The shape and element type of two operands broadcast against each other.
-#[track_caller]
-pub(super) const fn broadcast(cx: &mut Check, op: &str, a: Type, b: Type) -> Option<TensorType> {
-    let (Some(ta), Some(tb)) = (a.operand(cx, op), b.operand(cx, op)) else { return None };
-    let dtype = match (ta.dtype, tb.dtype, a, b) {
-        // A number takes the type of the other side.
-        (DType::F32, DType::I32, Type::Dim(_) | Type::Number | Type::Fraction, _)
-        | (DType::I32, DType::F32, _, Type::Dim(_) | Type::Number | Type::Fraction) => {
-            if a.is_fraction() || b.is_fraction() {
-                let message =
-                    Message::new().str(op).str(": an Index beside a number that is not whole or out of its range");
-                cx.error(message.str(": write `float(..)` around the Index"));
-                return None;
-            }
-            DType::I32
-        }
-        (DType::F32, DType::F32, ..) => DType::F32,
-        (DType::I32, DType::I32, ..) => DType::I32,
-        (DType::F32, DType::I32, ..) | (DType::I32, DType::F32, ..) => {
-            let message = Message::new().str(op).str(": cannot mix ").str(ta.dtype.name()).str(" and ");
-            cx.error(message.str(tb.dtype.name()).str(": write `float(..)` around the Index"));
-            return None;
-        }
-        (DType::Bool, ..) | (_, DType::Bool, ..) => {
-            let message = Message::new().str(op).str(": expected Tensor or Index, found Mask");
-            cx.error(message.str(": write `float(..)` around it"));
-            return None;
-        }
+/// What a row says of whole numbers.
+macro_rules! whole {
+    () => {
+        None
     };
-    match ta.shape.broadcast(&tb.shape) {
-        Some(shape) => Some(ta.like(dtype, shape).depends(tb)),
-        None => {
-            let message = Message::new().str(op).str(": ").shape(ta.shape).str(" and ").shape(tb.shape);
-            cx.error(message.str(" do not broadcast"));
-            None
-        }
-    }
+    ($f:expr, $lower:expr) => {
+        Some(($f, $lower))
+    };
 }
 
 /// The rows of functions of two numbers.
@@ -362,7 +334,8 @@ macro_rules! binary {
         $variant:ident $name:ident ($x:literal, $y:literal => $z:literal)
             reference $reference:expr;
             grad $grad:expr;
-            lower $lower:expr, $lower_int:expr;
+            lower $lower:expr;
+            whole $($whole:expr, $lower_whole:expr)?;
     )*) => {
         /// A function of two numbers.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -385,12 +358,28 @@ macro_rules! binary {
                 f(a, b)
             }
 
+            /// The function of whole numbers and its vector code, if there is one.
+            const fn of_whole(self) -> Option<(fn(i32, i32) -> i32, fn(&mut Strip, Reg, Reg) -> Reg)> {
+                match self { $(Binary::$variant => whole!($($whole, $lower_whole)?),)* }
+            }
+
+            /// Whether there is such a function of whole numbers.
+            pub const fn is_whole(self) -> bool {
+                self.of_whole().is_some()
+            }
+
+            /// The function of whole numbers, whose sums and products wrap around; `None` where there is none.
+            pub fn whole(self, a: i32, b: i32) -> Option<i32> {
+                self.of_whole().map(|(f, _)| f(a, b))
+            }
+
             /// The function in vector code, on numbers or whole numbers.
             pub(crate) fn lower(self, s: &mut Strip, dtype: DType, a: Reg, b: Reg) -> Reg {
-                let (f, i): (fn(&mut Strip, Reg, Reg) -> Reg, fn(&mut Strip, Reg, Reg) -> Reg) = match self {
-                    $(Binary::$variant => ($lower, $lower_int),)*
-                };
-                if dtype == DType::I32 { i(s, a, b) } else { f(s, a, b) }
+                if let (DType::I32, Some((_, lower))) = (dtype, self.of_whole()) {
+                    return lower(s, a, b);
+                }
+                let f: fn(&mut Strip, Reg, Reg) -> Reg = match self { $(Binary::$variant => $lower,)* };
+                f(s, a, b)
             }
         }
 
@@ -441,12 +430,6 @@ macro_rules! binary {
     };
 }
 
-/// The gradient of an operand that was broadcast.
-pub(super) fn sum_back(g: &mut Stage, d: Var, operand: Var) -> Grad {
-    let shape = g[operand].shape.clone();
-    Some(g.unbroadcast(d, &shape))
-}
-
 /// The gradients of the one that is taken where `low < high` and of the one that is taken where
 /// `high < low`; equal ones share it, as PyTorch does it.
 fn extreme_grad(g: &mut Stage, high: Var, low: Var, dy: Var) -> (Var, Var) {
@@ -464,17 +447,20 @@ binary! {
     Add add ("2.0", "3.0" => "5.0")
         reference |a, b| a + b;
         grad |_, _, _, dy| (dy, dy);
-        lower Strip::add, Strip::iadd;
+        lower Strip::add;
+        whole i32::wrapping_add, Strip::iadd;
     /// The difference a − b.
     Sub sub ("2.0", "3.0" => "-1.0")
         reference |a, b| a - b;
         grad |g, _, _, dy| (dy, g.negate(dy));
-        lower Strip::sub, Strip::isub;
+        lower Strip::sub;
+        whole i32::wrapping_sub, Strip::isub;
     /// The product a · b.
     Mul mul ("2.0", "3.0" => "6.0")
         reference |a, b| a * b;
         grad |g, a, b, dy| (g.scale(dy, b), g.scale(dy, a));
-        lower Strip::mul, Strip::imul;
+        lower Strip::mul;
+        whole i32::wrapping_mul, Strip::imul;
     /// The quotient a / b; on `Index` operands there is none.
     Div div ("6.0", "3.0" => "2.0")
         reference |a, b| a / b;
@@ -484,17 +470,20 @@ binary! {
             let db = g.scale(da, y);
             (da, g.negate(db))
         };
-        lower Strip::div, Strip::div;
+        lower Strip::div;
+        whole;
     /// The larger of both; where they are equal, each gets half of the gradient.
     Max maximum ("2.0", "3.0" => "3.0")
         reference |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
         grad |g, a, b, dy| extreme_grad(g, a, b, dy);
-        lower Strip::max, Strip::imax;
+        lower Strip::max;
+        whole Ord::max, Strip::imax;
     /// The smaller of both; where they are equal, each gets half of the gradient.
     Min minimum ("2.0", "3.0" => "2.0")
         reference |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) };
         grad |g, a, b, dy| extreme_grad(g, b, a, dy);
-        lower Strip::min, Strip::imin;
+        lower Strip::min;
+        whole Ord::min, Strip::imin;
     /// The power aᵇ. A negative base has one only for a whole exponent.
     Pow pow ("2.0", "3.0" => "8.0")
         reference f64::powf;
@@ -517,7 +506,8 @@ binary! {
             let kept = g.choose(grows, zero, db);
             (da, g.choose(at_zero, kept, db))
         };
-        lower Strip::pow, Strip::pow;
+        lower Strip::pow;
+        whole;
     /// The angle of the point (b, a) in radians, from −π to π.
     Atan2 atan2 ("0.0", "1.0" => "0.0")
         reference f64::atan2;
@@ -533,7 +523,8 @@ binary! {
             let db = g.scale(share, a);
             (da, g.negate(db))
         };
-        lower Strip::atan2, Strip::atan2;
+        lower Strip::atan2;
+        whole;
     /// What a / b, rounded towards zero, leaves over, exactly; it has the sign of `a`.
     Fmod fmod ("-3.0", "2.0" => "-1.0")
         reference |a, b| a % b;
@@ -544,38 +535,8 @@ binary! {
             let slope = g.unary(Unary::Neg, whole);
             (dy, g.scale(dy, slope))
         };
-        lower Strip::fmod, Strip::fmod;
-}
-
-impl Binary {
-    /// Whether there is such a function of whole numbers.
-    pub const fn is_whole(self) -> bool {
-        self.whole(0, 0).is_some()
-    }
-
-    /// The function of whole numbers, whose sums and products wrap around; `None` where there is none.
-    pub const fn whole(self, a: i32, b: i32) -> Option<i32> {
-        Some(match self {
-            Binary::Add => a.wrapping_add(b),
-            Binary::Sub => a.wrapping_sub(b),
-            Binary::Mul => a.wrapping_mul(b),
-            Binary::Max => {
-                if a > b {
-                    a
-                } else {
-                    b
-                }
-            }
-            Binary::Min => {
-                if a < b {
-                    a
-                } else {
-                    b
-                }
-            }
-            Binary::Div | Binary::Pow | Binary::Atan2 | Binary::Fmod => return None,
-        })
-    }
+        lower Strip::fmod;
+        whole;
 }
 
 /// A comparison.

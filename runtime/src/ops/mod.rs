@@ -69,6 +69,7 @@ macro_rules! tensor_op {
 mod agree;
 mod axes;
 mod border;
+mod broadcast;
 mod choice;
 mod contraction;
 pub mod convolution;
@@ -208,8 +209,7 @@ fn axis_of(g: &Stage, x: Var, value: Value) -> usize {
 fn has_axes(g: &mut Stage, op: &str, dout: Var, rank: usize) -> bool {
     let found = g[dout].shape.len();
     if found != rank {
-        let message = Message::new().str(op).str(": the gradient has ").num(found as isize).str(" axes, the result ");
-        let _ = g.checked(|cx| cx.error(message.num(rank as isize)));
+        g.refuse(format!("{op}: the gradient has {found} axes, the result {rank}"));
     }
     found == rank
 }
