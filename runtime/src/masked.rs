@@ -91,8 +91,8 @@ impl Stage {
         }
     }
 
-    /// The gradient of rows along an axis, zero for a row whose own result has none: in a row that is not taken it may be made of
-    /// numbers that are none.
+    /// The gradient `dx` of an operation on rows along an axis, with zeros in the rows whose result has no gradient
+    /// `dout`: what is computed there may be made of NaN and infinity.
     pub(crate) fn only_rows_taken(&mut self, dx: Var, dout: Var, axis: isize) -> Var {
         let rank = self[dout].shape.len() as isize;
         let axes = 1 << if axis < 0 { axis + rank } else { axis };
@@ -105,7 +105,7 @@ impl Stage {
             let total = self.reduce(Reduce::Sum, sizes, axes);
             self.compare(Compare::Ne, total, zero)
         });
-        self.select(taken, dx, zero)
+        self.only_taken(Some(taken), dx)
     }
 
     /// Whether a value is a parameter under another shape.
@@ -121,14 +121,20 @@ impl Stage {
     pub(crate) fn product_of_taken(&mut self, d: Var, b: Var) -> Var {
         let rank = self[d].shape.len();
         let (rows, columns) = (self.rows_taken(d, 1 << (rank - 1)), self.rows_taken(d, 1 << (rank - 2)));
-        let zero = self.number(0.0);
-        let b = columns.filter(|_| !self.is_weight(b)).map_or(b, |columns| {
+        let columns = columns.filter(|_| !self.is_weight(b)).map(|columns| {
             let order: Vec<usize> = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
-            let taken = self.transpose(columns, &order);
-            self.select(taken, b, zero)
+            self.transpose(columns, &order)
         });
+        let b = self.only_taken(columns, b);
         let product = self.matmul(d, b, false, false);
-        rows.map_or(product, |taken| self.select(taken, product, zero))
+        self.only_taken(rows, product)
+    }
+
+    /// A value with zeros where rows are not taken; `None` takes all of them.
+    pub(crate) fn only_taken(&mut self, rows: Option<Var>, x: Var) -> Var {
+        let Some(taken) = rows else { return x };
+        let zero = self.number(0.0);
+        self.select(taken, x, zero)
     }
 
     fn mask_of_rows(&mut self, mask: Var, holds: bool, axes: u8, reach: usize) -> Option<Var> {

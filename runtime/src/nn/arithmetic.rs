@@ -51,6 +51,12 @@ pub fn frac(x: Tensor) -> Tensor {
     x - stop_gradient(trunc(x))
 }
 
+/// Whether one of two numbers is above zero and the other below.
+#[network(track_caller)]
+fn are_opposite(a: Tensor, b: Tensor) -> Mask {
+    ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0))
+}
+
 /// a / b, rounded down, as if a / b were exact. It has no gradient.
 ///
 /// ```
@@ -67,7 +73,7 @@ pub fn floor_divide(a: Tensor, b: Tensor) -> Tensor {
     let rest = fmod(a, b);
     // A whole number, but for the rounding of the quotient.
     let whole = round((a - rest) / b);
-    let below = ((rest < 0.0) & (b > 0.0)) | ((rest > 0.0) & (b < 0.0));
+    let below = are_opposite(rest, b);
     select(b == 0.0, floor(a / b), select(below, whole - 1.0, whole))
 }
 
@@ -98,7 +104,7 @@ pub fn trunc_divide(a: Tensor, b: Tensor) -> Tensor {
 #[network(track_caller)]
 pub fn remainder(a: Tensor, b: Tensor) -> Tensor {
     let rest = fmod(a, b);
-    let below = ((rest < 0.0) & (b > 0.0)) | ((rest > 0.0) & (b < 0.0));
+    let below = are_opposite(rest, b);
     select(below, rest + b, rest)
 }
 

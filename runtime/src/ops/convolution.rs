@@ -104,14 +104,7 @@ impl convolve {
         }
         let size = kernel_size(g, weight);
         let taken = g.rows_taken(dout, 0b11110);
-        let only_taken = |g: &mut Stage, images: Var| match taken {
-            Some(taken) => {
-                let zero = g.number(0.0);
-                g.select(taken, images, zero)
-            }
-            None => images,
-        };
-        let images = only_taken(g, x);
+        let images = g.only_taken(taken, x);
         let windows = steps.windows(g, images, size);
         let windows = g.transpose(windows, &[0, 1, 2, 3, 4, 6, 5]);
         let dweight = g.contract(dout, windows, "bgohw,bgchklw->gockl");
@@ -123,7 +116,7 @@ impl convolve {
             let rows = add_windows(g, parts, 5, shape[4], steps.stride[1], steps.dilation[1]);
             add_windows(g, rows, 3, shape[3], steps.stride[0], steps.dilation[0])
         };
-        let dx = only_taken(g, dx);
+        let dx = g.only_taken(taken, dx);
         (Some(dx), Some(dweight), None, None, None, None)
     }
 

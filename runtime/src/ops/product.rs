@@ -50,19 +50,12 @@ impl matmul {
         let rows = g.rows_taken(dy, 1 << (rank - 1));
         // A weight is finite, so that no part of it need be left out.
         let columns = if g.is_weight(p.b) { None } else { g.rows_taken(dy, 1 << (rank - 2)) };
-        let only = |g: &mut Stage, taken: Option<Var>, x: Var| match taken {
-            Some(taken) => {
-                let zero = g.number(0.0);
-                g.select(taken, x, zero)
-            }
-            None => x,
-        };
-        let right = only(g, columns, p.b);
-        let left = if g.is_weight(p.a) { p.a } else { only(g, rows, p.a) };
+        let right = g.only_taken(columns, p.b);
+        let left = if g.is_weight(p.a) { p.a } else { g.only_taken(rows, p.a) };
         let da = g.matmul(dy, right, false, true);
-        let da = only(g, rows, da);
+        let da = g.only_taken(rows, da);
         let db = g.matmul(left, dy, true, false);
-        let db = only(g, columns, db);
+        let db = g.only_taken(columns, db);
         let back = |g: &mut Stage, d: Var, to: Var, matrix: &[usize]| {
             let sizes = g[to].shape.clone();
             let sum = g.unbroadcast(d, matrix);

@@ -125,6 +125,12 @@ impl Range {
         }
     }
 
+    /// The smallest interval that holds these numbers.
+    fn around(numbers: [f64; 4]) -> Range {
+        let low = numbers.into_iter().fold(f64::INFINITY, f64::min);
+        Range::whole(low, numbers.into_iter().fold(f64::NEG_INFINITY, f64::max))
+    }
+
     /// Whether all are admitted.
     pub(super) fn is_within(self, rows: Rows) -> bool {
         let rest = self.low > self.high || 0.0 <= self.low && self.high < rows.count as f64;
@@ -186,13 +192,7 @@ impl Range {
         match unbounded {
             // Zero times infinity is no number, and zeros lie between the corners.
             true => Range::any(DType::F32),
-            false => Range {
-                low: corners.into_iter().fold(f64::INFINITY, f64::min),
-                high: corners.into_iter().fold(f64::NEG_INFINITY, f64::max),
-                other: None,
-                nan: a.nan || b.nan,
-                whole: a.whole && b.whole,
-            },
+            false => Range { nan: a.nan || b.nan, whole: a.whole && b.whole, ..Range::around(corners) },
         }
     }
 
@@ -200,13 +200,9 @@ impl Range {
         let (a, b) = (self.joined(), by.joined());
         let corners = [a.low / b.low, a.low / b.high, a.high / b.low, a.high / b.high];
         match b.low > 0.0 || b.high < 0.0 {
-            true if corners.into_iter().all(|x| x.is_finite()) => Range {
-                low: corners.into_iter().fold(f64::INFINITY, f64::min),
-                high: corners.into_iter().fold(f64::NEG_INFINITY, f64::max),
-                other: None,
-                nan: a.nan || b.nan,
-                whole: false,
-            },
+            true if corners.into_iter().all(|x| x.is_finite()) => {
+                Range { nan: a.nan || b.nan, whole: false, ..Range::around(corners) }
+            }
             _ => Range::any(DType::F32),
         }
     }

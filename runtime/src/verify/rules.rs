@@ -35,7 +35,7 @@ pub(crate) fn check_shape(shape: &[usize]) -> Result<(), String> {
     }
     match elements(shape) {
         Some(_) => Ok(()),
-        None => Err(format!("a tensor of shape {shape:?} has more elements than can be addressed")),
+        None => Err(format!("a tensor of shape {shape:?} has more than 2^40 elements")),
     }
 }
 
@@ -55,18 +55,18 @@ fn rule(graph: &Graph, node: &Node) -> Rule {
         }
         Op::Const(bits) => {
             let [] = args(graph, node)?;
-            known(node.dtype != DType::Bool || *bits <= 1, || format!("expected 0 or 1, found {bits}"))
+            ensure(node.dtype != DType::Bool || *bits <= 1, || format!("expected 0 or 1, found {bits}"))
         }
         Op::Data(bits) => {
             let [] = args(graph, node)?;
             let (found, len) = (bits.len(), node.len());
-            known(found == len, || format!("shape {shape:?} has {len} elements, {found} were given"))
+            ensure(found == len, || format!("shape {shape:?} has {len} elements, {found} were given"))
         }
         Op::Iota => {
             let [] = args(graph, node)?;
             of_type(node, DType::I32)?;
             of_rank(shape, 1)?;
-            known(shape[0] <= MOST_ROWS, || format!("expected at most {MOST_ROWS} numbers, found {}", shape[0]))
+            ensure(shape[0] <= MOST_ROWS, || format!("expected at most {MOST_ROWS} numbers, found {}", shape[0]))
         }
         Op::Seed => {
             let [] = args(graph, node)?;
@@ -79,7 +79,7 @@ fn rule(graph: &Graph, node: &Node) -> Rule {
             of_rank(&seed.shape, 0)?;
             of_type(node, DType::F32)?;
             let len = node.len();
-            known(len <= MOST_RANDOM, || format!("expected at most {MOST_RANDOM} numbers, found {len}"))
+            ensure(len <= MOST_RANDOM, || format!("expected at most {MOST_RANDOM} numbers, found {len}"))
         }
         Op::Unary(op) => {
             let [x] = args(graph, node)?;
@@ -123,7 +123,7 @@ fn rule(graph: &Graph, node: &Node) -> Rule {
             let [index] = args(graph, node)?;
             of_type(node, DType::I32)?;
             like(index, node)?;
-            known(rows.count > 0, || "expected at least one row".into())
+            ensure(rows.count > 0, || "expected at least one row".into())
         }
         Op::Reduce(_, axes) => {
             let [x] = args(graph, node)?;
@@ -131,7 +131,7 @@ fn rule(graph: &Graph, node: &Node) -> Rule {
             of_type(x, DType::F32)?;
             of_rank(shape, x.shape.len())?;
             let named = (0..8).filter(|axis| axes >> axis & 1 == 1);
-            known(*axes != 0 && named.clone().all(|axis| axis < rank), || {
+            ensure(*axes != 0 && named.clone().all(|axis| axis < rank), || {
                 format!("axes {:?} of {:?}", named.clone().collect::<Vec<_>>(), x.shape)
             })?;
             let kept = |axis: usize| if axes >> axis & 1 == 1 { 1 } else { x.shape[axis] };
@@ -141,12 +141,12 @@ fn rule(graph: &Graph, node: &Node) -> Rule {
             let [x] = args(graph, node)?;
             of_type(x, node.dtype)?;
             let fits = x.shape.len() == rank && x.shape.iter().zip(shape).all(|(&from, &to)| from == to || from == 1);
-            known(fits, || format!("{:?} does not broadcast to {shape:?}", x.shape))
+            ensure(fits, || format!("{:?} does not broadcast to {shape:?}", x.shape))
         }
         Op::Reshape => {
             let [x] = args(graph, node)?;
             of_type(x, node.dtype)?;
-            known(x.len() == node.len(), || {
+            ensure(x.len() == node.len(), || {
                 format!("{:?} has {} elements, {shape:?} has {}", x.shape, x.len(), node.len())
             })
         }
@@ -155,7 +155,7 @@ fn rule(graph: &Graph, node: &Node) -> Rule {
             of_type(x, node.dtype)?;
             let named = axes.iter().fold(0u32, |named, &axis| named | 1u32.checked_shl(axis as u32).unwrap_or(0));
             let all = axes.len() == x.shape.len() && axes.iter().all(|&axis| axis < axes.len());
-            known(all && named == (1 << axes.len()) - 1, || {
+            ensure(all && named == (1 << axes.len()) - 1, || {
                 format!("expected each axis of {:?} once, found {axes:?}", x.shape)
             })?;
             same(&axes.iter().map(|&axis| x.shape[axis]).collect::<Vec<_>>(), shape)
@@ -164,7 +164,7 @@ fn rule(graph: &Graph, node: &Node) -> Rule {
             let [x] = args(graph, node)?;
             of_type(x, node.dtype)?;
             of_rank(shape, x.shape.len())?;
-            known(window.len() == rank, || format!("expected a start and a step for each axis of {:?}", x.shape))?;
+            ensure(window.len() == rank, || format!("expected a start and a step for each axis of {:?}", x.shape))?;
             (0..rank).try_for_each(|axis| inside(axis, x, window[axis].0, [(shape[axis], window[axis].1), (1, 0)]))
         }
         Op::Windows { axis, start, step, dilation } => {
@@ -181,12 +181,12 @@ fn rule(graph: &Graph, node: &Node) -> Rule {
             let [x] = args(graph, node)?;
             of_type(x, node.dtype)?;
             of_rank(shape, x.shape.len())?;
-            known(before.len() == rank, || format!("expected an offset for each axis of {:?}", x.shape))?;
+            ensure(before.len() == rank, || format!("expected an offset for each axis of {:?}", x.shape))?;
             let fits = |axis: usize| before[axis].checked_add(x.shape[axis]).is_some_and(|end| end <= shape[axis]);
-            known((0..rank).all(fits), || format!("{:?} at {before:?} reaches beyond {shape:?}", x.shape))
+            ensure((0..rank).all(fits), || format!("{:?} at {before:?} reaches beyond {shape:?}", x.shape))
         }
         Op::Concat(axis) => {
-            known(!node.args.is_empty(), || "expected at least one tensor".into())?;
+            ensure(!node.args.is_empty(), || "expected at least one tensor".into())?;
             has_axis(node, *axis)?;
             let mut total = Some(0usize);
             for &arg in &node.args {
@@ -194,10 +194,10 @@ fn rule(graph: &Graph, node: &Node) -> Rule {
                 of_type(x, node.dtype)?;
                 let others = |s: &[usize]| [&s[..*axis], &s[axis + 1..]].concat();
                 let fits = x.shape.len() == rank && others(&x.shape) == others(shape);
-                known(fits, || format!("{:?} is no part of {shape:?} along axis {axis}", x.shape))?;
+                ensure(fits, || format!("{:?} is no part of {shape:?} along axis {axis}", x.shape))?;
                 total = total.and_then(|sum| sum.checked_add(x.shape[*axis]));
             }
-            known(total == Some(shape[*axis]), || format!("the parts do not add up to axis {axis} of {shape:?}"))
+            ensure(total == Some(shape[*axis]), || format!("the parts do not add up to axis {axis} of {shape:?}"))
         }
         Op::MatMul(ta, tb) => {
             let [a, b] = args(graph, node)?;
@@ -211,7 +211,7 @@ fn rule(graph: &Graph, node: &Node) -> Rule {
                 let outer = |x: &Node| x.shape[..rank - 2] == shape[..rank - 2];
                 outer(a) && outer(b) && k == inner && shape[rank - 2..] == [m, n]
             };
-            known(fits, || format!("{:?} and {:?} do not give {shape:?}", a.shape, b.shape))
+            ensure(fits, || format!("{:?} and {:?} do not give {shape:?}", a.shape, b.shape))
         }
         Op::Contract(axes) => {
             let [a, b] = args(graph, node)?;
@@ -250,20 +250,20 @@ fn args<'g, const N: usize>(graph: &'g Graph, node: &Node) -> Result<[&'g Node; 
     }
 }
 
-fn known(holds: bool, message: impl FnOnce() -> String) -> Rule {
+fn ensure(holds: bool, message: impl FnOnce() -> String) -> Rule {
     if holds { Ok(()) } else { Err(message()) }
 }
 
 fn of_type(x: &Node, dtype: DType) -> Rule {
-    known(x.dtype == dtype, || format!("expected {}, found {}", dtype.name(), x.dtype.name()))
+    ensure(x.dtype == dtype, || format!("expected {}, found {}", dtype.name(), x.dtype.name()))
 }
 
 fn number(x: &Node) -> Rule {
-    known(x.dtype != DType::Bool, || format!("expected numbers, found {}", x.dtype.name()))
+    ensure(x.dtype != DType::Bool, || format!("expected numbers, found {}", x.dtype.name()))
 }
 
 fn same(found: &[usize], expected: &[usize]) -> Rule {
-    known(found == expected, || format!("expected {expected:?}, found {found:?}"))
+    ensure(found == expected, || format!("expected {expected:?}, found {found:?}"))
 }
 
 fn like(x: &Node, with: &Node) -> Rule {
@@ -272,11 +272,11 @@ fn like(x: &Node, with: &Node) -> Rule {
 }
 
 fn of_rank(shape: &[usize], rank: usize) -> Rule {
-    known(shape.len() == rank, || format!("expected {rank} axes, found {shape:?}"))
+    ensure(shape.len() == rank, || format!("expected {rank} axes, found {shape:?}"))
 }
 
 fn has_axis(x: &Node, axis: usize) -> Rule {
-    known(axis < x.shape.len(), || format!("no axis {axis} in {:?}", x.shape))
+    ensure(axis < x.shape.len(), || format!("no axis {axis} in {:?}", x.shape))
 }
 
 /// Whether what starts at an element of an axis and goes so many steps of each length stays on the axis.
@@ -289,7 +289,7 @@ fn inside(axis: usize, x: &Node, start: usize, steps: [(usize, isize); 2]) -> Ru
         ends.into_iter().fold(start as i128, |end, by| end + pick(by, 0))
     };
     let (first, last, size) = (reach(i128::min), reach(i128::max), x.shape[axis]);
-    known(0 <= first && last < size as i128, || {
+    ensure(0 <= first && last < size as i128, || {
         format!("elements {first} to {last} of axis {axis} of {:?}, which has {size}", x.shape)
     })
 }
@@ -298,21 +298,21 @@ fn inside(axis: usize, x: &Node, start: usize, steps: [(usize, isize); 2]) -> Ru
 fn contraction(axes: &Contraction, shapes: [&[usize]; 3]) -> Rule {
     let Contraction { left, right, result } = axes;
     for (letters, shape) in [left, right, result].into_iter().zip(shapes) {
-        known(letters.len() == shape.len(), || format!("{} letters for the axes of {shape:?}", letters.len()))?;
+        ensure(letters.len() == shape.len(), || format!("{} letters for the axes of {shape:?}", letters.len()))?;
         let twice = (1..letters.len()).find(|&i| letters[..i].contains(&letters[i]));
-        known(twice.is_none(), || format!("a letter is twice in the axes of {shape:?}"))?;
+        ensure(twice.is_none(), || format!("a letter is twice in the axes of {shape:?}"))?;
     }
     let size = |l: &u8, of: &[u8], shape: &[usize]| of.iter().position(|x| x == l).map(|i| shape[i]);
     for (l, &n) in left.iter().zip(shapes[0]).chain(right.iter().zip(shapes[1])).chain(result.iter().zip(shapes[2])) {
         let sizes = [size(l, left, shapes[0]), size(l, right, shapes[1]), size(l, result, shapes[2])];
         let name = char::from(*l);
-        known(sizes.into_iter().flatten().all(|size| size == n), || format!("axis `{name}` has several sizes"))?;
+        ensure(sizes.into_iter().flatten().all(|size| size == n), || format!("axis `{name}` has several sizes"))?;
         let fits = match sizes {
             [None, None, _] => false,
             [left, right, None] => left.is_some() && right.is_some(),
             _ => true,
         };
-        known(fits, || format!("axis `{name}` is in one tensor alone"))?;
+        ensure(fits, || format!("axis `{name}` is in one tensor alone"))?;
     }
     Ok(())
 }
