@@ -10,11 +10,11 @@ use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::reduce::Reduce;
 use crate::shape::DType;
 
-/// So many selections one around the other are gone through. More than that is a loop of selections, whose
-/// products would have to be written down for each of them anew.
+/// How many nested selections a product is moved into. More of them come from a loop, where each iteration would stage
+/// the products of all before it anew.
 const NESTED: usize = 4;
 
-/// So many operations back a choice is looked for.
+/// How many operations back a selection is looked for.
 const REACH: usize = 64;
 
 /// A value that is zero where a mask says so.
@@ -55,7 +55,7 @@ impl Stage {
 
     fn inside(&mut self, op: Binary, d: Var, by: Var, nested: usize) -> Var {
         if let Some(choice) = self.choice(d).filter(|_| nested > 0) {
-            // What is not zero where its own zeros were left out needs no other guard.
+            // A gradient that `where_not_zero` has selected needs no second guard.
             let product = match self.is_of_zeros(choice.mask) {
                 true => self.binary(op, choice.value, by),
                 false => self.inside(op, choice.value, by, nested - 1),
@@ -173,7 +173,7 @@ impl Stage {
     }
 }
 
-/// Which of two numbers is less: a set of these.
+/// The outcomes of comparing two numbers; a set of them is a sum of these bits.
 const LESS: u8 = 1;
 const EQUAL: u8 = 2;
 const GREATER: u8 = 4;

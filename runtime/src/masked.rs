@@ -1,15 +1,15 @@
 //! Rows of a gradient that are zero because a branch was not taken.
 //!
-//! A product of matrices adds up over rows, and what it multiplies zeros by may be infinite or no number: a row that a
-//! mask leaves out, such as one of numbers that are missing, would spoil the gradient of every weight. So where a mask is
-//! the same all along a row, the row is left out of the product too.
+//! A product of matrices adds up over rows, and may multiply a zero by infinity or NaN: a row that a mask leaves out, such
+//! as a sample with missing numbers, would make the gradient of every weight NaN. So where a mask is the same all along a
+//! row, the row is left out of the product too.
 
 use crate::graph::{Op, Stage, Var};
 use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::reduce::Reduce;
 use crate::shape::DType;
 
-/// So many operations back a mask is looked for.
+/// How many operations back a mask is looked for.
 const REACH: usize = 64;
 
 impl Stage {

@@ -288,7 +288,7 @@ impl Strip {
 
     /// What |a| / |b|, rounded down, leaves of |a|, with the sign of a. The quotient may be rounded up to a whole
     /// number, which takes away one |b| too many; all else is exact. Where the quotient has more digits than a number,
-    /// or is none, plain code computes the rest.
+    /// or is none, scalar code computes the rest.
     pub(crate) fn fmod(&mut self, a: Reg, b: Reg) -> Reg {
         let (size, by) = (self.abs(a), self.abs(b));
         let quotient = self.div(size, by);

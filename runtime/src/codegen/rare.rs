@@ -1,6 +1,6 @@
-//! Functions at the few places where vector code cannot compute them: kernels call plain code for these.
+//! The slow path of vector code: for the few lanes where it cannot compute a function, kernels call scalar code.
 
-/// A function of two numbers, in plain code.
+/// A function of two numbers in scalar code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Rare {
     /// The sine of the second, of any size.
@@ -63,10 +63,10 @@ called_by_kernels! {
 
 /// # Safety
 ///
-/// As of the functions that kernels call.
+/// As of the functions that kernels call, which only choose `f`.
 unsafe fn each(f: Rare, a: *mut f32, b: *const f32, places: u32) {
     for i in (0..32).filter(|i| places >> i & 1 == 1) {
-        // SAFETY: the place of a bit is within both, and what is written is no one else's.
+        // SAFETY: the caller promises both elements for each bit that is set.
         unsafe { *a.add(i) = f.of(*a.add(i), *b.add(i)) }
     }
 }

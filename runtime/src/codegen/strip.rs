@@ -120,8 +120,8 @@ pub(crate) enum Inst {
     Fma(Fma, Reg, Reg, Reg),
     /// Lanes of the second where the mask holds, else of the third.
     Select(Reg, Reg, Reg),
-    /// A function of the second and third where the mask, the first, holds, else the second. It is for places that
-    /// are few: each costs a call.
+    /// A function of the second and third where the mask, the first, holds, else the second. The mask should hold in few
+    /// lanes: each costs a call.
     Rare(Rare, Reg, Reg, Reg),
 }
 

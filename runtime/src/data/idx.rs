@@ -304,8 +304,8 @@ fn uncompressed<T: Copy>(
 ) -> Result<(Vec<usize>, Vec<T>), String> {
     let sizes = header(&mut bytes)?;
     let count = sizes.iter().try_fold(1, |product: u64, &size| product.checked_mul(u64::from(size)));
-    let room = (isize::MAX as usize / size_of::<T>()) as u64;
-    let Some(count) = count.filter(|&count| count < room) else {
+    let most = (isize::MAX as usize / size_of::<T>()) as u64;
+    let Some(count) = count.filter(|&count| count < most) else {
         return Err(format!("the header says {sizes:?}, which no file can hold"));
     };
     let shape: Vec<usize> = sizes.iter().map(|&size| size as usize).collect();

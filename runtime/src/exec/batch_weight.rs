@@ -29,7 +29,7 @@ impl Weight {
     }
 }
 
-/// How many operations a loss is looked through: those behind the sum over the batch, and those of its terms.
+/// How many operations are followed: from a loss back to the sum over the batch, and from there into its terms.
 const BEHIND: usize = 256;
 const TERMS: usize = 8;
 

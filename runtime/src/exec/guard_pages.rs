@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::kernel::{Home, Plan, Spot, is_outside};
 
-/// Where a value lies in its pages: against those in front of it, or against those behind it.
+/// Which guard pages a value lies against: those in front of it, or those behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Start,
@@ -40,7 +40,7 @@ impl Side {
     }
 }
 
-/// Regions of memory with pages in front of, between and behind them that nobody may touch.
+/// Regions of memory with guard pages in front of, between and behind them.
 #[derive(Debug)]
 pub(crate) struct Regions {
     side: Side,

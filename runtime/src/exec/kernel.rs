@@ -1,4 +1,4 @@
-//! Kernels as a program runs them: compiled code, and rows by number, which are plain code.
+//! Kernels as a program runs them: compiled code, and rows by number, which Rust copies and adds up.
 
 use std::ops::Range;
 
@@ -62,7 +62,7 @@ impl Kernel {
                     code.run(operands.as_ptr(), units.start * grain, (units.end * grain).min(*turns));
                 }
                 Kernel::MatMul(product) => {
-                    // A product without packing has no room of its own, and touches none.
+                    // A product without packing has no scratch memory, and touches none.
                     let scratch = operands.get(3).map_or(std::ptr::null_mut(), |room| room.cast());
                     product.run(units, operands[0].cast(), operands[1].cast(), operands[2].cast(), scratch);
                 }

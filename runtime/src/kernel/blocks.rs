@@ -17,7 +17,7 @@ const LONG: usize = 1 << 14;
 const BLOCK: usize = 1 << 12;
 const WHOLE: usize = 640;
 
-/// The arguments have so many times as many elements as the results of all blocks, or more.
+/// How many times as many elements the arguments have as the results of all blocks, at least.
 const FEW: usize = 16;
 
 /// A product of blocks: which elements of the arguments the first begins with, the loops over blocks with their
@@ -135,7 +135,7 @@ fn size(product: &MatMul, inner: Inner) -> usize {
 }
 
 /// The calls that add up so many results of a product's blocks, at `from`, in the place of its own result. `shared`
-/// are the rooms for all threads.
+/// are the lengths of scratch memory that all threads share.
 pub(super) fn add_up(p: &MatMul, count: usize, from: Operand, to: Operand, shared: &mut Vec<usize>) -> Vec<Call> {
     let len = len(p);
     let around: Vec<usize> = p.batch.iter().map(|(size, _)| *size).chain([p.m]).collect();

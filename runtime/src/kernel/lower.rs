@@ -34,7 +34,7 @@ struct Lowering<'a> {
     kept: BTreeSet<Var>,
     operands: Vec<(Operand, Vec<isize>)>,
     fills: Vec<(usize, usize, u32)>,
-    /// How long the rooms are that all threads share.
+    /// The lengths of scratch memory that all threads share.
     shared: &'a mut Vec<usize>,
     scalars: usize,
     passes: Vec<Pass>,
@@ -42,8 +42,8 @@ struct Lowering<'a> {
     regs: HashMap<Var, Reg>,
 }
 
-/// Lowers a group. Rooms for a thread and for all are numbered from where `scratch` and `shared` are; gives how
-/// long each must be.
+/// Lowers a group. Adds the lengths of the scratch memory that it needs: to `scratch` those that each thread has for
+/// itself, to `shared` those that all threads share.
 pub(super) fn lower<'a>(
     fusion: &'a Fusion<'a>,
     index: usize,
@@ -234,7 +234,7 @@ impl Lowering<'_> {
         if !long {
             return strip.effect(Effect::Accumulate(sum, walk, op, reg));
         }
-        // The room for what is lost lies behind the sum among the operands.
+        // What rounding has lost of the sum is the operand after it.
         self.shared.push(len);
         let (lost, _) = self.filled(Home::Parts(self.shared.len() - 1), len, strides, 0.0);
         debug_assert_eq!(lost, sum + 1, "nothing else adds to a sum");

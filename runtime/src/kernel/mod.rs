@@ -4,8 +4,8 @@
 //! `multiply_add` joins products and sums, `place` says how values lie in memory, `access` sees through views,
 //! `border` knows what is zero around them, `fuse` groups nodes, `again` says what of them need not be in memory,
 //! `lower` makes a loop nest of each group, `tile` puts its loops in order, `windows` makes straight lines of short
-//! sums, `parts` and `blocks` cut long ones, `chain` lets kernels take turns, and `plan` gives every value that outlives its
-//! kernel a place in the arena, where it may `replace` another.
+//! sums, `parts` and `blocks` cut long ones, `chain` lets kernels take turns, and `plan` gives every value that outlives
+//! its kernel a place in the arena, where it may `replace` another. `sound` compares the plan with its kernels.
 
 mod access;
 mod again;

@@ -3,7 +3,8 @@
 //! Work is split along the outermost loop, over outputs. A kernel that adds up all its rows in memory would
 //! be the work of one thread, since the order of additions must not depend on how many there are. So a long
 //! sum adds up a fixed number of runs of rows, each in a place of its own, and a short kernel behind it adds
-//! these up. A run that is long itself keeps what rounding loses of it (see `lower`). What a long kernel fills before its loops becomes a short one in front of it.
+//! these up. A run that is long itself keeps what rounding loses of it (see `lower`). What a long kernel fills
+//! before its loops becomes a short one in front of it.
 
 use super::{Call, Home, LoopKernel, Operand, Pass, Turns, Work};
 use crate::codegen::TERMS;

@@ -1,9 +1,8 @@
-//! Whether a plan is sound: what its kernels touch, and what is there then.
+//! Whether a plan is sound: what its kernels access, and what is there then.
 //!
-//! A graph that keeps its rules is lowered to kernels that stay within values, and values get places that do not
-//! overlap while both are needed. That is what the passes before are for; here it is compared with the plan they end in,
-//! in debug builds and tests. Small programs are followed element by element: a kernel must find, where it reads, what
-//! was written there for it.
+//! Lowering must give kernels that access their values alone, and planning must give places that overlap only to values
+//! whose live ranges do not. Debug builds and tests compare both with the finished plan. Small programs are followed
+//! element by element: where a kernel reads an element, that must be the last one that was written there.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -14,14 +13,14 @@ use crate::codegen::strip::{Effect, Inst, Strip, Walk};
 /// The most accesses of a program that is followed element by element.
 const MOST: usize = 1 << 13;
 
-/// What a call does, one nest of loops behind the other.
+/// The accesses of a loop nest.
 struct Nest {
     outer: Vec<usize>,
-    /// In each turn of the loops, one behind the other: so many elements, and what is done for each.
+    /// In each iteration, in this order: a number of elements, and the accesses for each of them.
     runs: Vec<(usize, Vec<Access>)>,
 }
 
-/// An element that is read or written: which, for each loop, and along a run.
+/// An element that is read or written: how far it moves with each loop, and along a run.
 struct Access {
     operand: usize,
     way: Way,
@@ -33,7 +32,7 @@ struct Access {
 enum Way {
     Read,
     Write,
-    /// One after the other.
+    /// Read, then written.
     Both,
 }
 
@@ -60,7 +59,7 @@ fn along(walk: Walk, i: usize) -> isize {
     }
 }
 
-/// What the work of a call reads and writes.
+/// The accesses of a call, in this order.
 fn nests(call: &Call) -> Vec<Nest> {
     let run = |len: usize, operand: usize, way: Way| {
         let access = Access::new(operand, way, Walk::Contiguous);
@@ -120,15 +119,15 @@ fn of_product(p: &MatMul) -> Vec<Nest> {
     vec![matrix(0, (p.m, p.k), Way::Read), matrix(1, (p.k, p.n), Way::Read), matrix(2, (p.m, p.n), Way::Write)]
 }
 
-/// What a call touches in other ways than one.
+/// The values that a call accesses in other ways than `but`.
 fn touched(call: &Call, but: Way) -> Vec<Home> {
     let accesses = nests(call).into_iter().flat_map(|nest| nest.runs).flat_map(|(_, accesses)| accesses);
     let others = accesses.filter(|access| access.way != but);
     others.map(|access| call.operands[access.operand].home).collect()
 }
 
-/// When a value is needed, in stages.
-type Lives = HashMap<Home, (usize, usize)>;
+/// The live ranges of values: the first and the last stage that accesses each.
+type LiveRanges = HashMap<Home, (usize, usize)>;
 
 impl Plan {
     /// Compares what the calls do with where values are.
@@ -155,7 +154,7 @@ impl Plan {
         }
     }
 
-    /// Each operand stays within its home.
+    /// Each operand stays within its value.
     fn stays_inside(&self, call: &Call) -> Result<(), String> {
         for nest in nests(call) {
             for (run, access) in nest.runs.iter().flat_map(|(run, all)| all.iter().map(move |access| (*run, access))) {
@@ -175,8 +174,8 @@ impl Plan {
         Ok(())
     }
 
-    fn lives(&self) -> Lives {
-        let mut lives = Lives::new();
+    fn live_ranges(&self) -> LiveRanges {
+        let mut lives = LiveRanges::new();
         for (i, stage) in self.stages.iter().enumerate() {
             for operand in self.calls[stage.clone()].iter().flat_map(|call| &call.operands) {
                 lives.entry(operand.home).or_insert((i, i)).1 = i;
@@ -193,10 +192,10 @@ impl Plan {
         }
     }
 
-    /// Values that are needed at the same time have places of their own in the arena, unless one takes the place
-    /// of another; what is known beforehand has its place for good.
+    /// Values whose live ranges overlap have places of their own in the arena, unless one takes the place of another;
+    /// constants have theirs for good.
     fn is_apart(&self) -> Result<(), String> {
-        let lives = self.lives();
+        let lives = self.live_ranges();
         let place = |(&home, &life): (&Home, &(usize, usize))| {
             let place = self.arena_place(&home)?;
             let data = self.data.iter().any(|(start, _)| *start == place.start);
@@ -252,7 +251,7 @@ impl Plan {
     }
 }
 
-/// Who touched an element last: in which stage, and in which part of it, of those that may run at the same time.
+/// When an element was accessed: in which stage, and in which of its parts, which may run at the same time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct When {
     stage: usize,
@@ -327,7 +326,7 @@ impl<'a> Follow<'a> {
     fn run(mut self) -> Result<(), String> {
         for (stage, calls) in self.plan.stages.iter().enumerate() {
             let calls = &self.plan.calls[calls.clone()];
-            let nests: Vec<Vec<Nest>> = calls.iter().map(|call| nests(call)).collect();
+            let nests: Vec<Vec<Nest>> = calls.iter().map(nests).collect();
             for turn in 0..calls[0].turns.count() {
                 self.cells[self.scratch.clone()].fill(Cell::default());
                 for (call, nests) in calls.iter().zip(&nests) {
@@ -477,7 +476,7 @@ mod tests {
     fn a_value_in_the_place_of_another_is_found() {
         for plan in [small(), heads()] {
             assert_eq!(found(&plan, |_| ()), None);
-            let (lives, mut pairs) = (plan.lives(), 0);
+            let (lives, mut pairs) = (plan.live_ranges(), 0);
             let arena = |home: &&Home| matches!(plan.spots.get(home), Some(Spot::Arena(_)));
             for (a, b) in lives.keys().filter(arena).flat_map(|a| lives.keys().filter(arena).map(move |b| (a, b))) {
                 let (life, other) = (lives[a], lives[b]);

@@ -55,8 +55,8 @@ fn lower_round(s: &mut Strip, x: Reg, (shift, factor): (u8, u32)) -> Reg {
     s.imul(mixed, factor)
 }
 
-/// A hash of 32 bits, the finalizer `lowbias32` of the same: the seed of a run is one of the user's and of the
-/// number of the run.
+/// A hash of 32 bits, the finalizer `lowbias32` of Wellons' hash prospector: the seed of a run is a hash of the user's
+/// seed and the number of the run.
 pub(crate) fn hash(x: u32) -> u32 {
     let x = (x ^ x >> 16).wrapping_mul(0x7feb_352d);
     let x = (x ^ x >> 15).wrapping_mul(0x846c_a68b);

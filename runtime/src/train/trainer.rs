@@ -70,7 +70,7 @@ pub struct Trainer<'m, N: Network> {
     /// Whether the step does not know of the rules yet.
     changed: bool,
     schedule: Option<Box<dyn Schedule>>,
-    /// All epochs, as far as the schedule is concerned, where they were told.
+    /// How many epochs there will be over all calls of `fit`, where that was said.
     planned: Option<u64>,
     /// The step at which the schedule ends.
     total: Option<u64>,
@@ -82,7 +82,7 @@ pub struct Trainer<'m, N: Network> {
     metrics: Vec<Function<N>>,
     progress: Option<bool>,
     step: Option<Step<N>>,
-    /// Steps by optimizers before.
+    /// The steps that were taken with optimizers before this one.
     steps_before: u64,
     epochs: u64,
 }
@@ -284,8 +284,8 @@ impl<'m, N: Network> Trainer<'m, N> {
     ///   the last batch of an epoch too: all before the first step;
     /// - [`Error::IndexRange`] and errors of the data set when a batch has a bad sample;
     /// - [`Error::NotFinite`] when the loss of a step is infinite or not a number, and
-    ///   [`Error::NotFiniteGrad`] when the gradient of a parameter is, or their norm where it is clipped by that. The parameters
-    ///   are then those after the step before;
+    ///   [`Error::NotFiniteGrad`] when the gradient of a parameter is, or their norm where it is clipped by that. The
+    ///   parameters are then those after the step before;
     /// - [`Error::NotFiniteState`] when a gradient is finite, but so large that a state of the optimizer would not be.
     pub fn fit<T: Dataset, V: Dataset>(&mut self, train: &T, valid: &V, epochs: Epochs) -> Result<Report> {
         self.schedule.as_ref().map_or(Ok(()), |schedule| schedule.check())?;

@@ -11,14 +11,13 @@ use crate::graph::{Graph, Node, Op, Rows, Var};
 use crate::shape::DType;
 use crate::strides::{dense, reshaped};
 
-/// How many nodes are looked at behind one use.
+/// How many nodes are visited for one use of an index.
 const MOST: usize = 1 << 12;
 
-/// How many nodes lie one behind the other there.
+/// The longest path of nodes that is followed from a use.
 const DEEP: usize = 1 << 8;
 
-/// What the entries of an input may be: one limit for all, or one for each of so many entries that follow one
-/// another, over and over.
+/// What the entries of an input may be: one limit for all, or a list of limits that repeats along the entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bound {
     limits: Vec<Limit>,
@@ -95,7 +94,7 @@ pub(crate) struct Indices {
     pub(crate) checked: Vec<Var>,
 }
 
-/// The entries of an input as a value shows them, or some elements of it.
+/// A value as a view of an input: which entry each of its elements is.
 struct Shown {
     input: Var,
     /// The entries in an order of their own, absent where the value has other elements; else those of the input.

@@ -226,12 +226,12 @@ impl Range {
         match dtype {
             DType::I32 if low < i32::MIN.into() || high > i32::MAX.into() => Range::any(DType::I32),
             DType::I32 | DType::Bool => self,
-            // The nearest number to a larger result is no smaller one; twice rounded is as once, for one operation.
+            // Rounding is monotonic, and of one operation to double precision first changes nothing.
             DType::F32 => Range { low: (low as f32).into(), high: (high as f32).into(), ..self },
         }
     }
 
-    /// Results of several operations, of which only the last is rounded.
+    /// Results that double precision holds only nearly, as a product and a sum: wider by a number at each end.
     fn near(self) -> Range {
         match self.rounded(DType::F32) {
             exact if exact == self => self,

@@ -419,7 +419,7 @@ impl Emitter<'_, '_> {
         self.bitcast(ty, chosen)
     }
 
-    /// Calls the function with both on the stack, if the mask holds anywhere.
+    /// Calls scalar code with both operands on the stack, if the mask holds in any lane.
     fn rare(&mut self, f: Rare, mask: Value, x: Value, y: Value) -> Value {
         let ty = self.b.func.dfg.value_type(x);
         let places = if ty == F32 { self.b.ins().band_imm_u(mask, 1) } else { self.b.ins().vhigh_bits(I32, mask) };

@@ -156,7 +156,7 @@ fn guarded(compiled: &CompiledLoop, ends: &[usize], memories: &[Memory], side: S
 fn run(compiled: &CompiledLoop, ends: &[usize], pointers: &[*mut u8]) {
     let mut from = 0;
     for &to in ends {
-        // SAFETY: every memory has room for all that the kernel reaches.
+        // SAFETY: every memory is as long as the kernel's accesses reach.
         unsafe { compiled.run(pointers.as_ptr(), from, to) };
         from = to;
     }
@@ -288,7 +288,7 @@ fn sums_are_right_to_a_millionth_and_the_same_beside_others() {
                 let mut found = vec![[0f32; 2]; 2 * of.len()];
                 let mut pointers: Vec<*mut u8> = vec![x.as_mut_ptr().cast()];
                 pointers.extend(found.iter_mut().map(|sums| sums.as_mut_ptr().cast::<u8>()));
-                // SAFETY: two rows of the kernel's length, and room for as many sums each.
+                // SAFETY: two rows of the kernel's length, and memory for as many sums each.
                 unsafe { compiled.run(pointers.as_ptr(), 0, 2) };
                 found
             };

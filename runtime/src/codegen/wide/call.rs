@@ -1,4 +1,4 @@
-//! Calls of plain code, in which nothing but the result changes.
+//! Calls of scalar code, which leave all registers but that of the result as they were.
 
 use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
@@ -8,7 +8,7 @@ use super::asm::{Emit, Src, at};
 use super::frame::Frame;
 use crate::codegen::rare::Rare;
 
-/// General registers that a call may change. `SCRATCH` holds nothing for longer than an instruction.
+/// General registers that the callee may change. `SCRATCH` holds nothing for longer than an instruction.
 const CHANGED: [AsmRegister64; 8] = [rax, rdx, rsi, rdi, r8, r9, r10, r11];
 
 /// Bytes on the stack between the frame and what is kept there during a call: the place that it returns to, and
@@ -37,7 +37,7 @@ impl Frame {
         asm.set(&mut done)
     }
 
-    /// Writes the routines that were called: each keeps all registers that plain code may change.
+    /// Writes the routines that were called: each saves all registers that scalar code may change.
     pub(super) fn routines(&mut self) -> Emit {
         for (f, mut label) in self.take_routines() {
             self.asm.set(&mut label)?;
@@ -51,16 +51,16 @@ impl Frame {
         let asm = &mut self.asm;
         let (vectors, masks) = (asm.scratch() + 1, if asm.wide() { 1..8u8 } else { 0..0 });
         let mask_place = vectors as i64 * asm.bytes();
-        // The frame is aligned, and so is the stack again where the call is made.
-        let room = mask_place + 8 * masks.len() as i64;
-        let room = room + (PUSHED + room) % 16;
+        let saved = mask_place + 8 * masks.len() as i64;
+        // The frame is aligned to 16 bytes, and so must the stack be at the call.
+        let saved = saved + (PUSHED + saved) % 16;
         for r in CHANGED {
             asm.code.push(r)?;
         }
         asm.code.lea(rdi, qword_ptr(rsp + (PUSHED + values)))?;
         asm.code.lea(rsi, qword_ptr(rsp + (PUSHED + with)))?;
         asm.code.mov(edx, ecx)?;
-        asm.code.sub(rsp, room as i32)?;
+        asm.code.sub(rsp, saved as i32)?;
         for r in 0..vectors {
             asm.store(at(Register::RSP, r as i64 * asm.bytes()), r)?;
         }
@@ -76,7 +76,7 @@ impl Frame {
         for r in 0..vectors {
             asm.copy(r, Src::Mem(at(Register::RSP, r as i64 * asm.bytes())))?;
         }
-        asm.code.add(rsp, room as i32)?;
+        asm.code.add(rsp, saved as i32)?;
         for r in CHANGED.into_iter().rev() {
             asm.code.pop(r)?;
         }

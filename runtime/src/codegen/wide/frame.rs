@@ -55,7 +55,7 @@ pub(super) struct Frame {
     rows: Rows,
     loops: usize,
     slots: usize,
-    /// Routines that call plain code.
+    /// Routines that call scalar code.
     routines: Vec<(Rare, CodeLabel)>,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct Rows {
     pub(super) scalars: usize,
     /// How far each operand's elements of a row are from those of the row before, in bytes.
     pub(super) steps: Vec<i64>,
-    /// Whether they call plain code.
+    /// Whether they call scalar code.
     pub(super) calls: bool,
 }
 
@@ -108,7 +108,7 @@ impl Frame {
         (end as u64).next_multiple_of(64) as i64
     }
 
-    /// Where the two vectors are that plain code is called with.
+    /// Where the operands of a call of scalar code are, two vectors.
     pub(super) fn arguments(&self) -> (i64, i64) {
         (self.call_base(), self.call_base() + self.asm.bytes())
     }

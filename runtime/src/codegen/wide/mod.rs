@@ -2,7 +2,7 @@
 //!
 //! `schedule` orders a strip and takes out of it what is the same for a whole row, `run` puts loops
 //! around it, `place` and `inst` write one vector's worth of it with the registers that `regs` assigns,
-//! `memory` reads and writes operands, `call` calls plain code, `frame` knows what is on the stack, and `asm`
+//! `memory` reads and writes operands, `call` calls scalar code, `frame` knows what is on the stack, and `asm`
 //! and `lanes` encode.
 //!
 //! All lanes of a register are computed always. Where a row ends within a vector, what is loaded,

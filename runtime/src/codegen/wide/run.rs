@@ -1,6 +1,6 @@
 //! A strip over a run of places: a loop of whole vectors, and what is left.
 //!
-//! Vectors are folded in turns into [`TOTALS`] totals, however many the loop computes at once, and a sum is completed
+//! Vectors are folded alternately into [`TOTALS`] totals, however many an iteration computes, and a sum is completed
 //! in blocks: so the order of additions depends on the length alone, and no total of single precision has more than
 //! [`TERMS`] terms in a lane.
 
@@ -19,7 +19,7 @@ use crate::ops::reduce::Reduce;
 /// Registers below are free to combine the lanes of a total.
 const FIRST_TOTAL: u8 = 3;
 
-/// The totals of a fold, which vectors take turns with.
+/// The totals of a fold, which vectors are added to alternately.
 const TOTALS: usize = 2;
 
 /// The vectors of a block of a sum: its totals have so many terms in each lane, and are then added to a sum in double
@@ -83,7 +83,7 @@ struct Parts<'r> {
 }
 
 impl Parts<'_> {
-    /// The vectors of a turn of the loop: whole rounds of totals.
+    /// The vectors of an iteration: whole rounds of totals.
     fn vectors(&self) -> usize {
         let rounds = if self.run.folds.is_empty() { 1 } else { TOTALS };
         self.together.copies.max(rounds)
@@ -146,12 +146,12 @@ impl Frame {
     fn pin(&mut self, schedule: &Schedule, folds: usize) -> Emit<Vec<(usize, u8)>> {
         let mut open: Vec<u8> = (0..self.asm.scratch()).filter(|r| !self.is_total(*r, folds)).collect();
         // The lowest registers stay free.
-        let room = open.len().saturating_sub(schedule.pressure(self.asm.wide()) + FIRST_TOTAL as usize);
+        let free = open.len().saturating_sub(schedule.pressure(self.asm.wide()) + FIRST_TOTAL as usize);
         let mut wanted: Vec<usize> =
             (0..schedule.uses.len()).filter(|&v| schedule.is_uniform(v) && !schedule.uses[v].is_empty()).collect();
         wanted.sort_by_key(|&v| std::cmp::Reverse(schedule.uses[v].len()));
         let mut pinned = Vec::new();
-        for v in wanted.into_iter().take(room) {
+        for v in wanted.into_iter().take(free) {
             if let (Some(from), Some(r)) = (self.uniform(schedule, v), open.pop()) {
                 self.asm.copy(r, Src::Mem(from))?;
                 pinned.push((v, r));
