@@ -446,6 +446,7 @@ fn a_model_of_computed_sizes_is_refused() -> Result<()> {
     assert_eq!(refused(model.set("weight", &x)), message);
     assert_eq!(refused(model.save(&path)), message);
     assert_eq!(refused(model.load(&path)), message);
+    assert_eq!(refused(model.load_from("memory", std::io::empty())), message);
     assert_eq!(refused(Step::new(&model, Linear::<2, 2>::forward, Sgd::new(0.1))), message);
     assert_eq!(model.params().count(), 2);
     assert_eq!(model.param_count(), usize::MAX);

@@ -102,6 +102,7 @@ impl<N: Network> Model<N> {
     /// # Ok::<(), downhill::Error>(())
     /// ```
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        self.check()?;
         let path = path.as_ref();
         self.load_from(path, file::open(path)?)
     }
