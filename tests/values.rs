@@ -1,6 +1,8 @@
 //! Values and slopes where functions have a border, an end or no number: compiled kernels and the reference against
 //! PyTorch 2.15, and against the limit where PyTorch has NaN.
 
+use std::f32::consts::LN_2;
+
 use downhill::prelude::*;
 use downhill::shape::DType;
 use downhill::{Error, Input};
@@ -113,7 +115,7 @@ fn slopes_at_borders_are_pytorchs() {
         celu([0.0], 2.0) => [0.0], [1.0];
         selu([0.0]) => [0.0], [1.758_099_3];
         softplus([20.0], 1.0, 20.0) => [20.0], [1.0];
-        log_sigmoid([0.0]) => [-0.693_147_2], [0.5];
+        log_sigmoid([0.0]) => [-LN_2], [0.5];
         softsign([0.0]) => [0.0], [1.0];
         abs([0.0, -0.0]) => [0.0, 0.0], [0.0, 0.0];
         maximum([1.0, 0.0], 1.0) => [1.0, 1.0], [0.5, 0.0];
@@ -123,7 +125,7 @@ fn slopes_at_borders_are_pytorchs() {
         huber_terms([1.0, -1.0, 0.0], 0.0, 1.0) => [0.5, 0.5, 0.0], [1.0, -1.0, 0.0];
         smooth_l1_terms([1.0, -1.0, 0.0], 0.0, 1.0) => [0.5, 0.5, 0.0], [1.0, -1.0, 0.0];
         l1_terms([0.0], 0.0) => [0.0], [0.0];
-        bce_with_logits_terms([0.0, 0.0], 1.0) => [0.693_147_2; 2], [-0.5; 2];
+        bce_with_logits_terms([0.0, 0.0], 1.0) => [LN_2; 2], [-0.5; 2];
         margin_ranking_terms([1.5], 1.0, 1.0, 0.5) => [0.0], [0.0];
         hinge_terms([1.0], 1.0) => [0.0], [0.0];
         hinge_embedding_terms([1.0], -1.0, 1.0) => [0.0], [0.0];
@@ -131,7 +133,7 @@ fn slopes_at_borders_are_pytorchs() {
         vector_norm([0.0, -1.0], 1.0, -1) => [1.0], [0.0, -1.0];
         vector_norm([0.0, 0.0], 2.0, -1) => [0.0], [0.0, 0.0];
         normalize([1.0, 0.0], -1, 1.0) => [1.0, 0.0], [1.0, 1.0];
-        logaddexp([0.0], 0.0) => [0.693_147_2], [0.5];
+        logaddexp([0.0], 0.0) => [LN_2], [0.5];
     }
 }
 
@@ -174,7 +176,7 @@ fn ends_are_limits() {
         prod([-1.0, INF]) => [-INF], [INF, -1.0];
         bce_with_logits_terms([INF, -INF], 1.0) => [0.0, INF], [0.0, 0.0];
         bce_with_logits_terms([INF, -INF], 0.0) => [INF, 0.0], [0.0, 0.0];
-        bce_with_logits_terms([INF, -INF, 0.0], 0.5) => [INF, INF, 0.693_147_2], [0.0, 0.0, 0.0];
+        bce_with_logits_terms([INF, -INF, 0.0], 0.5) => [INF, INF, LN_2], [0.0, 0.0, 0.0];
         weighted_bce_with_logits_terms([INF, -INF], 1.0, 2.0, 3.0) => [0.0, INF], [0.0, 0.0];
         weighted_bce_with_logits_terms([INF, -INF], 0.0, 2.0, 3.0) => [INF, 0.0], [0.0, 0.0];
         soft_margin_terms([INF, -INF], 1.0) => [0.0, INF], [0.0, -1.0];
@@ -218,7 +220,7 @@ fn functions_of_two_numbers_have_their_ends() {
         minimum [(NAN, 1.0, NAN), (1.0, NAN, NAN), (-INF, INF, -INF)];
     }
     // The slope of x ln y over x is ln y, also where x is zero.
-    functions! { xlogy([0.0, 1.0], 2.0) => [0.0, 0.693_147_2], [0.693_147_2, 0.693_147_2]; }
+    functions! { xlogy([0.0, 1.0], 2.0) => [0.0, LN_2], [LN_2, LN_2]; }
 }
 
 #[test]
