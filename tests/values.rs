@@ -174,11 +174,11 @@ fn ends_are_limits() {
         prod([0.0, 0.0, 3.0]) => [0.0], [0.0, 0.0, 0.0];
         prod([0.0, INF]) => [NAN], [INF, 0.0];
         prod([-1.0, INF]) => [-INF], [INF, -1.0];
-        bce_with_logits_terms([INF, -INF], 1.0) => [0.0, INF], [0.0, 0.0];
-        bce_with_logits_terms([INF, -INF], 0.0) => [INF, 0.0], [0.0, 0.0];
-        bce_with_logits_terms([INF, -INF, 0.0], 0.5) => [INF, INF, LN_2], [0.0, 0.0, 0.0];
-        weighted_bce_with_logits_terms([INF, -INF], 1.0, 2.0, 3.0) => [0.0, INF], [0.0, 0.0];
-        weighted_bce_with_logits_terms([INF, -INF], 0.0, 2.0, 3.0) => [INF, 0.0], [0.0, 0.0];
+        bce_with_logits_terms([INF, -INF], 1.0) => [0.0, INF], [0.0, -1.0];
+        bce_with_logits_terms([INF, -INF], 0.0) => [INF, 0.0], [1.0, 0.0];
+        bce_with_logits_terms([INF, -INF, 0.0], 0.5) => [INF, INF, LN_2], [0.5, -0.5, 0.0];
+        weighted_bce_with_logits_terms([INF, -INF], 1.0, 2.0, 3.0) => [0.0, INF], [0.0, -6.0];
+        weighted_bce_with_logits_terms([INF, -INF], 0.0, 2.0, 3.0) => [INF, 0.0], [2.0, 0.0];
         soft_margin_terms([INF, -INF], 1.0) => [0.0, INF], [0.0, -1.0];
         multilabel_soft_margin_terms([INF, INF], 1.0, 1.0) => [0.0], [0.0, 0.0];
         kl_div_terms([-INF, -1.0], 0.0, false) => [0.0, 0.0], [0.0, 0.0];

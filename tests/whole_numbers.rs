@@ -90,7 +90,7 @@ proptest! {
 
     #[test]
     fn functions_of_two_whole_numbers(pairs in prop::collection::vec((whole(), whole()), 1..40)) {
-        let operations: [(&str, Stage2, Option<Whole2>); 14] = [
+        let operations: [(&str, Stage2, Option<Whole2>); 15] = [
             ("add", |g, a, b| add::stage(g, a, b), Some(i32::wrapping_add)),
             ("sub", |g, a, b| sub::stage(g, a, b), Some(i32::wrapping_sub)),
             ("mul", |g, a, b| mul::stage(g, a, b), Some(i32::wrapping_mul)),
@@ -99,6 +99,7 @@ proptest! {
             ("div", |g, a, b| div::stage(g, a, b), None),
             ("pow", |g, a, b| pow::stage(g, a, b), None),
             ("atan2", |g, a, b| atan2::stage(g, a, b), None),
+            ("fmod", |g, a, b| fmod::stage(g, a, b), None),
             ("lt", |g, a, b| lt::stage(g, a, b), Some(|a, b| (a < b) as i32)),
             ("le", |g, a, b| le::stage(g, a, b), Some(|a, b| (a <= b) as i32)),
             ("gt", |g, a, b| gt::stage(g, a, b), Some(|a, b| (a > b) as i32)),
@@ -187,8 +188,8 @@ macro_rules! functions {
 
 #[test]
 fn functions_of_numbers_take_no_others() {
-    let unary: [(&str, Stage1); 21] = functions! {
-        neg abs exp log sqrt tanh sigmoid erf sin cos expm1 log1p erfc tan asin acos atan sinh cosh asinh acosh
+    let unary: [(&str, Stage1); 22] = functions! {
+        neg abs exp log sqrt tanh sigmoid erf sin cos expm1 log1p erfc tan asin acos atan sinh cosh asinh acosh exp2
     };
     let more: [(&str, Stage1); 6] = functions! { atanh floor sum max min prod };
     assert_eq!(unary.len() + 2, Unary::ALL.len());
