@@ -204,6 +204,16 @@ fn functions_of_numbers_take_no_others() {
 }
 
 #[test]
+fn what_is_put_together_is_of_one_kind() {
+    for (given, name) in [(Given::Index, "Index"), (Given::Mask, "Mask")] {
+        let mut g = Stage::new();
+        let (x, y) = (Value::Var(g.fill(0.5, &[3])), given.value(&mut g, 0, 3));
+        assert_eq!(concat::stage(&mut g, [x, y], 0), Value::Unknown);
+        assert_eq!(g.error(), Some(&format!("concat: cannot mix Tensor and {name}")[..]));
+    }
+}
+
+#[test]
 fn what_computes_along_an_axis_takes_numbers_alone() {
     let operations: [(&str, Stage1); 10] = [
         ("cumsum", |g, x| cumsum::stage(g, x, 0)),

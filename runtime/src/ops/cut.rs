@@ -215,9 +215,11 @@ impl concat {
                 None => x,
                 Some(out) => {
                     let Some(axis) = axis(cx, "concat", &out, at) else { return Type::Unknown };
-                    let fits = x.shape.rank() == out.shape.rank()
-                        && x.dtype.same(out.dtype)
-                        && x.shape.with(axis, Dim::UNKNOWN).same(&out.shape);
+                    if !x.dtype.same(out.dtype) {
+                        let message = Message::new().str("concat: cannot mix ").str(out.dtype.name()).str(" and ");
+                        return cx.error(message.str(x.dtype.name()));
+                    }
+                    let fits = x.shape.rank() == out.shape.rank() && x.shape.with(axis, Dim::UNKNOWN).same(&out.shape);
                     if !fits {
                         let message = Message::new().str("concat: ").shape(out.shape).str(" and ").shape(x.shape);
                         return cx.error(message.str(" differ outside axis ").num(axis as isize));
