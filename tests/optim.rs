@@ -392,6 +392,25 @@ fn large_gradients_that_fit() -> Result<()> {
     Ok(())
 }
 
+/// A rate by which a gradient as any other takes the weights beyond all numbers.
+#[test]
+fn a_rate_that_is_too_large() -> Result<()> {
+    let (w, b) = (Tensor::new([2, 3], [1e3; 6])?, Tensor::new([2], [1e10; 2])?);
+    for rule in [Sgd::new(1e-3), Sgd::new(1e-3).momentum(0.9)] {
+        let mut model = Given::init(0);
+        let mut step = Step::new(&model, Given::loss, rule)?;
+        step.run(&mut model, (&w, &b))?;
+        let before = (model.get("w")?, model.get("b")?);
+        step.set_lr(1e30)?;
+        let error = step.run(&mut model, (&w, &b)).unwrap_err();
+        assert!(matches!(&error, Error::NotFiniteState { state: "weight", .. }), "{error}");
+        assert_eq!((model.get("w")?, model.get("b")?), before);
+        step.set_lr(1e-3)?;
+        step.run(&mut model, (&w, &b))?;
+    }
+    Ok(())
+}
+
 #[network(sequential, loss = cross_entropy)]
 pub struct Classes {
     out: Linear<300, 2>,

@@ -19,6 +19,9 @@ const ROW: usize = 1024;
 /// The most numbers of an optimizer that change from step to step.
 const NUMBERS: usize = 1024;
 
+/// Numbers of an optimizer up to this one leave what a small gradient gives far from the largest numbers there are.
+const LARGE_NUMBER: f32 = 1e6;
+
 /// The elements of a gradient within a range.
 #[network]
 fn clamped(grad: Tensor, limit: f32) -> Tensor {
@@ -161,6 +164,10 @@ impl Update {
             }
             from = to;
         }
+        // A small gradient times a large rate is large.
+        if self.numbers.iter().any(|number| number.abs() > LARGE_NUMBER) {
+            size = Size::Large;
+        }
         match size {
             Size::Small => self.write(params, grads)?,
             Size::Large => self.write_if_finite(entries, params, grads, step)?,
@@ -182,8 +189,8 @@ impl Update {
         }
     }
 
-    /// An update by a gradient so large that the optimizer's state may become infinite, by a square for example, and a
-    /// parameter would never be trained again. Then everything is as it was before. That takes a copy, which hardly any
+    /// An update by a gradient or a rate so large that the optimizer's state may become infinite, by a square for example,
+    /// and a parameter would never be trained again. Then everything is as it was before. That takes a copy, which hardly any
     /// training ever needs.
     fn write_if_finite(&mut self, entries: &[Entry], params: &mut Buffer, grads: &mut Buffer, step: u64) -> Result<()> {
         let before: Vec<Vec<f32>> = self.state.iter().chain([&*params]).map(|array| array.to_vec()).collect();
