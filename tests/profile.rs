@@ -151,6 +151,7 @@ fn a_graph_by_hand_refuses_what_it_was_not_compiled_for() -> downhill::Result<()
     let error = |result: downhill::Result<()>| result.unwrap_err().to_string();
     assert_eq!(error(rows.run((&table, &Index::new([3], [0, 1, 2])?))), "graph: input 1 is [2], [3] was given");
     assert_eq!(error(rows.run(&table)), "graph: input 1 is [2], none was given");
+    assert_eq!(error(rows.run((&table, &table))), "graph: input 1 is Index [2], Tensor [3, 2] was given");
     let outside = error(rows.run((&table, &Index::new([2], [0, 3])?)));
     assert_eq!(outside, "graph: `input 1` holds 3 at position 1, expected 0 to 2");
     rows.run((&table, &Index::new([2], [2, 0])?))?;

@@ -66,8 +66,12 @@ pub(super) fn check_inputs(expected: &[Expected], inputs: &[Input<'_>]) -> Resul
         if found.is_some_and(|x| x.shape() == shape && x.dtype() == *dtype) {
             continue;
         }
-        let found = found.map_or("none was given".into(), |x| format!("{:?} was given", x.shape()));
-        return Err(refused(&format!("input {number} is {shape:?}, {found}")));
+        let (ours, theirs) = match found.map(Input::dtype) {
+            Some(found) if found != *dtype => (format!("{} ", dtype.name()), format!("{} ", found.name())),
+            _ => Default::default(),
+        };
+        let found = found.map_or("none was given".into(), |x| format!("{theirs}{:?} was given", x.shape()));
+        return Err(refused(&format!("input {number} is {ours}{shape:?}, {found}")));
     }
     Ok(())
 }
