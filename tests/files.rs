@@ -180,6 +180,9 @@ fn names_of_every_kind() -> Result<()> {
         assert!(holds(&path, &model));
     }
     message(model.save(folder.path(&"n".repeat(256))));
+    // What has the name of a leftover would be taken for one.
+    let found = message(model.save(folder.path(".downhill-0123456789abcdef.tmp")));
+    assert!(found.contains("has the name of a temporary file"), "{found}");
     assert_eq!(folder.names().len(), 4);
     Ok(())
 }

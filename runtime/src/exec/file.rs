@@ -41,6 +41,10 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     let target = followed(path)?;
+    if target.file_name().is_some_and(is_temporary) {
+        let message = "has the name of a temporary file, which the next one to be saved would remove";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
     if old.is_some() {
         // A file that may not be written may not be replaced either.
         OpenOptions::new().write(true).open(&target)?;
