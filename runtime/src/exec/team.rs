@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// Turns of the loop that waits before a thread goes to sleep: some ten microseconds.
 const SPINS: usize = 2000;
 
+/// The most threads: each takes memory of its own, and no machine gains from more.
+const MOST: usize = 1024;
+
 /// The number of threads; zero until it is known.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
@@ -20,15 +23,17 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 /// runs on the caller's alone, and so does a step that a trial now and then finds faster there.
 ///
 /// At first it is the number that the environment variable `DOWNHILL_THREADS` names, or else as many as
-/// the machine runs at once. Zero means that again.
+/// the machine runs at once. Zero means that again. More than 1024 are taken for 1024.
 ///
 /// ```
 /// downhill::set_threads(2);
 /// assert_eq!(downhill::threads()?, 2);
+/// downhill::set_threads(usize::MAX);
+/// assert_eq!(downhill::threads()?, 1024);
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub fn set_threads(threads: usize) {
-    THREADS.store(threads, Ordering::Relaxed);
+    THREADS.store(threads.min(MOST), Ordering::Relaxed);
 }
 
 /// How many threads compute a step; see [`set_threads`].
@@ -44,8 +49,8 @@ pub fn threads() -> Result<usize> {
     }
     static DEFAULT: OnceLock<Result<usize, String>> = OnceLock::new();
     let default = DEFAULT.get_or_init(|| match std::env::var("DOWNHILL_THREADS") {
-        Ok(text) => text.parse().ok().filter(|&n| n > 0).ok_or(text),
-        Err(_) => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        Ok(text) => text.parse().ok().filter(|&n: &usize| n > 0).map(|n| n.min(MOST)).ok_or(text),
+        Err(_) => Ok(std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST))),
     });
     default.clone().map_err(|found| Error::Setting {
         setting: "DOWNHILL_THREADS",
