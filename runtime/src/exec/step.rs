@@ -6,7 +6,7 @@ use super::finite::{self, Size};
 use super::model::{Entry, find, params};
 use super::slots::{Memory, Slot};
 use super::staged::Signature;
-use super::update::{Sum, Update, gradient};
+use super::update::{Gradient, Sum, Update, gradient};
 use super::variant::{Loss, Variant};
 use super::{Buffer, Model, Program, Rules};
 use crate::error::{Error, Result};
@@ -130,7 +130,8 @@ impl<N: Network> Step<N> {
         }
         let loss = self.finite_loss(model, inputs)?;
         let size = if self.update.norm_tells() { Size::Small } else { self.finite_grad()? };
-        self.update.run(&self.entries, model.params_mut(), &mut self.grads, size, 1.0, self.steps + 1, self.lr)?;
+        let gradient = Gradient { grads: &mut self.grads, size, weight: 1.0 };
+        self.update.run(&self.entries, model.params_mut(), gradient, self.steps + 1, self.lr)?;
         self.keep_states(model);
         self.steps += 1;
         Ok(loss)
@@ -203,7 +204,8 @@ impl<N: Network> Step<N> {
         let Some(weight) = sum.take_weight() else { return self.check_finite(f32::NAN) };
         let tells = self.update.norm_tells();
         let size = if tells { Size::Small } else { sum.check(&self.entries, self.steps + 1)? };
-        self.update.run(&self.entries, model.params_mut(), &mut sum.grads, size, weight, self.steps + 1, self.lr)?;
+        let gradient = Gradient { grads: &mut sum.grads, size, weight };
+        self.update.run(&self.entries, model.params_mut(), gradient, self.steps + 1, self.lr)?;
         self.steps += 1;
         Ok(())
     }

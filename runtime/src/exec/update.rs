@@ -34,6 +34,13 @@ fn added(sum: Tensor, grad: Tensor, weight: Tensor) -> Tensor {
     sum + grad * weight
 }
 
+/// A gradient to update by: `grads` over `weight`.
+pub(super) struct Gradient<'a> {
+    pub(super) grads: &'a mut Buffer,
+    pub(super) size: Size,
+    pub(super) weight: f64,
+}
+
 /// The compiled update with the state of its optimizer.
 pub(super) struct Update {
     pub(super) rules: Rules,
@@ -120,14 +127,12 @@ impl Update {
         matches!(self.norm, Some((Norm::L1 | Norm::L2, ..)))
     }
 
-    /// Updates `params` by the gradient, which is `grads` over `weight`, and finite but where the norm tells that.
+    /// Updates `params` by a gradient, which is finite but where the norm tells that.
     pub(super) fn run(
         &mut self,
         entries: &[Entry],
         params: &mut Buffer,
-        grads: &mut Buffer,
-        mut size: Size,
-        weight: f64,
+        Gradient { grads, mut size, weight }: Gradient<'_>,
         step: u64,
         lr: f32,
     ) -> Result<()> {
