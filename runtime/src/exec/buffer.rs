@@ -74,11 +74,15 @@ impl Buffer {
     /// Asks for large pages, now that the buffer has been used and will be again: with small ones a step over
     /// tens of megabytes spends some of its time on finding pages. The system exchanges them by and by, so that
     /// no step waits for it; one that has none leaves the small ones.
+    #[inline]
     pub(crate) fn settle(&mut self) {
-        if self.settled {
-            return;
+        if !std::mem::replace(&mut self.settled, true) {
+            self.ask_for_large_pages();
         }
-        self.settled = true;
+    }
+
+    #[cold]
+    fn ask_for_large_pages(&self) {
         #[cfg(target_os = "linux")]
         if let Memory::Pages(map) = &self.memory {
             let _ = map.advise(memmap2::Advice::HugePage);

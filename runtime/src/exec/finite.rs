@@ -93,9 +93,8 @@ impl Finite {
                 })
             }?;
         }
-        let largest = |part: &[f32]| part.iter().fold(0, |largest, x| largest.max(x.abs().to_bits()));
-        let (limit, root) = (LARGE_SQUARES.to_bits(), LARGE_SQUARES.sqrt().to_bits());
-        Ok(largest(&self.sums) < limit && self.few.iter().all(|range| largest(&grads[range.clone()]) < root))
+        Ok(are_below(&self.sums, LARGE_SQUARES)
+            && self.few.iter().all(|range| are_below(&grads[range.clone()], LARGE_SQUARES.sqrt())))
     }
 
     pub(super) fn program(&mut self) -> Option<&mut Program> {
@@ -105,6 +104,11 @@ impl Finite {
     pub(super) fn explain(&self) -> String {
         self.program.as_ref().map(|program| program.explain(None)).unwrap_or_default()
     }
+}
+
+/// Whether the size of all numbers is below a limit, without a branch for each.
+fn are_below(numbers: &[f32], limit: f32) -> bool {
+    numbers.iter().fold(true, |below, x| below & (x.abs() < limit))
 }
 
 /// A range as whole rows and what is left: where each begins, the number of rows and their length.

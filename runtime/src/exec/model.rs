@@ -310,11 +310,16 @@ impl<N: Network> Model<N> {
     ///
     /// When the inputs do not fit the signature; nothing is computed then.
     pub fn call(&self, function: Function<N>, inputs: impl Inputs) -> Result<Vec<Tensor>> {
-        Ok(self.call_weighed(function, inputs)?.into_iter().map(|(result, _)| result).collect())
+        self.results(function, inputs, |result, _| result)
     }
 
     /// The results of a function, each with what these inputs count in its mean over batches.
     pub(crate) fn call_weighed(&self, function: Function<N>, inputs: impl Inputs) -> Result<Vec<(Tensor, f64)>> {
+        self.results(function, inputs, |result, weight| (result, weight))
+    }
+
+    /// What is made of each result of a function and its weight.
+    fn results<T>(&self, function: Function<N>, inputs: impl Inputs, of: impl Fn(Tensor, f64) -> T) -> Result<Vec<T>> {
         self.check()?;
         let inputs = inputs.all();
         let inputs = inputs.as_ref();
@@ -334,7 +339,7 @@ impl<N: Network> Model<N> {
         }?;
         let samples = samples(inputs);
         let results = outputs.iter().enumerate();
-        results.map(|(i, (shape, data))| Ok((Tensor::copied(shape, data)?, weights.get(i, samples)))).collect()
+        results.map(|(i, (shape, data))| Ok(of(Tensor::copied(shape, data)?, weights.get(i, samples)))).collect()
     }
 
     /// Compiles a function for the shapes of these inputs, so that shapes that it refuses are noticed before it runs.

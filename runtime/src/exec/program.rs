@@ -82,6 +82,8 @@ struct Stage {
     steps: Range<usize>,
     /// The sizes of the loops over turns; none for a kernel by itself.
     turns: Vec<usize>,
+    /// The number of parts that can be computed independently.
+    units: usize,
     /// Whether all threads compute it, each its share; else the first one does.
     shared: bool,
 }
@@ -211,9 +213,11 @@ impl Program {
         }
         for (steps, long) in plan.stages.into_iter().zip(long) {
             let turns = std::mem::take(&mut sizes[steps.start]);
-            let mut stage = Stage { steps, turns, shared: false };
-            stage.shared = long && program.units(&stage) > 1;
-            program.stages.push(stage);
+            let units = match turns.is_empty() {
+                true => program.steps[steps.start].kernel.units(),
+                false => turns.iter().product(),
+            };
+            program.stages.push(Stage { steps, turns, units, shared: long && units > 1 });
         }
         program.outside = program.outside()?;
         let caller = program.seat()?;
@@ -359,7 +363,7 @@ impl Program {
                 barrier.wait();
             }
             before = stage.shared;
-            let units = self.units(stage);
+            let units = stage.units;
             let share = match stage.shared {
                 true => units * number / threads..units * (number + 1) / threads,
                 false if number == 0 => 0..units,
@@ -394,14 +398,6 @@ impl Program {
             _ => None,
         });
         products.fold(false, |seen, product| product.has_seen() | seen)
-    }
-
-    /// The number of parts of a stage that can be computed independently.
-    fn units(&self, stage: &Stage) -> usize {
-        match stage.turns.is_empty() {
-            true => self.steps[stage.steps.start].kernel.units(),
-            false => stage.turns.iter().product(),
-        }
     }
 
     /// Runs all kernels on one thread, and notes what each takes where that is less than before.

@@ -177,7 +177,9 @@ impl Update {
             Size::Small => self.write(params, grads)?,
             Size::Large => self.write_if_finite(entries, params, grads, step)?,
         }
-        [params, grads].into_iter().chain(&mut self.state).for_each(Buffer::settle);
+        params.settle();
+        grads.settle();
+        self.state.iter_mut().for_each(Buffer::settle);
         Ok(())
     }
 

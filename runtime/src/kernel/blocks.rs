@@ -134,10 +134,26 @@ fn size(product: &MatMul, inner: Inner) -> usize {
     }
 }
 
-/// The calls that add up so many results of a product's blocks, at `from`, in the place of its own result. `shared`
-/// are the lengths of scratch memory that all threads share.
+/// The calls that add up so many results of a product's blocks, at `from`, and put the sum in the place of its own
+/// result. `shared` are the lengths of scratch memory that all threads share.
 pub(super) fn add_up(p: &MatMul, count: usize, from: Operand, to: Operand, shared: &mut Vec<usize>) -> Vec<Call> {
     let len = len(p);
+    let call = |outer: Vec<usize>, row, operands: Vec<(Operand, Vec<isize>)>, fills, each: Strip| {
+        let (operands, strides) = operands.into_iter().unzip();
+        let passes = vec![Pass { once: Strip::default(), each }];
+        let kernel = LoopKernel { outer, row, operands: strides, fills, passes, ..LoopKernel::default() };
+        Call { work: Work::Loop(kernel), operands, nodes: vec![], refused: None, turns: Turns::default() }
+    };
+    let load = |strip: &mut Strip| strip.push(Inst::Load(0, Walk::Contiguous, Kind::Float), Kind::Float);
+    // To the results of the first block, in long rows: those of the product may be short.
+    let mut others = Strip::default();
+    let x = load(&mut others);
+    add(&mut others, [1, 2], [Walk::Contiguous; 2], x);
+    shared.push(len);
+    let lost = Operand { home: Home::Parts(shared.len() - 1), offset: 0 };
+    let behind = Operand { offset: from.offset + len, ..from };
+    let operands = vec![(behind, vec![len as isize]), (from, vec![0]), (lost, vec![0])];
+    let sums = call(vec![count - 1], len, operands, vec![(2, len, 0)], others);
     let around: Vec<usize> = p.batch.iter().map(|(size, _)| *size).chain([p.m]).collect();
     let own: Vec<isize> = p.batch.iter().map(|(_, strides)| strides[2]).chain([p.strides[2][0]]).collect();
     let mut dense: Vec<isize> = vec![p.n as isize; around.len()];
@@ -145,27 +161,8 @@ pub(super) fn add_up(p: &MatMul, count: usize, from: Operand, to: Operand, share
         dense[i] = dense[i + 1] * around[i + 1] as isize;
     }
     let walk = if p.strides[2][1] == 1 { Walk::Contiguous } else { Walk::Strided(p.strides[2][1]) };
-    let call = |outer: Vec<usize>, operands: Vec<(Operand, Vec<isize>)>, fills, each: Strip| {
-        let (operands, strides) = operands.into_iter().unzip();
-        let passes = vec![Pass { once: Strip::default(), each }];
-        let kernel = LoopKernel { outer, row: p.n, operands: strides, fills, passes, ..LoopKernel::default() };
-        Call { work: Work::Loop(kernel), operands, nodes: vec![], refused: None, turns: Turns::default() }
-    };
-    let load = |strip: &mut Strip| strip.push(Inst::Load(0, Walk::Contiguous, Kind::Float), Kind::Float);
-    let mut first = Strip::default();
-    let x = load(&mut first);
-    first.effect(Effect::Store(1, walk, x));
-    let mut others = Strip::default();
-    let x = load(&mut others);
-    add(&mut others, [1, 2], [walk, Walk::Contiguous], x);
-    shared.push(len);
-    let lost = Operand { home: Home::Parts(shared.len() - 1), offset: 0 };
-    let behind = Operand { offset: from.offset + len, ..from };
-    let inside = |strides: &[isize], stride: usize| [strides, &[stride as isize]].concat();
-    let operands = vec![(behind, inside(&dense, len)), (to, inside(&own, 0)), (lost, inside(&dense, 0))];
-    let outer = [&around[..], &[count - 1]].concat();
-    vec![
-        call(around, vec![(from, dense.clone()), (to, own.clone())], vec![], first),
-        call(outer, operands, vec![(2, len, 0)], others),
-    ]
+    let mut copy = Strip::default();
+    let x = load(&mut copy);
+    copy.effect(Effect::Store(1, walk, x));
+    vec![sums, call(around, p.n, vec![(from, dense), (to, own)], vec![], copy)]
 }

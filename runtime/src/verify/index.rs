@@ -69,18 +69,17 @@ impl Bound {
     /// The first entry that is not admitted: its place, the entry, and the number of rows.
     pub(crate) fn find(&self, entries: &[i32]) -> Option<(usize, i32, usize)> {
         // Without a branch for each entry; the culprit is looked for only if there is one.
-        let refused = match self.limits[..] {
-            [limit] => entries.iter().fold(0, |worst, &entry| worst.max(limit.row(entry))) > limit.last,
-            _ => {
-                entries.chunks(self.limits.len()).fold(0, |found, row| {
-                    row.iter()
-                        .zip(&self.limits)
-                        .fold(found, |found, (&entry, limit)| found | (limit.row(entry) > limit.last) as u32)
-                }) > 0
-            }
+        let refuses = |limit: &Limit, entry: &i32| u32::from(!limit.admits(*entry));
+        let refused = match &self.limits[..] {
+            [limit] => entries.iter().fold(0, |found, entry| found | refuses(limit, entry)),
+            limits => entries.chunks(limits.len()).fold(0, |found, row| {
+                row.iter().zip(limits).fold(found, |found, (entry, limit)| found | refuses(limit, entry))
+            }),
         };
-        let limits = || self.limits.iter().cycle();
-        let mut places = entries.iter().zip(limits()).enumerate().filter(|_| refused);
+        if refused == 0 {
+            return None;
+        }
+        let mut places = entries.iter().zip(self.limits.iter().cycle()).enumerate();
         let (place, (&entry, limit)) = places.find(|(_, (entry, limit))| !limit.admits(**entry))?;
         Some((place, entry, limit.last as usize + 1))
     }

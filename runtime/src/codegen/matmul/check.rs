@@ -49,17 +49,24 @@ impl Emitter<'_> {
             self.simd.code.cmp(CHUNKS, 1)?;
             self.simd.code.jne(later)?;
         }
-        // The row of the panel and the element of the left matrix were read.
-        let (total, other) = (sums.free, sums.free + 1);
+        // The row of the panel and the element of the left matrix were read. Their registers have totals of their own,
+        // which do not wait for each other, and one is for masked numbers.
+        let other = sums.free + panel.vectors;
+        let totals = if panel.masked { sums.free..other } else { sums.free..other + 1 };
+        let total = totals.start;
         self.simd.load(total, at(rsp, BELOW_TURNS), false)?;
+        totals.clone().skip(1).try_for_each(|r| self.simd.zero(r))?;
+        let mut next = totals.clone().rev().cycle();
         for i in 0..sums.rows {
             for j in 0..panel.vectors {
+                let (x, to) = (sums.at(0, i, j), next.next().unwrap_or(total));
                 match panel.masked && j + 1 == panel.vectors {
-                    true => self.simd.square_masked(total, sums.at(0, i, j), other)?,
-                    false => self.simd.fma(total, sums.at(0, i, j), sums.at(0, i, j))?,
+                    true => self.simd.square_masked(to, x, other)?,
+                    false => self.simd.fma(to, x, x)?,
                 }
             }
         }
+        totals.skip(1).try_for_each(|r| self.simd.add(total, r))?;
         self.simd.store(at(rsp, BELOW_TURNS), total, false)?;
         if self.blocking.chunks > 1 {
             self.simd.set(&mut later)?;

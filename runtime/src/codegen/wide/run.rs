@@ -80,6 +80,8 @@ struct Parts<'r> {
     pinned: Vec<(usize, u8)>,
     /// Whether sums are completed in blocks.
     in_blocks: bool,
+    /// The totals that vectors are folded into: a short run has fewer vectors than there are.
+    totals: usize,
 }
 
 impl Parts<'_> {
@@ -142,13 +144,13 @@ impl Frame {
         qword_ptr(rsp + slot.displacement)
     }
 
-    /// Loads what every place reads into registers, as far as they go.
-    fn pin(&mut self, schedule: &Schedule, folds: usize) -> Emit<Vec<(usize, u8)>> {
+    /// Loads what every place reads, so many times or more, into registers, as far as they go.
+    fn pin(&mut self, schedule: &Schedule, folds: usize, times: usize) -> Emit<Vec<(usize, u8)>> {
         let mut open: Vec<u8> = (0..self.asm.scratch()).filter(|r| !self.is_total(*r, folds)).collect();
         // The lowest registers stay free.
         let free = open.len().saturating_sub(schedule.pressure(self.asm.wide()) + FIRST_TOTAL as usize);
         let mut wanted: Vec<usize> =
-            (0..schedule.uses.len()).filter(|&v| schedule.is_uniform(v) && !schedule.uses[v].is_empty()).collect();
+            (0..schedule.uses.len()).filter(|&v| schedule.is_uniform(v) && schedule.uses[v].len() >= times).collect();
         wanted.sort_by_key(|&v| std::cmp::Reverse(schedule.uses[v].len()));
         let mut pinned = Vec::new();
         for v in wanted.into_iter().take(free) {
@@ -167,20 +169,23 @@ impl Frame {
         let alone = Schedule::new(run.body.clone(), 1);
         let unroll = run.unroll(&alone, length, lanes, wide);
         let together = Schedule::new(run.body.clone(), unroll);
-        let (looped, in_blocks) = match length {
-            Length::Elements(len) => (len / lanes >= 2 * unroll, run.is_in_blocks(len / lanes)),
-            Length::Range => (true, false),
+        let (looped, in_blocks, totals) = match length {
+            Length::Elements(len) => {
+                let totals = TOTALS.min(len.div_ceil(lanes)).max(1);
+                (len / lanes >= 2 * unroll, run.is_in_blocks(len / lanes), totals)
+            }
+            Length::Range => (true, false, TOTALS),
         };
         for fold in 0..run.folds.len() {
-            self.start(run, fold)?;
+            self.start(run, fold, totals)?;
             if in_blocks {
                 let sum = self.sum(run.folds.len(), fold);
                 self.asm.code.vxorps(xmm0, xmm0, xmm0)?;
                 self.asm.code.vmovsd(sum, xmm0)?;
             }
         }
-        let pinned = if looped { self.pin(&together, run.folds.len())? } else { Vec::new() };
-        let parts = Parts { run, together, alone, pinned, in_blocks };
+        let pinned = self.pin(&together, run.folds.len(), if looped { 1 } else { 2 })?;
+        let parts = Parts { run, together, alone, pinned, in_blocks, totals };
         match length {
             Length::Elements(len) => self.elements(len, &parts)?,
             Length::Range => self.range(&parts)?,
@@ -189,9 +194,9 @@ impl Frame {
     }
 
     /// Sets the totals of a fold to what changes nothing.
-    fn start(&mut self, run: &Run, fold: usize) -> Emit {
+    fn start(&mut self, run: &Run, fold: usize, totals: usize) -> Emit {
         let identity = self.asm.constant(run.folds[fold].1.identity().to_bits());
-        for number in 0..TOTALS {
+        for number in 0..totals {
             match self.total(fold, number) {
                 Total::Reg(r) => self.asm.copy(r, Src::Mem(identity))?,
                 Total::Stack(to) => {
@@ -297,9 +302,9 @@ impl Frame {
     }
 
     /// Combines the totals of a fold into the first lane of register 0.
-    fn across(&mut self, fold: usize, op: Reduce) -> Emit {
+    fn across(&mut self, fold: usize, op: Reduce, totals: usize) -> Emit {
         let mut first = None;
-        for number in 0..TOTALS {
+        for number in 0..totals {
             let r = match self.total(fold, number) {
                 Total::Reg(r) => r,
                 Total::Stack(from) => {
@@ -319,13 +324,13 @@ impl Frame {
     fn complete(&mut self, parts: &Parts<'_>) -> Emit {
         let folds = &parts.run.folds;
         for fold in (0..folds.len()).filter(|&fold| folds[fold].1 == Reduce::Sum) {
-            self.across(fold, Reduce::Sum)?;
+            self.across(fold, Reduce::Sum, parts.totals)?;
             let sum = self.sum(folds.len(), fold);
             let code = &mut self.asm.code;
             code.vcvtss2sd(xmm0, xmm0, xmm0)?;
             code.vaddsd(xmm0, xmm0, sum)?;
             code.vmovsd(sum, xmm0)?;
-            self.start(parts.run, fold)?;
+            self.start(parts.run, fold, parts.totals)?;
         }
         Ok(())
     }
@@ -341,7 +346,7 @@ impl Frame {
                 self.asm.code.vmovsd(xmm0, sum)?;
                 self.asm.code.vcvtsd2ss(xmm0, xmm0, xmm0)?;
             } else {
-                self.across(fold, op)?;
+                self.across(fold, op, parts.totals)?;
             }
             let to = at(Register::RSP, self.scalar(scalar));
             if self.asm.wide() {
