@@ -63,6 +63,11 @@ pub fn run(seed: u64) -> Result<Outcome, String> {
     }
     let Some(scale) = scale(&maker, &vars, &inputs) else { return Ok(Outcome::Unknown) };
     let Some(noisy) = noisy(seed) else { return Ok(Outcome::Unknown) };
+    // A value of another graph may stand for another one where there are more of them.
+    let alike = |noisy: &Vec<Vec<f64>>| noisy.iter().zip(&expected).all(|(a, b)| a.len() == b.len());
+    if !noisy.iter().all(alike) {
+        return Ok(Outcome::Unknown);
+    }
     let mut outcome = Outcome::Unknown;
     for (i, made) in roots.iter().enumerate() {
         let tolerance = match made.grade {
