@@ -67,6 +67,11 @@ impl<'g> Maker<'g> {
         for _ in 0..1 + maker.dice.below(3) {
             maker.input();
         }
+        if maker.values.is_empty() {
+            // All inputs are too large.
+            let var = maker.g.number(1.0);
+            maker.values.push(Made { var, grade: Grade::Exact });
+        }
         for _ in 0..1 + maker.dice.below(20) {
             maker.step();
         }
