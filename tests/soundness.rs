@@ -569,3 +569,70 @@ mod data {
         Ok(())
     }
 }
+
+/// Gradients by hand, of results with other shapes and of arguments that no rule admits, are refused. Nothing panics.
+#[test]
+fn wrong_gradients_are_refused() {
+    type Staged = fn(&mut Stage, Value, isize, Grad) -> Grad;
+    let operations: &[(&str, Staged)] = &[
+        ("flip", |g, x, n, d| flip::grad(g, x, n, d).0),
+        ("roll", |g, x, n, d| roll::grad(g, x, n, 1, d).0),
+        ("cumsum", |g, x, n, d| cumsum::grad(g, x, n, d).0),
+        ("transpose", |g, x, n, d| transpose::grad(g, x, n, 0, d).0),
+        ("permute", |g, x, n, d| permute::grad(g, x, [n, 0], d).0),
+        ("movedim", |g, x, n, d| movedim::grad(g, x, n, 0, d).0),
+        ("repeat", |g, x, n, d| repeat::grad(g, x, n, 1, d).0),
+        ("repeat_interleave", |g, x, n, d| repeat_interleave::grad(g, x, n, 1, d).0),
+        ("slice", |g, x, n, d| slice::grad(g, x, n, 0, 3, d).0),
+        ("pad", |g, x, n, d| pad::grad(g, x, n, 0, 0, d).0),
+        ("pad_circular", |g, x, n, d| pad_circular::grad(g, x, n, 1, 1, d).0),
+        ("stride", |g, x, n, d| stride::grad(g, x, n, 1, d).0),
+        ("diagonal", |g, x, n, d| diagonal::grad(g, x, 0, n, 0, d).0),
+        ("windows", |g, x, n, d| windows::grad(g, x, n, 1, 1, 1, d).0),
+        ("overlap", |g, x, n, d| overlap::grad(g, x, n, 9, 1, 1, d).0),
+        ("resize_linear", |g, x, n, d| resize_linear::grad(g, x, n, 3, false, 0.0, d).0),
+        ("adaptive_avg", |g, x, n, d| adaptive_avg::grad(g, x, n, 2, d).0),
+        ("adaptive_max", |g, x, n, d| adaptive_max::grad(g, x, n, 2, d).0),
+        ("sum_axes", |g, x, n, d| sum_axes::grad(g, x, [n], d).0),
+        ("prod_keepdim", |g, x, n, d| prod_keepdim::grad(g, x, [n], d).0),
+        ("concat", |g, x, n, d| concat::grad(g, [x, x], n, d).0[0]),
+        ("stack", |g, x, n, d| stack::grad(g, [x, x], n, d).0[0]),
+        ("chunk", |g, x, n, d| chunk::grad(g, x, n, [d, d]).0),
+        ("split", |g, x, n, d| split::grad(g, x, 2, n, [d, d]).0),
+        ("unbind", |g, x, n, d| unbind::grad(g, x, n, [d, d]).0),
+        ("take_rows", |g, x, n, d| {
+            let rows = iota::stage(g, 2);
+            take_rows::grad(g, x, rows, n, d).0
+        }),
+        ("gather", |g, x, n, d| {
+            let rows = iota::stage(g, n);
+            gather::grad(g, x, rows, d).0
+        }),
+        ("matmul", |g, x, _, d| matmul::grad(g, x, x, d).0),
+        ("split_heads", |g, x, n, d| split_heads::grad(g, x, n, d).0),
+        ("halves", |g, x, _, d| halves::grad(g, x, true, (d, None)).0),
+        ("einsum", |g, x, _, d| einsum::grad(g, "ij,ij->i", [x, x], d).1[0]),
+        ("slices", |g, x, n, d| slices::grad(g, [x], n, &[[d]])[0]),
+    ];
+    for (name, grad) in operations {
+        for n in [-9, -3, 2, 8, 99, isize::MAX, isize::MIN] {
+            for shape in [&[][..], &[7], &[2, 3, 2, 1, 1]] {
+                let mut g = Stage::new();
+                let x = g.input(0, &[3, 4], DType::F32);
+                let dout = g.fill(1.0, shape);
+                let d = grad(&mut g, x.into(), n, Some(dout));
+                assert!(d.is_none() || g.error().is_some(), "{name}, {n}, {shape:?}");
+            }
+        }
+        // A value of another graph.
+        let mut other = Stage::new();
+        let foreign = (0..99).map(|i| other.number(f64::from(i))).last();
+        let mut g = Stage::new();
+        let x = g.input(0, &[3, 4], DType::F32);
+        let d = grad(&mut g, x.into(), 0, foreign);
+        assert!(d.is_none() || g.error().is_some(), "{name}, of another graph");
+    }
+    let mut g = Stage::new();
+    let number = g.number(1.0);
+    assert_eq!(slices::unstack(&mut g, Some(number), 2, 0), [None, None]);
+}

@@ -67,6 +67,11 @@ impl<'g> Maker<'g> {
         for _ in 0..1 + maker.dice.below(3) {
             maker.input();
         }
+        if maker.values.is_empty() {
+            // All inputs are too large.
+            let var = maker.g.number(1.0);
+            maker.values.push(Made { var, grade: Grade::Exact });
+        }
         for _ in 0..1 + maker.dice.below(20) {
             maker.step();
         }
@@ -425,6 +430,11 @@ impl<'g> Maker<'g> {
         if let Some(out) = staged {
             self.staged.push(Staged { operation, arguments: values.clone(), out });
         }
+        if staged.is_none() && self.reckless < usize::MAX {
+            let dout = self.pick(DType::F32).var;
+            let grads = (operation.grad)(self.g, &values, Some(dout));
+            grads.into_iter().flatten().for_each(|d| self.keep(Value::Var(d), Grade::Jumps));
+        }
         if self.dice.once_in(3)
             && let Some(out) = staged
         {
@@ -485,9 +495,11 @@ impl<'g> Maker<'g> {
                 let y = self.like(x.var);
                 let op = self.dice.one(Binary::ALL);
                 let base = if op == Binary::Pow { self.between(x.var, 0.1, 9.0) } else { Value::Var(x.var) };
-                let Value::Var(base) = base else { return };
+                // Left of zero an angle jumps where the sign of a zero does.
+                let other = if op == Binary::Atan2 { self.between(y.var, 0.1, 9.0) } else { Value::Var(y.var) };
+                let (Value::Var(base), Value::Var(other)) = (base, other) else { return };
                 let exact = matches!(op, Binary::Add | Binary::Sub | Binary::Mul | Binary::Max | Binary::Min);
-                let out = self.g.binary(op, base, y.var);
+                let out = self.g.binary(op, base, other);
                 g(self, out, x.grade.max(y.grade).max(if exact { Grade::Exact } else { Grade::Smooth }));
             }
             4 => {

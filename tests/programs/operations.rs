@@ -181,7 +181,7 @@ pub const OPERATIONS: &[Operation] = operations! {
     Smooth:
         exp(x X) tanh(x X) sigmoid(x X) erf(x X) sin(x X) cos(x X) expm1(x X) log1p(x P) erfc(x X) tan(x X) asin(x P)
         acos(x P) atan(x X) sinh(x X) cosh(x X) asinh(x X) atanh(x P) log(x P) sqrt(x P)
-        div(x X, y Y) pow(x P, y Y) atan2(x X, y Y) reciprocal(x P) rsqrt(x P) exp2(x X) log2(x P)
+        div(x X, y Y) pow(x P, y Y) atan2(x X, y P) reciprocal(x P) rsqrt(x P) exp2(x X) log2(x P)
         silu(x X) mish(x X) log_sigmoid(x X) softsign(x X) tanhshrink(x X) gelu(x X) gelu_tanh(x X)
         softplus(x X, f f, h f) glu(x X, a a) softmax(x X, a a) log_softmax(x X, a a) softmin(x X, a a)
         mean(x X) mean_axes(x X, l L) mean_keepdim(x X, l L) logsumexp(x X, l L) logsumexp_keepdim(x X, l L)

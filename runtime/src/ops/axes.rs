@@ -153,13 +153,14 @@ impl movedim {
     /// Stages the gradient: the move back.
     pub fn grad(
         g: &mut Stage,
-        _x: impl Into<Value>,
+        x: impl Into<Value>,
         from: impl Into<Value>,
         to: impl Into<Value>,
         dout: Grad,
     ) -> (Grad, Grad, Grad) {
         let (from, to) = (from.into(), to.into());
-        let dx = dout.map(|dout| {
+        let [tx, tf, tt] = [x.into(), from, to].map(|value| g.ty(value));
+        let dx = super::fitting(g, "movedim", |cx| Self::shape(cx, tx, tf, tt), dout).map(|dout| {
             let order = Self::order(g, dout, to, from);
             g.transpose(dout, &order)
         });

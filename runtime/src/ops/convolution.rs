@@ -95,13 +95,14 @@ impl convolve {
         dilation_w: impl Into<Value>,
         dout: Grad,
     ) -> (Grad, Grad, Grad, Grad, Grad, Grad) {
-        let steps = Steps::of([stride_h.into(), stride_w.into(), dilation_h.into(), dilation_w.into()]);
-        let (Some(x), Some(weight), Some(dout)) = (g.operand(x.into()), g.operand(weight.into()), dout) else {
+        let (x, weight) = (x.into(), weight.into());
+        let steps = [stride_h.into(), stride_w.into(), dilation_h.into(), dilation_w.into()];
+        let (tx, tw, [sh, sw, dh, dw]) = (g.ty(x), g.ty(weight), steps.map(|value| g.ty(value)));
+        let dout = super::fitting(g, "convolve", |cx| Self::shape(cx, tx, tw, sh, sw, dh, dw), dout);
+        let (Some(x), Some(weight), Some(dout)) = (g.operand(x), g.operand(weight), dout) else {
             return (None, None, None, None, None, None);
         };
-        if !super::has_axes(g, "convolve", dout, 5) {
-            return (None, None, None, None, None, None);
-        }
+        let steps = Steps::of(steps);
         let size = kernel_size(g, weight);
         let taken = g.rows_taken(dout, 0b11110);
         let images = g.only_taken(taken, x);

@@ -50,13 +50,17 @@ impl slice {
         x: impl Into<Value>,
         axis: impl Into<Value>,
         start: impl Into<Value>,
-        _stop: impl Into<Value>,
+        stop: impl Into<Value>,
         dout: Grad,
     ) -> (Grad, Grad, Grad, Grad) {
-        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None, None, None) };
+        let args = [x.into(), axis.into(), start.into(), stop.into()];
+        let types = args.map(|value| g.ty(value));
+        let rule = |cx: &mut Check| Self::shape(cx, types[0], types[1], types[2], types[3]);
+        let (dout, [x, axis, start, _]) = (super::fitting(g, "slice", rule, dout), args);
+        let (Some(x), Some(dout)) = (g.operand(x), dout) else { return (None, None, None, None) };
         let shape = g[x].shape.clone();
         let mut before = vec![0; shape.len()];
-        before[axis_of(g, x, axis.into())] = integer(start.into()) as usize;
+        before[axis_of(g, x, axis)] = integer(start) as usize;
         (Some(g.pad(dout, &before, &shape)), None, None, None)
     }
 
@@ -128,13 +132,17 @@ impl pad {
         x: impl Into<Value>,
         axis: impl Into<Value>,
         before: impl Into<Value>,
-        _after: impl Into<Value>,
+        after: impl Into<Value>,
         dout: Grad,
     ) -> (Grad, Grad, Grad, Grad) {
-        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None, None, None) };
+        let args = [x.into(), axis.into(), before.into(), after.into()];
+        let types = args.map(|value| g.ty(value));
+        let rule = |cx: &mut Check| Self::shape(cx, types[0], types[1], types[2], types[3]);
+        let (dout, [x, axis, before, _]) = (super::fitting(g, "pad", rule, dout), args);
+        let (Some(x), Some(dout)) = (g.operand(x), dout) else { return (None, None, None, None) };
         let shape = g[x].shape.clone();
         let mut window = vec![(0, 1); shape.len()];
-        window[axis_of(g, x, axis.into())].0 = integer(before.into()) as usize;
+        window[axis_of(g, x, axis)].0 = integer(before) as usize;
         (Some(g.slice(dout, &window, &shape)), None, None, None)
     }
 
@@ -192,6 +200,8 @@ impl concat {
         dout: Grad,
     ) -> ([Grad; N], Grad) {
         let (axis, mut start) = (axis.into(), 0);
+        let (types, ta) = (xs.map(|x| g.ty(x)), g.ty(axis));
+        let dout = super::fitting(g, "concat", |cx| Self::shape(cx, types, ta), dout);
         let grads = xs.map(|x| {
             let (x, dout) = (g.operand(x)?, dout?);
             let axis = axis_of(g, x, axis);

@@ -47,8 +47,11 @@ impl split_heads {
     }
 
     /// Stages the gradient: the parts put together.
-    pub fn grad(g: &mut Stage, x: impl Into<Value>, _heads: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
-        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None) };
+    pub fn grad(g: &mut Stage, x: impl Into<Value>, heads: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
+        let (x, heads) = (x.into(), heads.into());
+        let (tx, th) = (g.ty(x), g.ty(heads));
+        let dout = super::fitting(g, "split_heads", |cx| Self::shape(cx, tx, th), dout);
+        let (Some(x), Some(dout)) = (g.operand(x), dout) else { return (None, None) };
         let shape = g[x].shape.clone();
         let parts = g.transpose(dout, &[0, 2, 1, 3]);
         (Some(g.reshape(parts, &shape)), None)
@@ -171,8 +174,12 @@ impl halves {
 
     /// Stages the gradient: the halves put together.
     pub fn grad(g: &mut Stage, x: impl Into<Value>, interleaved: bool, (da, db): (Grad, Grad)) -> (Grad, Grad) {
-        let Some(x) = g.operand(x.into()) else { return (None, None) };
-        let (Some(some), shape) = (da.or(db), g[x].shape.clone()) else { return (None, None) };
+        let x = x.into();
+        let tx = g.ty(x);
+        let mut half = |d: Grad| super::fitting(g, "halves", |cx| Self::shape(cx, tx, Type::Unknown).0, d);
+        let (da, db) = (half(da), half(db));
+        let (Some(x), Some(some)) = (g.operand(x), da.or(db)) else { return (None, None) };
+        let shape = g[x].shape.clone();
         let mut part = g[some].shape.clone();
         let last = part.len() - 1;
         let zeros = g.fill(0.0, &part);

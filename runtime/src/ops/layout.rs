@@ -160,8 +160,11 @@ impl permute {
 
     /// Stages the gradient in the old order.
     pub fn grad(g: &mut Stage, x: impl Into<Value>, axes: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
-        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None) };
-        let order = list(axes.into());
+        let (x, axes) = (x.into(), axes.into());
+        let (tx, ta) = (g.ty(x), g.ty(axes));
+        let dout = super::fitting(g, "permute", |cx| Self::shape(cx, tx, ta), dout);
+        let (Some(x), Some(dout)) = (g.operand(x), dout) else { return (None, None) };
+        let order = list(axes);
         let mut back = vec![0; order.len()];
         for (i, axis) in order.into_iter().enumerate() {
             back[axis_of(g, x, Value::Int(axis))] = i;
@@ -222,12 +225,14 @@ impl transpose {
     /// Stages the gradient: the exchange undone.
     pub fn grad(
         g: &mut Stage,
-        _x: impl Into<Value>,
+        x: impl Into<Value>,
         a: impl Into<Value>,
         b: impl Into<Value>,
         dout: Grad,
     ) -> (Grad, Grad, Grad) {
         let (a, b) = (a.into(), b.into());
+        let [tx, ta, tb] = [x.into(), a, b].map(|value| g.ty(value));
+        let dout = super::fitting(g, "transpose", |cx| Self::shape(cx, tx, ta, tb), dout);
         (dout.map(|dout| Self::build(g, dout, a, b)), None, None)
     }
 

@@ -34,6 +34,12 @@ fn join<const N: usize>(g: &mut Stage, x: Var, axis: usize, sizes: [usize; N], d
     Some(g.concat(&parts, axis))
 }
 
+/// The tensor that is taken apart, if the rule admits the arguments.
+fn whole<const N: usize>(g: &mut Stage, x: Value, rule: impl FnOnce(&mut Check) -> [Type; N]) -> Option<Var> {
+    g.checked(|cx| rule(cx).first().copied().unwrap_or(Type::Unknown))?;
+    g.operand(x)
+}
+
 /// Stages the parts of an axis if the rule admits the arguments; `sizes` are those of the parts of an axis of
 /// so many elements.
 fn parts<const N: usize>(
@@ -43,8 +49,7 @@ fn parts<const N: usize>(
     rule: impl FnOnce(&mut Check) -> [Type; N],
     sizes: impl FnOnce(usize) -> [usize; N],
 ) -> [Value; N] {
-    let admitted = g.checked(|cx| rule(cx).first().copied().unwrap_or(Type::Unknown)).is_some();
-    let (Some(x), true) = (g.operand(x), admitted) else { return [Value::Unknown; N] };
+    let Some(x) = whole(g, x, rule) else { return [Value::Unknown; N] };
     let axis = axis_of(g, x, axis);
     let sizes = sizes(g[x].shape[axis]);
     cut(g, x, axis, sizes)
@@ -86,8 +91,10 @@ impl chunk {
         axis: impl Into<Value>,
         douts: [Grad; N],
     ) -> (Grad, Grad) {
-        let Some(x) = g.operand(x.into()) else { return (None, None) };
-        let axis = axis_of(g, x, axis.into());
+        let (x, axis) = (x.into(), axis.into());
+        let (tx, ta) = (g.ty(x), g.ty(axis));
+        let Some(x) = whole(g, x, |cx| Self::shape::<N>(cx, tx, ta)) else { return (None, None) };
+        let axis = axis_of(g, x, axis);
         let size = g[x].shape[axis] / N;
         (join(g, x, axis, [size; N], douts), None)
     }
@@ -155,9 +162,11 @@ impl split {
         axis: impl Into<Value>,
         douts: [Grad; N],
     ) -> (Grad, Grad, Grad) {
-        let Some(x) = g.operand(x.into()) else { return (None, None, None) };
-        let axis = axis_of(g, x, axis.into());
-        let sizes = Self::sizes(sizes.into(), g[x].shape[axis]);
+        let (x, sizes, axis) = (x.into(), sizes.into(), axis.into());
+        let [tx, ts, ta] = [x, sizes, axis].map(|value| g.ty(value));
+        let Some(x) = whole(g, x, |cx| Self::shape::<N>(cx, tx, ts, ta)) else { return (None, None, None) };
+        let axis = axis_of(g, x, axis);
+        let sizes = Self::sizes(sizes, g[x].shape[axis]);
         (join(g, x, axis, sizes, douts), None, None)
     }
 
@@ -245,8 +254,10 @@ impl unbind {
         axis: impl Into<Value>,
         douts: [Grad; N],
     ) -> (Grad, Grad) {
-        let Some(x) = g.operand(x.into()) else { return (None, None) };
-        let axis = axis_of(g, x, axis.into());
+        let (x, axis) = (x.into(), axis.into());
+        let (tx, ta) = (g.ty(x), g.ty(axis));
+        let Some(x) = whole(g, x, |cx| Self::shape::<N>(cx, tx, ta)) else { return (None, None) };
+        let axis = axis_of(g, x, axis);
         let mut shape = g[x].shape.clone();
         shape[axis] = 1;
         let douts = douts.map(|dout| dout.map(|dout| g.reshape(dout, &shape)));
@@ -304,11 +315,15 @@ impl stack {
     /// Stages the gradient of each tensor: its own slice.
     pub fn grad<const N: usize>(
         g: &mut Stage,
-        _xs: [Value; N],
+        xs: [Value; N],
         axis: impl Into<Value>,
         dout: Grad,
     ) -> ([Grad; N], Grad) {
-        let Some(dout) = dout else { return ([None; N], None) };
+        let axis = axis.into();
+        let (types, ta) = (xs.map(|x| g.ty(x)), g.ty(axis));
+        let Some(dout) = super::fitting(g, "stack", |cx| Self::shape(cx, types, ta), dout) else {
+            return ([None; N], None);
+        };
         let parts: [Value; N] = unbind::stage(g, dout, axis);
         (parts.map(|part| if let Value::Var(part) = part { Some(part) } else { None }), None)
     }

@@ -46,8 +46,15 @@ macro_rules! tensor_op {
                 $($arg: impl Into<Value>,)+
                 dout: Grad,
             ) -> (Grad, $(tensor_op!(@ $arg Grad)),+) {
+                let input = input.into();
                 $(let $arg = $arg.into();)+
-                let dx = match ($gg.operand(input.into()), dout) {
+                let rule = {
+                    let ty = $gg.ty(input);
+                    $(let $arg = $gg.ty($arg);)+
+                    move |cx: &mut Check| Self::shape(cx, ty, $($arg),+)
+                };
+                let dout = $crate::ops::fitting($gg, stringify!($name), rule, dout);
+                let dx = match ($gg.operand(input), dout) {
                     (Some($gx), Some($d)) => Some($grad),
                     _ => None,
                 };
@@ -117,7 +124,7 @@ pub use walk::*;
 pub use window::*;
 
 use crate::check::{Check, Message, TensorType, Type};
-use crate::graph::{Stage, Value, Var};
+use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::{DType, Dim, MAX_RANK, MOST};
 
 /// A number that an operation takes: an axis, an offset or a size.
@@ -205,13 +212,19 @@ fn axis_of(g: &Stage, x: Var, value: Value) -> usize {
     if n < 0 { (n + g[x].shape.len() as isize) as usize } else { n as usize }
 }
 
-/// Whether the gradient of a result that has `rank` axes has as many; another one is refused.
-fn has_axes(g: &mut Stage, op: &str, dout: Var, rank: usize) -> bool {
-    let found = g[dout].shape.len();
-    if found != rank {
-        g.refuse(format!("{op}: the gradient has {found} axes, the result {rank}"));
+/// The gradient of a result, where the shape rule of its operation admits the arguments and gives the result that
+/// shape; any other is refused.
+fn fitting(g: &mut Stage, op: &str, rule: impl FnOnce(&mut Check) -> Type, dout: Grad) -> Grad {
+    let dout = g.operand(Value::Var(dout?))?;
+    let result = g.checked(rule)?.shape;
+    let found = &g[dout].shape;
+    let fits = |(i, &size): (usize, &usize)| result.dim(i).get().is_none_or(|n| n as usize == size);
+    if found.len() == result.rank() && found.iter().enumerate().all(fits) {
+        return Some(dout);
     }
-    found == rank
+    let message = format!("{op}: the gradient has the shape {found:?}, another than the result");
+    g.refuse(message);
+    None
 }
 
 /// The result of an operation whose shape rule has been checked.

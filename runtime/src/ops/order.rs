@@ -36,9 +36,10 @@ impl flip {
     }
 
     /// Stages the gradient: the reversal undone.
-    pub fn grad(g: &mut Stage, _x: impl Into<Value>, axis: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
+    pub fn grad(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
         let axis = axis.into();
-        let dx = dout.map(|dout| {
+        let (tx, ta) = (g.ty(x.into()), g.ty(axis));
+        let dx = super::fitting(g, "flip", |cx| Self::shape(cx, tx, ta), dout).map(|dout| {
             let axis = axis_of(g, dout, axis);
             flip_axis(g, dout, axis)
         });
@@ -104,13 +105,15 @@ impl roll {
     /// Stages the gradient: the move back.
     pub fn grad(
         g: &mut Stage,
-        _x: impl Into<Value>,
+        x: impl Into<Value>,
         axis: impl Into<Value>,
         by: impl Into<Value>,
         dout: Grad,
     ) -> (Grad, Grad, Grad) {
-        let (axis, by) = (axis.into(), integer(by.into()));
-        let dx = dout.map(|dout| {
+        let (axis, by) = (axis.into(), by.into());
+        let [tx, ta, tb] = [x.into(), axis, by].map(|value| g.ty(value));
+        let by = integer(by);
+        let dx = super::fitting(g, "roll", |cx| Self::shape(cx, tx, ta, tb), dout).map(|dout| {
             let axis = axis_of(g, dout, axis);
             Self::build(g, dout, axis, -by)
         });
@@ -187,7 +190,10 @@ macro_rules! repetitions {
                 times: impl Into<Value>,
                 dout: Grad,
             ) -> (Grad, Grad, Grad) {
-                (sum_of_copies(g, x.into(), axis.into(), times.into(), $each, dout), None, None)
+                let (x, axis, times) = (x.into(), axis.into(), times.into());
+                let [tx, ta, tt] = [x, axis, times].map(|value| g.ty(value));
+                let dout = super::fitting(g, stringify!($name), |cx| Self::shape(cx, tx, ta, tt), dout);
+                (sum_of_copies(g, x, axis, times, $each, dout), None, None)
             }
 
             /// The shape rule.

@@ -39,7 +39,10 @@ impl matmul {
 
     /// Stages the gradients: dA = dY Bᵀ and dB = Aᵀ dY, summed over the axes that were broadcast.
     pub fn grad(g: &mut Stage, a: impl Into<Value>, b: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
-        let (Some(a), Some(b), Some(dout)) = (g.operand(a.into()), g.operand(b.into()), dout) else {
+        let (a, b) = (a.into(), b.into());
+        let (ta, tb) = (g.ty(a), g.ty(b));
+        let dout = super::fitting(g, "matmul", |cx| Self::shape(cx, ta, tb), dout);
+        let (Some(a), Some(b), Some(dout)) = (g.operand(a), g.operand(b), dout) else {
             return (None, None);
         };
         let p = Product::new(g, a, b);

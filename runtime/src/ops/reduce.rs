@@ -277,8 +277,11 @@ macro_rules! reductions {
 
             /// Stages the gradient of the first argument.
             pub fn grad(g: &mut Stage, x: impl Into<Value>, axes: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
-                let Some(x) = g.operand(x.into()) else { return (None, None) };
-                let axes = bits(g, x, axes.into());
+                let (x, axes) = (x.into(), axes.into());
+                let (tx, ta) = (g.ty(x), g.ty(axes));
+                let admitted = g.checked(|cx| Self::shape(cx, tx, ta)).is_some();
+                let Some(x) = g.operand(x).filter(|_| admitted) else { return (None, None) };
+                let axes = bits(g, x, axes);
                 (gradient(g, Reduce::$op, x, axes, dout), None)
             }
 
@@ -332,9 +335,10 @@ impl cumsum {
     }
 
     /// Stages the gradient: the sums from the end.
-    pub fn grad(g: &mut Stage, _x: impl Into<Value>, axis: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
+    pub fn grad(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
         let axis = axis.into();
-        let dx = dout.map(|dout| {
+        let (tx, ta) = (g.ty(x.into()), g.ty(axis));
+        let dx = super::fitting(g, "cumsum", |cx| Self::shape(cx, tx, ta), dout).map(|dout| {
             let axis = axis_of(g, dout, axis);
             let mirrored = flip_axis(g, dout, axis);
             let sums = scan(g, Binary::Add, mirrored, axis, false, 0.0);

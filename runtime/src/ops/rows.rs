@@ -31,7 +31,10 @@ impl gather {
 
     /// Stages the gradient of the table: rows that were looked up several times get the sum.
     pub fn grad(g: &mut Stage, table: impl Into<Value>, index: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
-        let (Some(table), Some(index), Some(dout)) = (g.operand(table.into()), g.operand(index.into()), dout) else {
+        let (table, index) = (table.into(), index.into());
+        let (tt, ti) = (g.ty(table), g.ty(index));
+        let dout = super::fitting(g, "gather", |cx| Self::shape(cx, tt, ti), dout);
+        let (Some(table), Some(index), Some(dout)) = (g.operand(table), g.operand(index), dout) else {
             return (None, None);
         };
         let rows = g[table].shape[0];

@@ -46,12 +46,12 @@ impl stride {
         step: impl Into<Value>,
         dout: Grad,
     ) -> (Grad, Grad, Grad) {
-        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None, None) };
-        let (axis, step) = (axis_of(g, x, axis.into()), integer(step.into()) as usize);
+        let (x, axis, step) = (x.into(), axis.into(), step.into());
+        let [tx, ta, ts] = [x, axis, step].map(|value| g.ty(value));
+        let dout = super::fitting(g, "stride", |cx| Self::shape(cx, tx, ta, ts), dout);
+        let (Some(x), Some(dout)) = (g.operand(x), dout) else { return (None, None, None) };
+        let (axis, step) = (axis_of(g, x, axis), integer(step) as usize);
         let shape = g[x].shape.clone();
-        if !super::has_axes(g, "stride", dout, shape.len()) {
-            return (None, None, None);
-        }
         // Each element in front of `step - 1` zeros, of which the last may be too many.
         let mut spread = g[dout].shape.clone();
         spread.insert(axis + 1, 1);
@@ -132,10 +132,6 @@ impl diagonal {
         let order = Self::order(g, x, a, b);
         let (rows, columns) = (g[x].shape[a], g[x].shape[b]);
         let (row, column, count) = place(rows as isize, columns as isize, offset);
-        let rank = g[x].shape.len() - 1;
-        if !super::has_axes(g, "diagonal", dout, rank) {
-            return dout;
-        }
         let mut shape = g[dout].shape.clone();
         let last = shape.len() - 1;
         // Element i of the diagonal stands first in row i of a matrix with one column more, whose elements
@@ -195,9 +191,13 @@ impl diagonal {
         b: impl Into<Value>,
         dout: Grad,
     ) -> (Grad, Grad, Grad, Grad) {
-        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None, None, None) };
-        let (a, b) = (axis_of(g, x, a.into()), axis_of(g, x, b.into()));
-        (Some(Self::back(g, x, integer(offset.into()), a, b, dout)), None, None, None)
+        let args = [x.into(), offset.into(), a.into(), b.into()];
+        let types = args.map(|value| g.ty(value));
+        let rule = |cx: &mut Check| Self::shape(cx, types[0], types[1], types[2], types[3]);
+        let (dout, [x, offset, a, b]) = (super::fitting(g, "diagonal", rule, dout), args);
+        let (Some(x), Some(dout)) = (g.operand(x), dout) else { return (None, None, None, None) };
+        let (a, b) = (axis_of(g, x, a), axis_of(g, x, b));
+        (Some(Self::back(g, x, integer(offset), a, b, dout)), None, None, None)
     }
 
     /// The shape rule.

@@ -66,8 +66,10 @@ impl slices {
         dslices: &[[Grad; N]],
     ) -> [Grad; N] {
         let at = at.into();
+        let ta = g.ty(at);
         std::array::from_fn(|i| {
-            let x = g.operand(xs[i])?;
+            let (x, tx) = (g.operand(xs[i])?, g.ty(xs[i]));
+            g.checked(|cx| Self::shape(cx, [tx], ta)[0])?;
             let axis = axis_of(g, x, at);
             let mut shape = g[x].shape.clone();
             shape.remove(axis);
@@ -93,8 +95,12 @@ impl slices {
 
     /// The gradient of every round's value, given that of what the loop yields.
     pub fn unstack(g: &mut Stage, dout: Grad, rounds: usize, at: impl Into<Value>) -> Vec<Grad> {
-        let Some(dout) = dout else { return vec![None; rounds] };
-        let axis = axis_of(g, dout, at.into());
+        let (at, Some(dout)) = (at.into(), dout) else { return vec![None; rounds] };
+        let (ty, ta) = (g.ty(Value::Var(dout)), g.ty(at));
+        if g.checked(|cx| Self::shape(cx, [ty], ta)[0]).is_none() {
+            return vec![None; rounds];
+        }
+        let axis = axis_of(g, dout, at);
         (0..rounds).map(|place| Some(cut(g, dout, axis, place))).collect()
     }
 

@@ -1,6 +1,6 @@
 //! Windows that slide along an axis, and what adds them back: the base of convolution and pooling.
 
-use super::{admitted, axes_fit, axis, axis_of, has_axes, integer, number};
+use super::{admitted, axes_fit, axis, axis_of, fitting, integer, number};
 use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::ops::reduce::Reduce;
@@ -49,18 +49,18 @@ impl windows {
         g: &mut Stage,
         x: impl Into<Value>,
         axis: impl Into<Value>,
-        _size: impl Into<Value>,
+        size: impl Into<Value>,
         step: impl Into<Value>,
         dilation: impl Into<Value>,
         dout: Grad,
     ) -> (Grad, Grad, Grad, Grad, Grad) {
-        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None, None, None, None) };
-        let axis = axis_of(g, x, axis.into());
-        let (step, dilation) = (integer(step.into()) as usize, integer(dilation.into()) as usize);
-        let rank = g[x].shape.len() + 1;
-        if !has_axes(g, "windows", dout, rank) {
-            return (None, None, None, None, None);
-        }
+        let args = [x.into(), axis.into(), size.into(), step.into(), dilation.into()];
+        let types = args.map(|value| g.ty(value));
+        let rule = |cx: &mut Check| Self::shape(cx, types[0], types[1], types[2], types[3], types[4]);
+        let (dout, [x, axis, _, step, dilation]) = (fitting(g, "windows", rule, dout), args);
+        let (Some(x), Some(dout)) = (g.operand(x), dout) else { return (None, None, None, None, None) };
+        let axis = axis_of(g, x, axis);
+        let (step, dilation) = (integer(step) as usize, integer(dilation) as usize);
         let n = g[x].shape[axis];
         (Some(add_windows(g, dout, axis, n, step, dilation)), None, None, None, None)
     }
@@ -136,15 +136,19 @@ impl overlap {
         g: &mut Stage,
         x: impl Into<Value>,
         axis: impl Into<Value>,
-        _n: impl Into<Value>,
+        n: impl Into<Value>,
         step: impl Into<Value>,
         dilation: impl Into<Value>,
         dout: Grad,
     ) -> (Grad, Grad, Grad, Grad, Grad) {
-        let (Some(x), Some(dout)) = (g.operand(x.into()), dout) else { return (None, None, None, None, None) };
-        let axis = axis_of(g, x, axis.into());
+        let args = [x.into(), axis.into(), n.into(), step.into(), dilation.into()];
+        let types = args.map(|value| g.ty(value));
+        let rule = |cx: &mut Check| Self::shape(cx, types[0], types[1], types[2], types[3], types[4]);
+        let (dout, [x, axis, _, step, dilation]) = (fitting(g, "overlap", rule, dout), args);
+        let (Some(x), Some(dout)) = (g.operand(x), dout) else { return (None, None, None, None, None) };
+        let axis = axis_of(g, x, axis);
         let (count, size) = (g[x].shape[axis], g[x].shape[axis + 1]);
-        let dx = g.windows(dout, axis, 0, (count, integer(step.into())), (size, integer(dilation.into())));
+        let dx = g.windows(dout, axis, 0, (count, integer(step)), (size, integer(dilation)));
         (Some(dx), None, None, None, None)
     }
 

@@ -53,6 +53,8 @@ impl einsum {
 
     /// Stages the gradient of each tensor: that of the result, contracted with the other tensors.
     pub fn grad<const N: usize>(g: &mut Stage, equation: &str, xs: [Value; N], dout: Grad) -> (Grad, [Grad; N]) {
+        let types = xs.map(|x| g.ty(x));
+        let dout = super::fitting(g, "einsum", |cx| Self::shape(cx, equation, types), dout);
         let (Some((factors, out)), Some(dout)) = (factors(g, equation, xs), dout) else { return (None, [None; N]) };
         let grads = std::array::from_fn(|i| {
             let others = factors.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, factor)| factor.term.clone());
