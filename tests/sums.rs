@@ -154,6 +154,21 @@ fn the_sum_of_what_rows_give_is_right_and_does_not_depend_on_the_rows_kernel() {
     }
 }
 
+#[test]
+fn sums_over_one_of_the_axes_of_what_rows_give_do_not_depend_on_the_rows_kernel() {
+    for shape in [[1824, 18, 2], [700, 5, 9], [70, 900, 3], [4096, 3, 17]] {
+        let x = tensor(&shape, vec![0.1; shape.iter().product()]);
+        for (name, row) in ROWS {
+            let both = compute(&[&x], |g, x| {
+                let terms = row(g, x[0]);
+                vec![terms, add_up(g, terms, 1)]
+            });
+            let alone = compute(&[&both[0]], |g, x| vec![add_up(g, x[0], 1)]);
+            assert_eq!(bits(&both[1]), bits(&alone[0]), "{name} of {shape:?}");
+        }
+    }
+}
+
 /// Values that are computed in the same loops.
 fn companions(g: &mut Stage, x: Value, rank: usize, axes: u8) -> Vec<Value> {
     let all = (1 << rank) - 1;

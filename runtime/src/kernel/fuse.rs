@@ -328,13 +328,7 @@ impl<'a> Fusion<'a> {
                 }
             };
             r.strides.push(strides.clone());
-            if let Some(parts) = parts::count(self.graph, v) {
-                // All sums of a kernel are added up in as many parts.
-                if group.parts.is_some_and(|own| own != parts) || !group.space[0].is_multiple_of(parts) {
-                    return Err(Refusal::Parts);
-                }
-                r.parts = Some(parts);
-            }
+            r.parts = self.fitting_parts(v, group)?;
             let fits = split.is_none_or(|k| r.rows_are_runs(k));
             return fits.then_some((Placement::Sink(strides, false), split)).ok_or(Refusal::Steps);
         }
@@ -347,9 +341,17 @@ impl<'a> Fusion<'a> {
             }
             strides.resize(group.space.len(), 0);
             self.readable(arg, shape, r)?;
+            r.parts = self.fitting_parts(v, group)?;
             return Ok((Placement::Sink(strides, true), group.split));
         }
         Err(Refusal::Loops)
+    }
+
+    /// The parts that a sum over rows is added up in, which are those of all such sums of its kernel.
+    fn fitting_parts(&self, v: Var, group: &Group) -> Result<Option<usize>, Refusal> {
+        let parts = parts::count(self.graph, v);
+        let fits = |&parts: &usize| group.parts.is_none_or(|own| own == parts) && group.space[0].is_multiple_of(parts);
+        if parts.as_ref().is_none_or(fits) { Ok(parts) } else { Err(Refusal::Parts) }
     }
 
     /// Whether no sum of a group that adds up elements one by one does so along this axis. Where rows are folded,

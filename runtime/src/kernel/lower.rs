@@ -205,12 +205,12 @@ impl Lowering<'_> {
                     let arg = self.node(v).args[0];
                     let shape = self.node(arg).shape.clone();
                     let reg = self.read(arg, &shape, &mut strip, false);
-                    self.accumulate(v, strides, reg, &mut strip);
+                    self.accumulate(v, strides, reg, true, &mut strip);
                 }
                 // Rows that were folded in the pass before are added up in memory.
                 Placement::Sink(strides, false) if self.level[&v] + 1 == level && strides[self.row] == 0 => {
                     let reg = self.read_scalar(v, &mut strip);
-                    self.accumulate(v, strides, reg, &mut strip);
+                    self.accumulate(v, strides, reg, false, &mut strip);
                 }
                 _ => {}
             }
@@ -226,9 +226,11 @@ impl Lowering<'_> {
         }
     }
 
-    fn accumulate(&mut self, v: Var, strides: Vec<isize>, reg: Reg, strip: &mut Strip) {
+    /// Combines a register, which is one of the `elements` of the argument or a row of them that was folded, with
+    /// a reduction in memory.
+    fn accumulate(&mut self, v: Var, strides: Vec<isize>, reg: Reg, elements: bool, strip: &mut Strip) {
         let Op::Reduce(op, _) = self.node(v).op else { return };
-        let long = op == Reduce::Sum && parts::is_long(self.terms(v, &strides), strides[self.row] != 0);
+        let long = op == Reduce::Sum && parts::is_long(self.terms(v, &strides), elements);
         let len = self.node(v).len();
         let (sum, walk) = self.filled(Home::Value(v), len, strides.clone(), op.identity());
         if !long {
@@ -298,7 +300,7 @@ impl Lowering<'_> {
                         let arg = self.node(v).args[0];
                         let shape = self.node(arg).shape.clone();
                         let reg = self.read(arg, &shape, &mut strip, true);
-                        self.accumulate(v, strides, reg, &mut strip);
+                        self.accumulate(v, strides, reg, true, &mut strip);
                     }
                 }
                 _ => {}
