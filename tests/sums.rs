@@ -288,6 +288,59 @@ fn contractions_over_several_long_axes_are_right() {
     }
 }
 
+/// Contractions of equal terms, for which rounding errors do not cancel: an equation, the arguments' shapes, and the
+/// terms of each result.
+const EQUAL_TERMS: [(&str, &[usize], &[usize], usize); 12] = [
+    ("ik,kj->ij", &[64, 16_000], &[16_000, 80], 16_000),
+    ("ik,kj->ij", &[400, 3000], &[3000, 500], 3000),
+    ("ik,kj->ij", &[1, 9000], &[9000, 70], 9000),
+    ("ik,kj->ji", &[64, 16_000], &[16_000, 80], 16_000),
+    ("ik,kj->ji", &[7, 1301], &[1301, 3], 1301),
+    ("ki,kj->ji", &[5003, 37], &[5003, 19], 5003),
+    ("ik,jk->ij", &[3, 16_000], &[700, 16_000], 16_000),
+    ("ik,jk->ij", &[40, 2500], &[300, 2500], 2500),
+    ("nik,nkj->ij", &[90, 33, 50], &[90, 50, 60], 4500),
+    ("nimk,nmkj->ij", &[300, 20, 7, 3], &[300, 7, 3, 30], 6300),
+    ("nmik,nmjk->ij", &[20, 3, 30, 150], &[20, 3, 20, 150], 9000),
+    ("nik,nkj->ji", &[2000, 9, 5], &[2000, 5, 9], 10_000),
+];
+
+#[test]
+fn contractions_of_equal_terms_are_right_however_the_arguments_and_results_lie() {
+    for (equation, left, right, terms) in EQUAL_TERMS {
+        let full = |shape: &[usize], x: f32| tensor(shape, vec![x; shape.iter().product()]);
+        let (a, b) = (full(left, 0.1), full(right, 0.7));
+        let found = compute(&[&a, &b], |g, x| vec![einsum::stage(g, equation, [x[0], x[1]])]);
+        let exact = vec![terms as f64 * f64::from(0.1f32) * f64::from(0.7f32); found[0].data().len()];
+        assert_close(&found[0], &exact, PRODUCT, &format!("{equation} of {left:?} and {right:?}"));
+    }
+}
+
+#[test]
+fn convolutions_of_equal_terms_are_right() {
+    for (images, channels, filters, size, filter) in
+        [(2, 512, 40, 6, 3), (32, 16, 24, 14, 3), (300, 8, 8, 7, 2), (3, 700, 9, 9, 1)]
+    {
+        let full = |shape: &[usize], x: f32| tensor(shape, vec![x; shape.iter().product()]);
+        let out = size - filter + 1;
+        let image = full(&[images, 1, channels, size, size], 0.1);
+        let weight = full(&[1, filters, channels, filter, filter], 0.7);
+        let slope = full(&[images, 1, filters, out, out], 0.3);
+        let found = compute(&[&image, &weight, &slope], |g, x| {
+            let y = convolve::stage(g, x[0], x[1], 1, 1, 1, 1);
+            let Value::Var(slope) = x[2] else { panic!("a tensor") };
+            let (_, dweight, ..) = convolve::grad(g, x[0], x[1], 1, 1, 1, 1, Some(slope));
+            vec![y, dweight.expect("a slope of the weight").into()]
+        });
+        let [tenth, weight, slope] = [0.1f32, 0.7, 0.3].map(f64::from);
+        let exact = [(channels * filter * filter) as f64 * tenth * weight, (images * out * out) as f64 * tenth * slope];
+        for ((found, exact), what) in found.iter().zip(exact).zip(["result", "slope"]) {
+            let what = format!("{what}, {images} images of {channels} x {size} x {size}");
+            assert_close(found, &vec![exact; found.data().len()], PRODUCT, &what);
+        }
+    }
+}
+
 /// A convolution over a long batch.
 #[network]
 struct Net {

@@ -1,21 +1,18 @@
 //! Products over a long inner dimension, in blocks of it.
 //!
-//! A kernel keeps sums in registers over many steps, and adds chunks to the result one behind the other. Where there
-//! are so many terms that this would show, the inner loops are cut into blocks with results of their own, which a
-//! loop nest adds up. How, follows from the sizes alone.
+//! A kernel adds up some hundred terms in registers, and adds these sums to each other one behind the other. Where
+//! there are so many that this would show, the inner loops are cut into blocks with results of their own, which a loop
+//! nest adds up. How, follows from the sizes alone.
 
 use super::lower::add;
 use super::{Call, Home, LoopKernel, MatMul, Operand, Pass, Turns, Work};
-use crate::codegen::Level;
 use crate::codegen::strip::{Effect, Inst, Kind, Strip, Walk};
 
-/// The terms of a product up to which it is left whole, unless its kernel is a portable one.
+/// The terms of a product up to which it is left whole.
 const LONG: usize = 1 << 14;
 
-/// The terms of a block, and those of one whose kernel adds up all of it in registers: as many equal terms, for which
-/// the error is largest, are added up to a hundred-thousandth.
+/// The terms of a block.
 const BLOCK: usize = 1 << 12;
-const WHOLE: usize = 640;
 
 /// How many times as many elements the arguments have as the results of all blocks, at least.
 const FEW: usize = 16;
@@ -44,16 +41,13 @@ pub(super) struct Blocks {
 }
 
 /// The blocks of a product; none if it is short, or its result is large beside the arguments.
-pub(super) fn blocks(product: &MatMul, level: Level) -> Option<Blocks> {
+pub(super) fn blocks(product: &MatMul) -> Option<Blocks> {
     let (terms, [left, right, _]) = (terms(product), product.elements());
-    let fit = (left + right) / (FEW * len(product));
-    // Portable kernels add up all of a product in registers.
-    let portable = level == Level::Portable;
-    if terms <= if portable { WHOLE } else { LONG } || fit < 2 {
+    let fit = (left + right) / (FEW * len(product)).max(1);
+    if terms <= LONG || fit < 2 {
         return None;
     }
-    let whole = portable || !product.sums.is_empty();
-    let most = if whole { WHOLE } else { BLOCK }.max(terms.div_ceil(fit));
+    let most = BLOCK.max(terms.div_ceil(fit));
     let mut pieces = Vec::new();
     cut(Piece { starts: [0; 2], blocks: vec![], product: product.clone() }, most, &mut pieces);
     let len = len(product);

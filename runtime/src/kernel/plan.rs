@@ -185,7 +185,7 @@ fn alone(
                 }
                 push(calls, Work::MatMul(product), operands);
             };
-            let Some(Blocks { products, count }) = blocks::blocks(&form.product, level) else {
+            let Some(Blocks { products, count }) = blocks::blocks(&form.product) else {
                 multiply(form.product, args, whole);
                 return Ok(());
             };

@@ -4,7 +4,7 @@
 //! rows of a panel, whose sums stay in registers for a whole chunk. All follow from the sizes and
 //! strides alone, so that the order of additions does too.
 
-use super::{Spec, dots, split};
+use super::{SEGMENT, Spec, dots, split};
 use crate::codegen::Level;
 
 /// Steps along the inner dimension in one turn of a loop.
@@ -64,6 +64,8 @@ pub(super) struct Blocking {
     /// The length of all chunks but the last, a multiple of `UNROLL` if there are more than one.
     pub(super) chunk: usize,
     pub(super) last: usize,
+    /// Whether all terms are one chunk, and too many for registers alone (see `totals`).
+    pub(super) totals: bool,
     pub(super) panels: Vec<Panel>,
 }
 
@@ -90,7 +92,7 @@ pub(super) fn blocks(spec: &Spec) -> usize {
 }
 
 /// Elements of a vector.
-fn lanes(level: Level) -> usize {
+pub(super) fn lanes(level: Level) -> usize {
     if level == Level::Avx512 { 16 } else { 8 }
 }
 
@@ -137,11 +139,15 @@ impl Blocking {
             STEPS
         } else {
             let elements = if spec.large { LARGE_PANEL } else { PANEL };
-            elements / width.min(spec.n.next_multiple_of(lanes))
+            (elements / width.min(spec.n.next_multiple_of(lanes))).min(SEGMENT)
         };
         let chunks = spec.k.div_ceil(longest.max(UNROLL)).max(1);
         let chunk = if chunks == 1 { spec.k } else { spec.k.div_ceil(chunks).next_multiple_of(UNROLL) };
-        Blocking { lanes, packing, left, chunks, chunk, last: spec.k - (chunks - 1) * chunk, panels }
+        // Rounded up, fewer of them may be enough.
+        let chunks = spec.k.div_ceil(chunk.max(1)).max(1);
+        let terms = if packing == Packing::Dots { dots::terms(spec) } else { spec.terms() };
+        let totals = (whole || packing == Packing::Dots) && terms > SEGMENT;
+        Blocking { lanes, packing, left, chunks, chunk, last: spec.k - (chunks - 1) * chunk, totals, panels }
     }
 
     /// Elements from one packed tile of the left matrix to the next: a vector more than it has, so that tiles do not
@@ -152,15 +158,15 @@ impl Blocking {
 
     /// Roughly how many vector instructions there are.
     pub(super) fn cost(&self, spec: &Spec) -> usize {
-        let terms: usize = spec.sums.iter().map(|(size, _)| size).product();
         if self.packing == Packing::Dots {
-            return spec.m * spec.n * (terms * spec.k.div_ceil(self.lanes) + dots::ADD_LANES);
+            let rows: usize = spec.sums.iter().map(|(size, _)| size).product();
+            return spec.m * spec.n * (rows * spec.k.div_ceil(self.lanes) + dots::ADD_LANES);
         }
         // Each tile reads a row of its panel for each step.
         let tiles = |p: &Panel| p.tiles.iter().map(|tile| tile.0).sum::<usize>();
         let vectors: usize = self.panels.iter().map(|p| p.count * p.vectors * (spec.m + tiles(p))).sum();
         let apart = if spec.strides[2][1] == 1 { 0 } else { 2 * spec.n * spec.runs(spec.m).len() };
-        vectors * terms * spec.k + apart
+        vectors * spec.terms() + apart
     }
 
     /// The elements of the memory for one packed panel, and for the packed left matrix behind it.

@@ -9,8 +9,8 @@ use super::blocking::Panel;
 use super::simd::Emit;
 use super::x86::{CHUNKS, Emitter, Sums, at};
 
-/// Bytes on the stack for a vector of sums.
-const ROOM: i32 = 64;
+/// Bytes on the stack for a vector of sums of squares.
+const SQUARES: i32 = 64;
 
 /// Where they are while there is a number of turns above them (see `Emitter::chunks`), and while there is none.
 const BELOW_TURNS: i64 = 8;
@@ -24,9 +24,14 @@ impl Emitter<'_> {
         if !self.spec.checked {
             return Ok(());
         }
-        self.simd.code.sub(rsp, ROOM)?;
+        self.simd.code.sub(rsp, SQUARES)?;
         self.simd.zero(LAST)?;
         self.simd.store(at(rsp, ON_TOP), LAST, false)
+    }
+
+    /// Bytes that a checked kernel has on the stack.
+    pub(super) fn check_len(&self) -> i32 {
+        if self.spec.checked { SQUARES } else { 0 }
     }
 
     /// Leaves the sum in register 0, as the result of the function.
@@ -36,7 +41,7 @@ impl Emitter<'_> {
         }
         self.simd.load(LAST, at(rsp, ON_TOP), false)?;
         self.simd.add_lanes(LAST, at(rsp, ON_TOP))?;
-        self.simd.code.add(rsp, ROOM)
+        self.simd.code.add(rsp, SQUARES)
     }
 
     /// Adds up the squares of the results of a tile, which are in its sums once the last chunk is.

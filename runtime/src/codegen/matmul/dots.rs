@@ -1,7 +1,7 @@
 //! Few rows times the transpose of a matrix: each element of the result is the product of two
 //! contiguous vectors. There are too few uses of the right matrix to pay for turning it around.
 
-use super::blocking::registers;
+use super::blocking::{lanes, registers};
 use super::simd::Emit;
 use super::x86::{A, A_AT, A_TILE, B, B_AT, C, C_TILE, Emitter, PANELS, TILES, TURNS, at};
 use super::{Spec, split};
@@ -29,6 +29,16 @@ fn tile(spec: &Spec) -> (usize, usize) {
     });
     let loads = |&(rows, columns): &(usize, usize)| spec.m * spec.n.div_ceil(columns) + spec.n * spec.m.div_ceil(rows);
     tiles.rev().min_by_key(loads).unwrap_or((1, 1))
+}
+
+/// Steps along the vectors, the last one of which may be masked.
+fn steps(spec: &Spec) -> usize {
+    spec.k.div_ceil(lanes(spec.level))
+}
+
+/// Numbers that a lane adds up.
+pub(super) fn terms(spec: &Spec) -> usize {
+    spec.terms() / spec.k.max(1) * steps(spec)
 }
 
 /// Whether a product is computed like this.
@@ -79,11 +89,14 @@ impl Emitter<'_> {
         }
         self.simd.code.mov(A_AT, A_TILE)?;
         self.simd.code.mov(B_AT, B)?;
-        self.sums(turns as i64 * bytes, turns as i64 * bytes, &|e| {
+        let moved = turns as i64 * bytes;
+        self.sums_with_totals(sum(0, 0)..sum(rows, 0), steps(self.spec), (moved, moved), &|e, count, last| {
+            let masked = last && rest > 0;
+            let turns = count - masked as usize;
             if turns > 0 {
                 e.repeat(TURNS, turns, &[(A_AT, bytes), (B_AT, bytes)], |e| e.dot_step(rows, columns, sum, false))?;
             }
-            if rest > 0 { e.dot_step(rows, columns, sum, true) } else { Ok(()) }
+            if masked { e.dot_step(rows, columns, sum, true) } else { Ok(()) }
         })?;
         for i in 0..rows {
             for j in 0..columns {

@@ -23,6 +23,8 @@ mod store;
 #[cfg(all(test, not(miri)))]
 mod tests;
 #[cfg(target_arch = "x86_64")]
+mod totals;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub(crate) use peak::peak;
@@ -58,6 +60,10 @@ struct Spec {
 /// Rows of a product that one kernel computes. More are split, so that the rows of the left matrix
 /// stay in the second-level cache while the kernel goes along the columns of the right one.
 const ROWS: usize = 768;
+
+/// The most terms that a register adds up before it is added to a total or to the result: as many equal ones, for
+/// which the error is largest, are added up to a hundred-thousandth.
+const SEGMENT: usize = 640;
 
 /// Strides up to which all offsets in a kernel fit 32 bits: at most 256 of them are added up.
 const FAR: usize = 1 << 21;
@@ -301,6 +307,11 @@ impl Spec {
             None => {}
         }
         self
+    }
+
+    /// The products of elements that are added up.
+    fn terms(&self) -> usize {
+        self.k * self.sums.iter().map(|(size, _)| size).product::<usize>()
     }
 
     /// Where row `i` starts in the left matrix and in the result.

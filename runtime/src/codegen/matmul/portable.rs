@@ -6,7 +6,7 @@ use cranelift_codegen::ir::types::{F32, F32X4, I64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value};
 use cranelift_frontend::{FunctionBuilder, Variable};
 
-use super::Spec;
+use super::{SEGMENT, Spec};
 
 /// Elements of a vector.
 const LANES: usize = 4;
@@ -29,7 +29,7 @@ fn has_vectors(spec: &Spec) -> bool {
 /// Roughly how many vector instructions there are.
 pub(super) fn cost(spec: &Spec) -> usize {
     let lanes = if has_vectors(spec) { LANES } else { 1 };
-    spec.m * spec.n.div_ceil(lanes) * spec.k * spec.sums.iter().map(|(size, _)| size).product::<usize>()
+    spec.m * spec.n.div_ceil(lanes) * spec.terms()
 }
 
 /// The elements of the memory for a packed panel.
@@ -174,9 +174,20 @@ impl Emitter<'_, '_> {
         let first = self.b.use_var(a_tile);
         let (a_at, b_at) = (self.variable(first), self.variable(from));
         let ends = [self.spec.k as i64 * a_column, self.spec.k as i64 * step];
-        self.sums(&self.spec.sums, [a_at, b_at], ends, &mut |e| {
-            e.repeat(e.spec.k, &[(a_at, a_column), (b_at, step)], |e| e.step(a_at, b_at, &sums, (lanes, vectors)));
-        });
+        let mut steps = |e: &mut Self, count: usize| {
+            e.repeat(count, &[(a_at, a_column), (b_at, step)], |e| e.step(a_at, b_at, &sums, (lanes, vectors)));
+        };
+        if self.spec.terms() > SEGMENT {
+            let totals = Totals::new(self, &sums, zero);
+            self.sums(&self.spec.sums, [a_at, b_at], ends, &mut |e| totals.sweep(e, &mut steps));
+            totals.add(self);
+            sums.iter().zip(&totals.totals).for_each(|(&sum, &total)| {
+                let total = self.b.use_var(total);
+                self.b.def_var(sum, total);
+            });
+        } else {
+            self.sums(&self.spec.sums, [a_at, b_at], ends, &mut |e| steps(e, e.spec.k));
+        }
         for (i, sums) in sums.chunks(vectors).enumerate() {
             for (j, &sum) in sums.iter().enumerate() {
                 let sum = self.b.use_var(sum);
@@ -222,6 +233,65 @@ impl Emitter<'_, '_> {
         }
         let product = self.b.ins().fmul(x, y);
         self.b.ins().fadd(sum, product)
+    }
+}
+
+/// What sums of many terms are added to every so many steps, since each step loses more of a larger sum.
+struct Totals {
+    sums: Vec<Variable>,
+    zero: Value,
+    totals: Vec<Variable>,
+    /// The sweeps along a short inner dimension that are left until they are.
+    left: Variable,
+}
+
+impl Totals {
+    fn new(e: &mut Emitter<'_, '_>, sums: &[Variable], zero: Value) -> Totals {
+        let sweeps = e.b.ins().iconst(I64, Totals::sweeps(e.spec));
+        let totals = sums.iter().map(|_| e.variable(zero)).collect();
+        Totals { sums: sums.to_vec(), zero, totals, left: e.variable(sweeps) }
+    }
+
+    /// Sweeps from one addition to the totals to the next.
+    fn sweeps(spec: &Spec) -> i64 {
+        (SEGMENT / spec.k.max(1)) as i64
+    }
+
+    /// Goes along the inner dimension, and adds to the totals as often as is due.
+    fn sweep<'e, 'f>(&self, e: &mut Emitter<'e, 'f>, steps: &mut dyn FnMut(&mut Emitter<'e, 'f>, usize)) {
+        let k = e.spec.k;
+        if k > SEGMENT {
+            e.repeat(k / SEGMENT, &[], |e| {
+                steps(e, SEGMENT);
+                self.add(e);
+            });
+            steps(e, k % SEGMENT);
+            return self.add(e);
+        }
+        steps(e, k);
+        let (due, later) = (e.b.create_block(), e.b.create_block());
+        let left = e.b.use_var(self.left);
+        let left = e.b.ins().iadd_imm_s(left, -1);
+        e.b.def_var(self.left, left);
+        e.b.ins().brif(left, later, &[], due, &[]);
+        e.b.switch_to_block(due);
+        e.b.seal_block(due);
+        self.add(e);
+        let sweeps = e.b.ins().iconst(I64, Totals::sweeps(e.spec));
+        e.b.def_var(self.left, sweeps);
+        e.b.ins().jump(later, &[]);
+        e.b.switch_to_block(later);
+        e.b.seal_block(later);
+    }
+
+    /// Adds the sums to the totals, and sets them to zero.
+    fn add(&self, e: &mut Emitter<'_, '_>) {
+        for (&sum, &total) in self.sums.iter().zip(&self.totals) {
+            let (x, old) = (e.b.use_var(sum), e.b.use_var(total));
+            let new = e.b.ins().fadd(old, x);
+            e.b.def_var(total, new);
+            e.b.def_var(sum, self.zero);
+        }
     }
 }
 

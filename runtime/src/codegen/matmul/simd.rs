@@ -133,6 +133,13 @@ impl Simd {
         }
     }
 
+    pub(super) fn add_memory(&mut self, sum: usize, from: AsmMemoryOperand) -> Emit {
+        match self.wide {
+            true => self.code.vaddps(ZMM[sum], ZMM[sum], zmmword_ptr(from)),
+            false => self.code.vaddps(YMM[sum], YMM[sum], ymmword_ptr(from)),
+        }
+    }
+
     /// `sum += x²` in the lanes of the mask; overwrites `other`.
     pub(super) fn square_masked(&mut self, sum: usize, x: usize, other: usize) -> Emit {
         if self.wide {

@@ -219,6 +219,51 @@ fn columns_of_the_result_that_are_apart() {
 }
 
 #[test]
+fn many_terms_are_added_to_totals() {
+    // One segment and a step more, some and a part of one, few steps a sweep and many sweeps.
+    for (k, sums) in [
+        (641, vec![]),
+        (1923, vec![]),
+        (5, vec![(150, [5, 9])]),
+        (33, vec![(3, [40, 90]), (17, [7, 31])]),
+        (700, vec![(3, [40, 90])]),
+    ] {
+        for (m, n) in [(3, 5), (17, 40), (30, 9), (1, 70)] {
+            for (a, b) in [([3, 1], [n as isize, 1]), ([1, 40], [1, 70]), ([700, 1], [1, 700]), ([50, 1], [2, 3])] {
+                for c in [[n as isize, 1], [1, m as isize + 2]] {
+                    let strides = [a, b, c];
+                    check(&MatMul { m, n, k, strides, sums: sums.clone(), ..MatMul::default() });
+                }
+            }
+        }
+    }
+    // Vectors of more than a segment of steps, and several sweeps along them.
+    let strides = [[11_000, 1], [1, 11_000], [4, 1]];
+    for sums in [vec![], vec![(2, [11_000, 5])]] {
+        check(&MatMul { m: 3, n: 4, k: 10_777, strides, sums, ..MatMul::default() });
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn chunks_are_the_whole_inner_dimension() {
+    use super::blocking::{Blocking, UNROLL};
+    for level in levels().filter(|&level| level != Level::Portable) {
+        for (m, n) in SIZES.into_iter().flat_map(|m| SIZES.map(|n| (m, n))).chain([(1, 700), (9, 3000)]) {
+            for k in [0, 1, 3, 511, 641, 1301, 2050, 9000, 16_000, 16_383] {
+                for (ta, tb) in [(false, false), (false, true), (true, false)] {
+                    let spec = super::Spec::new(&dense(m, n, k, ta, tb), level);
+                    let Blocking { chunks, chunk, last, .. } = Blocking::new(&spec);
+                    let what = format!("{m} x {k} x {n} at {level:?}: {chunks} of {chunk} and {last}");
+                    assert_eq!((chunks - 1) * chunk + last, k, "{what}");
+                    assert!(last <= chunk && (last > 0 || k == 0) && (chunks == 1 || chunk % UNROLL == 0), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn pairs_that_share_the_right_matrix() {
     // Few rows of each pair are the rows of a tile together, those of many are not.
     for (m, n, k) in [(1, 16, 9), (5, 16, 10), (3, 40, 7), (2, 100, 33), (40, 10, 6), (4, 7, 1)] {

@@ -73,6 +73,7 @@ impl Emitter<'_> {
             self.simd.code.push(r)?;
         }
         let dots = self.blocking.packing == Packing::Dots;
+        self.start_totals()?;
         self.start_check()?;
         if dots {
             self.dots()?;
@@ -80,6 +81,7 @@ impl Emitter<'_> {
             self.chunks()?;
         }
         self.end_check()?;
+        self.end_totals()?;
         for r in SAVED.into_iter().rev() {
             self.simd.code.pop(r)?;
         }
@@ -159,25 +161,15 @@ impl Emitter<'_> {
     /// move on by so many bytes at each step.
     pub(super) fn sweep(&mut self, moves: &[(AsmRegister64, i64)], body: &dyn Fn(&mut Self, usize) -> Emit) -> Emit {
         let turns = self.blocking.chunk / UNROLL;
-        if turns > 0 {
+        if self.uneven() {
             let mut done = self.simd.code.create_label();
-            if self.uneven() {
-                self.simd.code.mov(TURNS, qword_ptr(rsp))?;
-                self.simd.code.test(TURNS, TURNS)?;
-                self.simd.code.je(done)?;
-            } else {
-                self.simd.code.mov(TURNS, turns as i64)?;
-            }
-            let top = self.simd.here()?;
-            body(self, UNROLL)?;
-            for &(register, bytes) in moves {
-                self.simd.code.add(register, (bytes * UNROLL as i64) as i32)?;
-            }
-            self.simd.code.dec(TURNS)?;
-            self.simd.code.jne(top)?;
-            if self.uneven() {
-                self.simd.set(&mut done)?;
-            }
+            self.simd.code.mov(TURNS, qword_ptr(rsp))?;
+            self.simd.code.test(TURNS, TURNS)?;
+            self.simd.code.je(done)?;
+            self.repeat_turns(moves, body)?;
+            self.simd.set(&mut done)?;
+        } else {
+            self.turns(turns, moves, body)?;
         }
         let left = self.blocking.last % UNROLL;
         if left > 0 {
@@ -192,6 +184,26 @@ impl Emitter<'_> {
             }
         }
         Ok(())
+    }
+
+    /// So many turns of `UNROLL` steps each.
+    fn turns(&mut self, turns: usize, moves: &[(AsmRegister64, i64)], body: &dyn Fn(&mut Self, usize) -> Emit) -> Emit {
+        if turns == 0 {
+            return Ok(());
+        }
+        self.simd.code.mov(TURNS, turns as i64)?;
+        self.repeat_turns(moves, body)
+    }
+
+    /// As many turns as `TURNS` says, at least one.
+    fn repeat_turns(&mut self, moves: &[(AsmRegister64, i64)], body: &dyn Fn(&mut Self, usize) -> Emit) -> Emit {
+        let top = self.simd.here()?;
+        body(self, UNROLL)?;
+        for &(register, bytes) in moves {
+            self.simd.code.add(register, (bytes * UNROLL as i64) as i32)?;
+        }
+        self.simd.code.dec(TURNS)?;
+        self.simd.code.jne(top)
     }
 
     /// The loops around the inner dimension. `body` goes along it, and leaves `A_AT` and `B_AT` so many
@@ -253,13 +265,21 @@ impl Emitter<'_> {
         }
         self.simd.code.mov(A_AT, A_TILE)?;
         self.simd.code.mov(B_AT, PANEL)?;
-        let turned = (self.blocking.last / UNROLL * UNROLL) as i64;
-        self.sums(turned * a_column, turned * b_row, &|e| {
-            e.sweep(&[(A_AT, a_column), (B_AT, b_row)], &|e, steps| {
-                e.ahead(panel, (tiles, rows), steps)?;
-                (0..steps).try_for_each(|step| e.step(panel, &sums, step, b_row, panel.masked && !packed))
-            })
-        })?;
+        let moves = [(A_AT, a_column), (B_AT, b_row)];
+        let steps = |e: &mut Self, steps: usize| {
+            e.ahead(panel, (tiles, rows), steps)?;
+            (0..steps).try_for_each(|step| e.step(panel, &sums, step, b_row, panel.masked && !packed))
+        };
+        if self.blocking.chunks > 1 {
+            self.sweep(&moves, &steps)?;
+        } else {
+            let turned = (self.spec.k / UNROLL * UNROLL) as i64;
+            let moved = (turned * a_column, turned * b_row);
+            self.sums_with_totals(0..sums.registers(), self.spec.k, moved, &|e, count, _| {
+                e.turns(count / UNROLL, &moves, &steps)?;
+                if count.is_multiple_of(UNROLL) { Ok(()) } else { steps(e, count % UNROLL) }
+            })?;
+        }
         for set in 1..sums.sets {
             for r in 0..sums.tile() {
                 self.simd.add(r, set * sums.tile() + r)?;
@@ -325,7 +345,7 @@ impl Sums {
         self.rows * self.vectors
     }
 
-    fn registers(&self) -> usize {
+    pub(super) fn registers(&self) -> usize {
         self.sets * self.tile()
     }
 

@@ -1,0 +1,100 @@
+//! Totals of the sums of a tile that has many terms.
+//!
+//! Registers that add up a long inner dimension lose more with each step. So every so many steps they are added to
+//! totals on the stack, and begin again.
+
+use std::ops::Range;
+
+use iced_x86::code_asm::registers::*;
+use iced_x86::code_asm::*;
+
+use super::SEGMENT;
+use super::blocking::{Packing, registers};
+use super::simd::Emit;
+use super::x86::{Emitter, at};
+
+/// Bytes of what counts the sweeps, or the segments of one, that are left.
+const COUNTER: i32 = 8;
+
+impl Emitter<'_> {
+    pub(super) fn start_totals(&mut self) -> Emit {
+        if self.blocking.totals { self.simd.code.sub(rsp, self.totals_len()) } else { Ok(()) }
+    }
+
+    pub(super) fn end_totals(&mut self) -> Emit {
+        if self.blocking.totals { self.simd.code.add(rsp, self.totals_len()) } else { Ok(()) }
+    }
+
+    /// Bytes of the counter and a total for each register.
+    fn totals_len(&self) -> i32 {
+        COUNTER + (registers(self.spec.level) * 4 * self.simd.lanes()) as i32
+    }
+
+    /// Where the counter is: above what a checked kernel has on the stack, and the number of turns in a chunk.
+    fn counter(&self) -> AsmMemoryOperand {
+        let turns = if self.blocking.packing == Packing::Dots { 0 } else { 8 };
+        qword_ptr(at(rsp, i64::from(self.check_len() + turns)))
+    }
+
+    fn total(&self, r: usize) -> AsmMemoryOperand {
+        self.counter() + i64::from(COUNTER) + (r * 4 * self.simd.lanes()) as i64
+    }
+
+    /// Sets the totals of registers to what these are, which is zero.
+    fn clear_totals(&mut self, sums: Range<usize>) -> Emit {
+        sums.into_iter().try_for_each(|r| self.simd.store(self.total(r), r, false))
+    }
+
+    /// Adds totals to their registers.
+    fn take_totals(&mut self, sums: Range<usize>) -> Emit {
+        sums.into_iter().try_for_each(|r| self.simd.add_memory(r, self.total(r)))
+    }
+
+    /// Adds registers to their totals, and sets them to zero.
+    fn add_to_totals(&mut self, sums: Range<usize>) -> Emit {
+        sums.into_iter().try_for_each(|r| {
+            self.simd.add_memory(r, self.total(r))?;
+            self.simd.store(self.total(r), r, false)?;
+            self.simd.zero(r)
+        })
+    }
+
+    /// The loops around the inner dimension, as `sums`, where a sweep has so many steps and registers `sums` are zero
+    /// before. `along` goes along some of the steps, and is told whether these are the last.
+    pub(super) fn sums_with_totals(
+        &mut self,
+        sums: Range<usize>,
+        steps: usize,
+        (a_moved, b_moved): (i64, i64),
+        along: &dyn Fn(&mut Self, usize, bool) -> Emit,
+    ) -> Emit {
+        if !self.blocking.totals {
+            return self.sums(a_moved, b_moved, &|e| along(e, steps, true));
+        }
+        // Short sweeps between two additions to the totals, or segments of a long one.
+        let sweeps = (SEGMENT / steps.max(1)) as i32;
+        let (segments, rest) = (steps.saturating_sub(1) / SEGMENT, (steps.max(1) - 1) % SEGMENT + 1);
+        self.clear_totals(sums.clone())?;
+        self.simd.code.mov(self.counter(), sweeps)?;
+        self.sums(a_moved, b_moved, &|e| {
+            if segments > 0 {
+                e.simd.code.mov(e.counter(), segments as i32)?;
+                let top = e.simd.here()?;
+                along(e, SEGMENT, false)?;
+                e.add_to_totals(sums.clone())?;
+                e.simd.code.dec(e.counter())?;
+                e.simd.code.jne(top)?;
+                along(e, rest, true)?;
+                return e.add_to_totals(sums.clone());
+            }
+            along(e, steps, true)?;
+            let mut later = e.simd.code.create_label();
+            e.simd.code.dec(e.counter())?;
+            e.simd.code.jne(later)?;
+            e.simd.code.mov(e.counter(), sweeps)?;
+            e.add_to_totals(sums.clone())?;
+            e.simd.set(&mut later)
+        })?;
+        self.take_totals(sums)
+    }
+}
