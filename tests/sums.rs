@@ -436,6 +436,37 @@ fn gradients_of_rows_that_are_read_often_are_right() -> downhill::Result<()> {
     Ok(())
 }
 
+/// A table with more rows than are read.
+#[network]
+struct LargeTable {
+    rows: Embedding<30_000, 20>,
+}
+
+#[network]
+impl LargeTable {
+    fn loss(&self, x: Index<B>) -> Tensor {
+        sum(self.rows(x) * 0.1)
+    }
+}
+
+#[test]
+fn gradients_of_a_row_among_many_that_is_read_often_are_right() -> downhill::Result<()> {
+    let names: Vec<i32> = (0..20_000).map(|i| if i % 3 == 0 { i } else { 7 }).collect();
+    let x = Index::new([names.len()], names.clone())?;
+    let mut model = LargeTable::init(0);
+    let mut step = Step::new(&model, LargeTable::loss, Sgd::new(0.1))?;
+    step.differentiate(&mut model, &x)?;
+    let found = step.grad("rows.weight")?;
+    let exact = |row: usize| names.iter().filter(|&&name| name as usize == row).count() as f64 * f64::from(0.1f32);
+    for row in [0, 1, 3, 7, 29_999] {
+        for &found in &found.data()[row * 20..(row + 1) * 20] {
+            let error = (f64::from(found) - exact(row)).abs();
+            assert!(error <= SUM * exact(row), "row {row}: {found} instead of {}", exact(row));
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 

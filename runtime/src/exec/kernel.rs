@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Buffer;
 use super::refused::Refuse;
-use super::rows::{gather, scatter_add};
+use super::rows::{gather, scatter_add, sort};
 use crate::codegen::CompiledLoop;
 use crate::codegen::matmul::Product;
 use crate::graph::Rows;
@@ -23,13 +23,15 @@ pub(super) enum Kernel {
         width: usize,
         rows: usize,
     },
+    Sort {
+        count: usize,
+        rows: usize,
+    },
     ScatterAdd {
         count: usize,
         width: usize,
         rows: usize,
-        zeros: usize,
-        /// Whether what rounding loses is kept.
-        long: bool,
+        added: bool,
     },
     Check {
         count: usize,
@@ -44,6 +46,7 @@ impl Kernel {
             Kernel::Loop { turns, grain, .. } => turns.div_ceil(*grain),
             Kernel::MatMul(product) => product.units(),
             Kernel::Gather { count, .. } | Kernel::Check { count, .. } => *count,
+            Kernel::Sort { .. } => 1,
             // Each thread adds up other columns of all rows, since any row may be named.
             Kernel::ScatterAdd { width, .. } => width.div_ceil(Buffer::LINE),
         }
@@ -70,10 +73,17 @@ impl Kernel {
                     let index = std::slice::from_raw_parts(operands[1].cast(), *count);
                     gather(units, *width, *rows, index, [operands[0], operands[2]], refuse);
                 }
-                Kernel::ScatterAdd { count, width, rows, zeros, long } => {
-                    let columns = units.start * Buffer::LINE..(units.end * Buffer::LINE).min(*width);
+                Kernel::Sort { count, rows } => {
                     let index = std::slice::from_raw_parts(operands[0].cast(), *count);
-                    scatter_add(*width, [*rows, *zeros], *long, columns, index, &operands[1..], refuse);
+                    let places = std::slice::from_raw_parts_mut(operands[1].cast(), *count);
+                    let ends = std::slice::from_raw_parts_mut(operands[2].cast(), *rows);
+                    sort(index, places, ends, refuse);
+                }
+                Kernel::ScatterAdd { count, width, rows, added } => {
+                    let columns = units.start * Buffer::LINE..(units.end * Buffer::LINE).min(*width);
+                    let places = std::slice::from_raw_parts(operands[0].cast(), *count);
+                    let ends = std::slice::from_raw_parts(operands[1].cast(), *rows);
+                    scatter_add(*width, columns, [places, ends], *added, [operands[2], operands[3]]);
                 }
                 Kernel::Check { count, rows } => {
                     let index = std::slice::from_raw_parts(operands[0].cast::<i32>(), *count);

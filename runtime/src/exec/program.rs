@@ -203,9 +203,8 @@ impl Program {
                     None => unreachable!("one compiled product for each"),
                 },
                 Work::Gather { count, width, rows } => Kernel::Gather { count, width, rows },
-                Work::ScatterAdd { count, width, rows, zeros } => {
-                    Kernel::ScatterAdd { count, width, rows, zeros, long: call.operands.len() > 3 }
-                }
+                Work::Sort { count, rows } => Kernel::Sort { count, rows },
+                Work::ScatterAdd { count, width, rows, added } => Kernel::ScatterAdd { count, width, rows, added },
                 Work::Check { count, rows } => Kernel::Check { count, rows },
             };
             program.steps.push(Step { kernel, operands, strides: call.turns.strides });
@@ -267,9 +266,9 @@ impl Program {
         let Some((step, position, value)) = self.found.take() else { return Ok(()) };
         let (operation, rows) = match self.steps[step].kernel {
             Kernel::Gather { rows, .. } => ("gather", rows),
-            Kernel::ScatterAdd { rows, .. } => ("scatter_add", rows),
+            Kernel::Sort { rows, .. } => ("scatter_add", rows),
             Kernel::Check { rows, .. } => ("within", rows.count),
-            Kernel::Loop { .. } | Kernel::MatMul(_) => ("index", 0),
+            Kernel::Loop { .. } | Kernel::MatMul(_) | Kernel::ScatterAdd { .. } => ("index", 0),
         };
         let input = format!("the index of {operation}");
         Err(Error::IndexRange { function: self.name, input, position, value, rows })

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
+use super::Buffer;
 use super::refused::Refuse;
+use crate::codegen::TERMS;
 
 /// The number of the row that an entry names.
 fn row(entry: i32, rows: usize) -> Option<usize> {
@@ -34,39 +36,66 @@ pub(super) unsafe fn gather(
     }
 }
 
-/// Adds some columns of rows to those of others, as an index names them; what names none is refused and left out.
+/// Sorts the places of an index by the row that they name, in their order where it is the same, and says where those of
+/// each row end. A place that names no row is refused and left out.
+pub(super) fn sort(index: &[i32], places: &mut [u32], ends: &mut [u32], refuse: Refuse<'_>) {
+    ends.fill(0);
+    for (i, &entry) in index.iter().enumerate() {
+        match row(entry, ends.len()) {
+            Some(row) => ends[row] += 1,
+            None => refuse.entry(i, entry),
+        }
+    }
+    // Where the places of each row start; they end where all have been written.
+    let mut start = 0;
+    for end in ends.iter_mut() {
+        start += std::mem::replace(end, start);
+    }
+    for (i, &entry) in (0..).zip(index) {
+        if let Some(row) = row(entry, ends.len()) {
+            places[ends[row] as usize] = i;
+            ends[row] += 1;
+        }
+    }
+}
+
+/// Adds some columns of the rows at `places` to those of other rows, each of which has the places up to its end, or
+/// sets them to these sums unless they are `added` to.
 ///
 /// # Safety
 ///
-/// The operands are as many rows as the index has entries, and `rows` rows that these are added to, of which nothing
-/// else uses these columns; the first `zeros` of them are set to zero before. A `long` sum has as many rows behind, of
-/// what rounding has lost.
+/// The operands are a row of this width for each place, and as many rows as there are ends, of which nothing else uses
+/// these columns.
 pub(super) unsafe fn scatter_add(
     width: usize,
-    [rows, zeros]: [usize; 2],
-    long: bool,
     columns: Range<usize>,
-    index: &[i32],
-    operands: &[*mut u8],
-    refuse: Refuse<'_>,
+    [places, ends]: [&[u32]; 2],
+    added: bool,
+    [source, out]: [*mut u8; 2],
 ) {
-    let (source, out) = (operands[0].cast::<f32>(), operands[1].cast::<f32>());
+    let (source, out) = (source.cast::<f32>(), out.cast::<f32>());
     let (start, len) = (columns.start, columns.len());
-    // SAFETY: promised by the caller, for rows below their number; the slices are of these columns alone.
-    unsafe {
-        let columns_of = |of: *mut f32, row: usize| std::slice::from_raw_parts_mut(of.add(row * width + start), len);
-        (0..zeros).for_each(|i| columns_of(out, i).fill(0.0));
-        for (i, &entry) in index.iter().enumerate() {
-            let Some(row) = row(entry, rows) else {
-                refuse.entry(i, entry);
-                continue;
-            };
-            let source = std::slice::from_raw_parts(source.add(i * width + start), len);
-            let to = columns_of(out, row);
-            if long {
-                add_long(to, columns_of(operands[2].cast::<f32>(), row), source);
-            } else {
-                to.iter_mut().zip(source).for_each(|(to, from)| *to += from);
+    let mut first = 0;
+    for (row, &end) in ends.iter().enumerate() {
+        // SAFETY: promised by the caller; the slices are of these columns alone.
+        let to = unsafe { std::slice::from_raw_parts_mut(out.add(row * width + start), len) };
+        if !added {
+            to.fill(0.0);
+        }
+        let places = &places[first..end as usize];
+        first = end as usize;
+        // SAFETY: as above.
+        let of = |&place: &u32| unsafe { std::slice::from_raw_parts(source.add(place as usize * width + start), len) };
+        if places.len() <= TERMS {
+            for from in places.iter().map(of) {
+                to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+            }
+            continue;
+        }
+        for (i, sums) in to.chunks_mut(Buffer::LINE).enumerate() {
+            let mut lost = [0.0; Buffer::LINE];
+            for from in places.iter().map(of) {
+                add_long(sums, &mut lost, &from[i * Buffer::LINE..]);
             }
         }
     }

@@ -38,6 +38,7 @@ impl Call {
                 ("matmul".into(), format!("{batch}{} x {k} x {}", p.m, p.n))
             }
             Work::Gather { count, width, .. } => ("gather".into(), format!("{count} x {width}")),
+            Work::Sort { count, rows } => ("sort".into(), format!("{count} by {rows}")),
             Work::ScatterAdd { count, width, .. } => ("scatter".into(), format!("{count} x {width}")),
             Work::Check { count, .. } => ("check".into(), count.to_string()),
         };

@@ -152,9 +152,11 @@ pub(crate) enum Work {
     MatMul(MatMul),
     /// Rows by number: table, index, result.
     Gather { count: usize, width: usize, rows: usize },
-    /// Rows added by number to those of the result, so many of which are zeroed before: index, rows, result, and
-    /// what rounding loses if that is kept.
-    ScatterAdd { count: usize, width: usize, rows: usize, zeros: usize },
+    /// The places of an index, sorted by the row they name: index, places, and where those of each row end.
+    Sort { count: usize, rows: usize },
+    /// Rows added to those of the result, which are zeroed before unless they are `added` to: the places that name each
+    /// and their ends, rows, result.
+    ScatterAdd { count: usize, width: usize, rows: usize, added: bool },
     /// Row numbers that must be admitted: index.
     Check { count: usize, rows: Rows },
 }
@@ -250,7 +252,7 @@ impl Call {
                     kernel.passes.iter().map(|p| rows * (count(&p.once) + kernel.row * count(&p.each))).sum()
                 }
                 Work::MatMul(p) => 2 * p.products(),
-                Work::Gather { .. } => 0,
+                Work::Gather { .. } | Work::Sort { .. } => 0,
                 Work::ScatterAdd { count, width, .. } => count * width,
                 Work::Check { .. } => 0,
             }
@@ -268,7 +270,8 @@ impl Call {
                 elements.filter(|(_, (_, o))| o.is_in_memory()).map(|(i, (len, _))| len * self.turns.of(i)).sum()
             }
             Work::Gather { count, width, .. } => 2 * count * width + count,
-            Work::ScatterAdd { count, width, zeros, .. } => 2 * count * width + count + zeros * width,
+            Work::Sort { count, rows } => 3 * count + 2 * rows,
+            Work::ScatterAdd { count, width, rows, .. } => count * width + count + rows * width,
             Work::Check { count, .. } => *count,
         }
     }

@@ -11,8 +11,8 @@ use super::blocks::Blocks;
 use super::chain::{Chains, Purpose};
 use super::fuse::{Fusion, Item, is_source};
 use super::{Call, Home, MatMul, Operand, Turns, Work, blocks, contract, lower, parts};
+use crate::codegen::Level;
 use crate::codegen::matmul::scratch;
-use crate::codegen::{Level, TERMS};
 use crate::error::Error;
 use crate::exec::{Buffer, Outside, Place, Slot};
 use crate::graph::{Graph, Op, Var};
@@ -209,24 +209,25 @@ fn alone(
         Op::ScatterAdd => {
             let count = graph[node.args[0]].len();
             let (rows, width) = (node.shape[0], node.shape[1..].iter().product());
-            let zeros = match node.args.get(2) {
-                Some(&base) if fusion.layout.is_part(fusion.access(base).base, v) => 0,
-                Some(&base) => {
-                    calls.push(lower::copy(fusion, base, Home::Value(v), (0, &steps(&node.shape)), None));
-                    0
-                }
-                None => rows,
-            };
-            let mut operands: Vec<Operand> = node.args[..2].iter().chain([&v]).map(operand).collect();
-            if count > TERMS && rows <= count {
-                // A row may be named often. What rounding loses is kept where that takes no more memory than the rows
-                // that are added.
-                let lost = Operand { home: Home::Parts(shared.len()), offset: 0 };
-                shared.push(rows * width);
-                calls.push(parts::filled(lost, rows * width, 0));
-                operands.push(lost);
+            let added = node.args.get(2).is_some();
+            if let Some(&base) = node.args.get(2)
+                && !fusion.layout.is_part(fusion.access(base).base, v)
+            {
+                calls.push(lower::copy(fusion, base, Home::Value(v), (0, &steps(&node.shape)), None));
             }
-            push(calls, Work::ScatterAdd { count, width, rows, zeros }, operands);
+            if u32::try_from(count).is_err() {
+                return Err(Error::Compile {
+                    what: format!("a sum of {count} rows by number"),
+                    message: format!("expected at most {}", u32::MAX),
+                });
+            }
+            let [places, ends] = [count, rows].map(|len| {
+                shared.push(len);
+                Operand { home: Home::Parts(shared.len() - 1), offset: 0 }
+            });
+            push(calls, Work::Sort { count, rows }, vec![operand(&node.args[0]), places, ends]);
+            let operands = vec![places, ends, operand(&node.args[1]), operand(&v)];
+            push(calls, Work::ScatterAdd { count, width, rows, added }, operands);
         }
         Op::Checked(rows) => {
             let count = node.len();

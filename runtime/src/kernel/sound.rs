@@ -74,12 +74,13 @@ fn nests(call: &Call) -> Vec<Nest> {
         Work::Gather { count, width, rows } => {
             vec![run(count, 1, Way::Read), run(rows * width, 0, Way::Read), run(count * width, 2, Way::Write)]
         }
-        Work::ScatterAdd { count, width, rows, zeros } => {
-            let zeroed = (zeros > 0).then(|| run(zeros * width, 2, Way::Write));
-            let rest = [run(count, 0, Way::Read), run(count * width, 1, Way::Read), run(rows * width, 2, Way::Both)];
-            // What rounding loses, where that is kept.
-            let lost = (3..call.operands.len()).map(|operand| run(rows * width, operand, Way::Both));
-            zeroed.into_iter().chain(rest).chain(lost).collect()
+        Work::Sort { count, rows } => {
+            vec![run(count, 0, Way::Read), run(count, 1, Way::Write), run(rows, 2, Way::Write)]
+        }
+        Work::ScatterAdd { count, width, rows, added } => {
+            let places = [run(count, 0, Way::Read), run(rows, 1, Way::Read), run(count * width, 2, Way::Read)];
+            let result = run(rows * width, 3, if added { Way::Both } else { Way::Write });
+            places.into_iter().chain([result]).collect()
         }
         Work::Check { count, .. } => vec![run(count, 0, Way::Read)],
     }
