@@ -3,7 +3,7 @@
 use downhill::{Result, Tensor};
 use serde_json::{Value as Json, json};
 
-use crate::surfaces::{Point, RULES, Rule, SURFACES, Surface, rule};
+use super::surfaces::{Point, RULES, Rule, SURFACES, Surface, rule};
 
 /// Steps of a walk.
 pub const STEPS: usize = 300;

@@ -14,16 +14,17 @@ pub fn levels() -> Vec<&'static str> {
     levels
 }
 
-/// Runs all tests of this program again for each side that a value can have against its pages, at each level.
+/// Runs all tests of a module of this program again for each side that a value can have against its pages, at each level.
 /// The inputs of random cases are printed before they run, so that those of a process that was ended are seen.
-pub fn run_tests_again() {
+pub fn run_tests_again(module: &str) {
     if cfg!(not(unix)) || std::env::var_os("DOWNHILL_GUARD").is_some() {
         return;
     }
+    let (_, tests) = module.split_once("::").expect("a module of a program");
     for side in ["start", "end"] {
         for level in levels() {
             let mut again = Command::new(std::env::current_exe().expect("the path of this program"));
-            again.args(["--nocapture", "--test-threads", "1"]);
+            again.args([tests, "--nocapture", "--test-threads", "1"]);
             again.envs([("DOWNHILL_GUARD", side), ("DOWNHILL_SIMD", level), ("PROPTEST_VERBOSE", "2")]);
             let output = again.output().expect("a process");
             let text = [output.stdout, output.stderr].concat();

@@ -1,0 +1,14 @@
+//! The public interface: data, files, and what is refused.
+
+#[path = "../common/guarded.rs"]
+mod guarded;
+
+mod data;
+mod files;
+mod idx;
+mod ill_formed;
+mod index_ranges;
+mod programs;
+mod sizes;
+mod soundness;
+mod weights;
