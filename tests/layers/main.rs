@@ -5,6 +5,7 @@ mod close;
 #[path = "../common/mod.rs"]
 mod common;
 
+mod accepted;
 mod attention;
 mod batch_norm;
 mod checkpoint;

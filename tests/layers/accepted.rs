@@ -50,9 +50,11 @@ impl Model {
     }
 }
 
-fn main() {
+#[test]
+fn a_model_of_everything() -> downhill::Result<()> {
     let mut model = Model::init(0);
-    let mut step = Step::new(&model, Model::loss, Sgd::new(0.1)).unwrap();
-    let tokens = Index::new([1, 2], [3, 4]).unwrap();
-    step.run(&mut model, (&tokens, &tokens)).unwrap();
+    let mut step = Step::new(&model, Model::loss, Sgd::new(0.1))?;
+    let tokens = Index::new([1, 2], [3, 4])?;
+    step.run(&mut model, (&tokens, &tokens))?;
+    Ok(())
 }
