@@ -510,6 +510,42 @@ fn losses_of_classes_have_their_ends() {
     }
 }
 
+/// What is added to one place reaches no other, whatever it is.
+#[test]
+fn rows_that_are_added_by_number() {
+    let x = Tensor::new([3, 2], [INF, 1.0, 2.0, NAN, 3.0, -INF]).unwrap();
+    let index = Index::new([3], [0, 3, 0]).unwrap();
+    let mut g = Stage::new();
+    let (v, i) = (Value::Var(g.input(0, &[3, 2], DType::F32)), Value::Var(g.input(1, &[3], DType::I32)));
+    let given = [Input::from(&x), Input::from(&index)];
+    let rows = add_rows::stage(&mut g, v, i, 0, 4);
+    let expected = [INF, -INF, 0.0, 0.0, 0.0, 0.0, 2.0, NAN];
+    check("add_rows", &g, rows, &given, &expected);
+    let ones = g.fill(1.0, &[4, 2]);
+    let added = index_add::stage(&mut g, Value::Var(ones), i, v, 0, 1.0);
+    check("index_add", &g, added, &given, &expected.map(|x| x + 1.0));
+    let factor = g.constant(&Tensor::new([4, 2], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]).unwrap());
+    let Value::Var(factor) = factor else { panic!("no tensor") };
+    let grad = add_rows::grad(&mut g, v, i, 0, 4, Some(factor)).0.unwrap();
+    check("slope of add_rows", &g, Value::Var(grad), &given, &[1.0, 2.0, 7.0, 8.0, 1.0, 2.0]);
+    let flat = Tensor::new([6], x.data()).unwrap();
+    let places = Index::new([6], [0, 2, 2, 1, 3, 3]).unwrap();
+    let mut g = Stage::new();
+    let (v, i) = (Value::Var(g.input(0, &[6], DType::F32)), Value::Var(g.input(1, &[6], DType::I32)));
+    let added = add_along::stage(&mut g, v, i, 0, 4);
+    check("add_along", &g, added, &[Input::from(&flat), Input::from(&places)], &[INF, NAN, 3.0, -INF]);
+}
+
+#[test]
+fn whole_numbers_of_any_number() {
+    let x = tensor(&[NAN, INF, -INF, -1.9, 1.9, 3e9, -3e9, -0.0]);
+    let mut g = Stage::new();
+    let v = Value::Var(g.input(0, x.shape(), DType::F32));
+    let whole = integer::stage(&mut g, v);
+    let (most, least) = (i32::MAX as f32, i32::MIN as f32);
+    check("integer", &g, whole, &[Input::from(&x)], &[0.0, most, least, -1.0, 1.0, most, least, 0.0]);
+}
+
 #[network(sequential, loss = mse)]
 struct Net {
     hidden: Linear<2, 2>,
