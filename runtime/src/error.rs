@@ -157,13 +157,14 @@ pub enum Error {
         /// The number of the epoch, from one; zero outside a trainer.
         epoch: u64,
     },
-    /// A state of the optimizer, or a parameter, that an update by a very large gradient would have made infinite or not a
-    /// number: all of them are as they were before the step.
+    /// A state of the optimizer or of the network, or a parameter, that a step would have made infinite or not a number:
+    /// all of them are as they were before it.
     #[error("{state} of `{parameter}` became {value} at step {step}{}; the step before it was the last one kept", in_epoch(*epoch))]
     NotFiniteState {
-        /// The state of the optimizer, such as `exp_avg_sq`, or `weight` for the parameter itself.
+        /// The state of the optimizer, such as `exp_avg_sq`, `weight` for a parameter itself, or `value` for a state of the
+        /// network.
         state: &'static str,
-        /// The first parameter of which that is so.
+        /// The first parameter of which that is so, or the state of the network.
         parameter: String,
         /// The first such number.
         value: f32,

@@ -54,6 +54,11 @@ impl Stage {
     }
 
     fn inside(&mut self, op: Binary, d: Var, by: Var, nested: usize) -> Var {
+        if self.is_zero(d) || op == Binary::Mul && self.is_zero(by) {
+            let (d, _) = self.broadcast_both(d, by);
+            let shape = self[d].shape.clone();
+            return self.fill(0.0, &shape);
+        }
         if let Some(choice) = self.choice(d).filter(|_| nested > 0) {
             // A gradient that `where_not_zero` has selected needs no second guard.
             let product = match self.is_of_zeros(choice.mask) {

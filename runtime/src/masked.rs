@@ -126,8 +126,15 @@ impl Stage {
             self.transpose(columns, &order)
         });
         let b = self.only_taken(columns, b);
-        let product = self.matmul(d, b, false, false);
+        let product = self.gradient_product(d, b, false, false);
         self.only_taken(rows, product)
+    }
+
+    /// A product of matrices of which one is a gradient: constant zeros stay zeros, whatever they are multiplied by.
+    pub(crate) fn gradient_product(&mut self, a: Var, b: Var, transpose_a: bool, transpose_b: bool) -> Var {
+        let product = self.matmul(a, b, transpose_a, transpose_b);
+        let shape = self[product].shape.clone();
+        if self.is_zero(a) || self.is_zero(b) { self.fill(0.0, &shape) } else { product }
     }
 
     /// A value with zeros where rows are not taken; `None` takes all of them.

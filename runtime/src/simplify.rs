@@ -1,7 +1,7 @@
 //! Algebra on nodes as they are made: constants are folded, identities vanish, views compose.
 //!
-//! Every rule keeps the result to the bit, but for the sign of zero and for what infinite and
-//! NaN operands give when they are multiplied by a constant zero.
+//! Every rule keeps the result to the bit, but for the sign of zero: a product with a constant zero stays, since it is no
+//! number where the other factor is infinite or none. Only gradients have zeros that nothing changes (see `guard`).
 
 use crate::graph::{Node, Op, Stage, Var};
 use crate::ops::elementwise::{Binary, Unary};
@@ -23,7 +23,8 @@ pub(crate) fn simplify(g: &mut Stage, node: Node) -> Result<Var, Node> {
         | Op::Windows { .. }
         | Op::Pad(_)
         | Op::Concat(_) => layout(g, node),
-        Op::MatMul(..) if node.args.iter().any(|&v| constant(g, v) == Some(0.0)) => Ok(g.fill(0.0, &node.shape)),
+        // A weight is finite. This is the first state of recurrent layers.
+        &Op::MatMul(..) if g.is_zero(node.args[0]) && g.is_weight(node.args[1]) => Ok(g.fill(0.0, &node.shape)),
         Op::MatMul(..) => Err(matmul(g, node)),
         _ => Err(node),
     }
@@ -60,9 +61,6 @@ fn binary(g: &mut Stage, op: Binary, mut node: Node) -> Result<Var, Node> {
             (Binary::Add, Some(0.0), _) | (Binary::Mul, Some(1.0), _) => return Ok(b),
             (Binary::Sub, Some(0.0), _) | (Binary::Mul, Some(-1.0), _) => return Ok(g.unary(Unary::Neg, b)),
             (Binary::Mul | Binary::Div, _, Some(-1.0)) => return Ok(g.unary(Unary::Neg, a)),
-            (Binary::Mul, Some(0.0), _) | (Binary::Mul, _, Some(0.0)) | (Binary::Div, Some(0.0), _) => {
-                return Ok(g.fill(0.0, &node.shape));
-            }
             // A power of two has an exact reciprocal.
             (Binary::Div, _, Some(y)) if y.is_normal() && y.to_bits() << 9 == 0 && (1.0 / y).is_normal() => {
                 let reciprocal = g.fill(1.0 / y, &node.shape);

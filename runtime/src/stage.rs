@@ -497,7 +497,7 @@ impl Stage {
         self.broadcast_both(a, b)
     }
 
-    fn broadcast_both(&mut self, a: Var, b: Var) -> (Var, Var) {
+    pub(crate) fn broadcast_both(&mut self, a: Var, b: Var) -> (Var, Var) {
         let (sa, sb) = (&self[a].shape, &self[b].shape);
         if sa == sb {
             return (a, b);

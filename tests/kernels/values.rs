@@ -160,16 +160,38 @@ fn ends_are_limits() {
         silu([1e30, -1e30]) => [1e30, 0.0], [1.0, 0.0];
         mish([1e30, -1e30]) => [1e30, 0.0], [1.0, 0.0];
         softsign([1e30]) => [1.0], [0.0];
-        hardswish([1e30, -1e30]) => [1e30, 0.0], [1.0, 0.0];
+        hardswish([1e30, -1e30, INF, -INF, NAN]) => [1e30, 0.0, INF, 0.0, NAN], [1.0, 0.0, 1.0, 0.0, NAN];
+        hardsigmoid([INF, -INF]) => [1.0, 0.0], [0.0, 0.0];
+        hardtanh([INF, -INF], -1.0, 1.0) => [1.0, -1.0], [0.0, 0.0];
+        relu6([INF, -INF]) => [6.0, 0.0], [0.0, 0.0];
+        relu([INF, -INF]) => [INF, 0.0], [1.0, 0.0];
+        leaky_relu([INF, -INF], 0.5) => [INF, -INF], [1.0, 0.5];
+        hardshrink([INF, -INF], 0.5) => [INF, -INF], [1.0, 1.0];
+        softshrink([INF, -INF], 0.5) => [INF, -INF], [1.0, 1.0];
+        threshold([INF, -INF], 0.5, 3.0) => [INF, 3.0], [1.0, 0.0];
+        elu([INF, -INF], 2.0) => [INF, -2.0], [1.0, 0.0];
+        celu([INF, -INF], 2.0) => [INF, -2.0], [1.0, 0.0];
+        tanhshrink([1e30]) => [1e30], [1.0];
         log_sigmoid([-INF, INF]) => [-INF, 0.0], [1.0, 0.0];
         softplus([-INF, INF], 1.0, 20.0) => [0.0, INF], [0.0, 1.0];
         logaddexp([INF, -INF], 1.0) => [INF, 1.0], [1.0, 0.0];
         logsumexp([-INF, -INF], -1) => [-INF], [0.0, 0.0];
         logsumexp([-INF, 1.0], -1) => [1.0], [0.0, 1.0];
-        logsumexp([INF, 1.0], -1) => [INF], [0.0, 0.0];
-        logsumexp([INF, INF], -1) => [INF], [0.0, 0.0];
+        logsumexp([INF, 1.0], -1) => [INF], [1.0, 0.0];
+        logsumexp([INF, INF], -1) => [INF], [0.5, 0.5];
+        logsumexp([INF, -INF, INF, 3e38], -1) => [INF], [0.5, 0.0, 0.5, 0.0];
         logsumexp([NAN, 1.0], -1) => [NAN], [NAN, NAN];
+        logsumexp([NAN, INF], -1) => [NAN], [NAN, NAN];
+        logsumexp([3e38, -3e38], -1) => [3e38], [1.0, 0.0];
+        logsumexp([1e-30, 0.0, LN_2], -1) => [2.0 * LN_2], [0.25, 0.25, 0.5];
+        logaddexp([INF, -INF, 3e38], -INF) => [INF, -INF, 3e38], [1.0, 0.5, 1.0];
+        logaddexp([INF, -INF, 3e38], INF) => [INF, INF, INF], [0.5, 0.0, 0.0];
         log_softmax([-INF, 0.0], -1) => [-INF, 0.0], [1.0, -1.0];
+        log_softmax([-INF, -INF], -1) => [NAN, NAN], [NAN, NAN];
+        log_softmax([INF, 1.0], -1) => [NAN, NAN], [NAN, NAN];
+        softmax([-INF, 0.0], -1) => [0.0, 1.0], [0.0, 0.0];
+        softmax([-INF, -INF], -1) => [NAN, NAN], [NAN, NAN];
+        softmax([INF, 1.0], -1) => [NAN, NAN], [NAN, NAN];
         prod([0.0, 2.0, 3.0]) => [0.0], [6.0, 0.0, 0.0];
         prod([0.0, 0.0, 3.0]) => [0.0], [0.0, 0.0, 0.0];
         prod([0.0, INF]) => [NAN], [INF, 0.0];
@@ -179,6 +201,9 @@ fn ends_are_limits() {
         bce_with_logits_terms([INF, -INF, 0.0], 0.5) => [INF, INF, LN_2], [0.5, -0.5, 0.0];
         weighted_bce_with_logits_terms([INF, -INF], 1.0, 2.0, 3.0) => [0.0, INF], [0.0, -6.0];
         weighted_bce_with_logits_terms([INF, -INF], 0.0, 2.0, 3.0) => [INF, 0.0], [2.0, 0.0];
+        weighted_bce_with_logits_terms([INF, -INF, 1.0], 1.0, 0.0, 3.0) => [0.0; 3], [0.0; 3];
+        weighted_bce_with_logits_terms([INF, -INF, 1.0], 0.0, 0.0, 3.0) => [0.0; 3], [0.0; 3];
+        weighted_bce_with_logits_terms([INF, -INF, 0.0], 0.5, 1.0, 2.0) => [INF, INF, 1.5 * LN_2], [0.5, -1.0, -0.25];
         soft_margin_terms([INF, -INF], 1.0) => [0.0, INF], [0.0, -1.0];
         multilabel_soft_margin_terms([INF, INF], 1.0, 1.0) => [0.0], [0.0, 0.0];
         kl_div_terms([-INF, -1.0], 0.0, false) => [0.0, 0.0], [0.0, 0.0];
@@ -188,6 +213,70 @@ fn ends_are_limits() {
         log1p([-1.0, INF]) => [-INF, INF], [INF, 0.0];
         atan([INF, -INF]) => [std::f32::consts::FRAC_PI_2, -std::f32::consts::FRAC_PI_2], [0.0, 0.0];
         round([2.5, INF, -INF]) => [2.0, INF, -INF], [];
+    }
+}
+
+#[network]
+fn zero_times(x: Tensor) -> Tensor {
+    0.0 * x
+}
+
+#[network]
+fn zero_over(x: Tensor) -> Tensor {
+    0.0 / x
+}
+
+#[network]
+fn less_itself(x: Tensor) -> Tensor {
+    x - x
+}
+
+#[network]
+fn over_itself(x: Tensor) -> Tensor {
+    x / x
+}
+
+#[network]
+fn hidden_by_zero(x: Tensor) -> Tensor {
+    x + 0.0 * sum(x)
+}
+
+#[network]
+fn row_of_zeros(x: Tensor<N>) -> Tensor {
+    sum(matmul(broadcast_to(0.0, [3, N]), x))
+}
+
+#[network]
+fn product_alone(x: Tensor<N>) -> Tensor<1, N> {
+    addmm(x, broadcast_to(1.0, [1, 1]), broadcast_to(3.0, [1, N]), 0.0, 1.0)
+}
+
+#[network]
+fn zero_of_logs(x: Tensor) -> Tensor {
+    xlogy(0.0, x)
+}
+
+/// A constant zero is no reason to forget the other factor; but the slope of a product with zero is zero.
+#[test]
+fn zeros_hide_nothing() {
+    functions! {
+        mul([NAN, INF, -INF, 2.0], 0.0) => [NAN, NAN, NAN, 0.0], [0.0; 4];
+        zero_times([NAN, INF, -INF, 2.0]) => [NAN, NAN, NAN, 0.0], [0.0; 4];
+        div([NAN, INF, 2.0], INF) => [NAN, NAN, 0.0], [0.0; 3];
+        zero_over([NAN, 0.0, INF, 2.0]) => [NAN, NAN, 0.0, 0.0], [NAN, NAN, 0.0, 0.0];
+        less_itself([NAN, INF, 2.0]) => [NAN, NAN, 0.0], [0.0; 3];
+        over_itself([NAN, INF, 0.0, 2.0]) => [NAN, NAN, NAN, 1.0], [NAN, NAN, NAN, 0.0];
+        pow([NAN, INF, 0.0, 2.0], 0.0) => [1.0; 4], [0.0; 4];
+        pow([NAN, INF, 0.0, 2.0], 1.0) => [NAN, INF, 0.0, 2.0], [1.0; 4];
+        hidden_by_zero([NAN, 2.0]) => [NAN, NAN], [1.0, 1.0];
+        row_of_zeros([NAN, 2.0]) => [NAN], [0.0, 0.0];
+        row_of_zeros([INF, 2.0]) => [NAN], [0.0, 0.0];
+        row_of_zeros([1.0, 2.0]) => [0.0], [0.0, 0.0];
+        zero_of_logs([NAN, INF, 0.0, -1.0, 2.0]) => [NAN, 0.0, 0.0, 0.0, 0.0], [0.0; 5];
+        product_alone([NAN, 2.0]) => [3.0, 3.0], [0.0, 0.0];
+        addcmul([1.0], INF, 1.0, 0.0) => [NAN], [1.0];
+        lerp([1.0, INF], 2.0, 0.0) => [1.0, NAN], [1.0, 1.0];
+        weighted_bce_with_logits_terms([NAN, 1.0], 1.0, 0.0, 3.0) => [NAN, 0.0], [0.0, 0.0];
     }
 }
 
@@ -419,6 +508,42 @@ fn losses_of_classes_have_their_ends() {
         let expected = [first, &second].concat();
         check(&format!("slope of {what}"), &g, Value::Var(grad.unwrap()), &given, &expected);
     }
+}
+
+/// What is added to one place reaches no other, whatever it is.
+#[test]
+fn rows_that_are_added_by_number() {
+    let x = Tensor::new([3, 2], [INF, 1.0, 2.0, NAN, 3.0, -INF]).unwrap();
+    let index = Index::new([3], [0, 3, 0]).unwrap();
+    let mut g = Stage::new();
+    let (v, i) = (Value::Var(g.input(0, &[3, 2], DType::F32)), Value::Var(g.input(1, &[3], DType::I32)));
+    let given = [Input::from(&x), Input::from(&index)];
+    let rows = add_rows::stage(&mut g, v, i, 0, 4);
+    let expected = [INF, -INF, 0.0, 0.0, 0.0, 0.0, 2.0, NAN];
+    check("add_rows", &g, rows, &given, &expected);
+    let ones = g.fill(1.0, &[4, 2]);
+    let added = index_add::stage(&mut g, Value::Var(ones), i, v, 0, 1.0);
+    check("index_add", &g, added, &given, &expected.map(|x| x + 1.0));
+    let factor = g.constant(&Tensor::new([4, 2], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]).unwrap());
+    let Value::Var(factor) = factor else { panic!("no tensor") };
+    let grad = add_rows::grad(&mut g, v, i, 0, 4, Some(factor)).0.unwrap();
+    check("slope of add_rows", &g, Value::Var(grad), &given, &[1.0, 2.0, 7.0, 8.0, 1.0, 2.0]);
+    let flat = Tensor::new([6], x.data()).unwrap();
+    let places = Index::new([6], [0, 2, 2, 1, 3, 3]).unwrap();
+    let mut g = Stage::new();
+    let (v, i) = (Value::Var(g.input(0, &[6], DType::F32)), Value::Var(g.input(1, &[6], DType::I32)));
+    let added = add_along::stage(&mut g, v, i, 0, 4);
+    check("add_along", &g, added, &[Input::from(&flat), Input::from(&places)], &[INF, NAN, 3.0, -INF]);
+}
+
+#[test]
+fn whole_numbers_of_any_number() {
+    let x = tensor(&[NAN, INF, -INF, -1.9, 1.9, 3e9, -3e9, -0.0]);
+    let mut g = Stage::new();
+    let v = Value::Var(g.input(0, x.shape(), DType::F32));
+    let whole = integer::stage(&mut g, v);
+    let (most, least) = (i32::MAX as f32, i32::MIN as f32);
+    check("integer", &g, whole, &[Input::from(&x)], &[0.0, most, least, -1.0, 1.0, most, least, 0.0]);
 }
 
 #[network(sequential, loss = mse)]

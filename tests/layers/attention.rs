@@ -92,6 +92,9 @@ fn attention_agrees_with_loops() -> downhill::Result<()> {
     assert_close(&model.call(Kinds::masked, (x, y, z, &tensor(&[t, s], &mask)))?[0], &masked);
     let biased = expected(&|i, j, x| 0.3 * x + bias[i * s + j]);
     assert_close(&model.call(Kinds::biased, (x, y, z, &tensor(&[t, s], &bias)))?[0], &biased);
+    // A mask of numbers hides the same places.
+    let bias: Vec<f64> = mask.iter().map(|&x| if x > 0.0 { 0.0 } else { hidden }).collect();
+    assert_close(&model.call(Kinds::biased, (x, y, z, &tensor(&[t, s], &bias)))?[0], &masked);
     Ok(())
 }
 

@@ -388,3 +388,60 @@ fn a_state_reads_as_assigned_in_evaluation_too() -> downhill::Result<()> {
     assert_eq!(model.get("count")?.item()?, 112.0);
     Ok(())
 }
+
+/// A state of a network, made of what is given.
+#[network]
+struct Watched {
+    #[init(ones)]
+    weight: Param<2>,
+    #[init(zeros)]
+    first: State<2>,
+    #[init(constant(f32::NEG_INFINITY))]
+    largest: State<2>,
+    #[init(zeros)]
+    last: State,
+}
+
+#[network]
+impl Watched {
+    fn loss(&self, x: Tensor<2>, y: Tensor<2>) -> Tensor {
+        self.first = self.first * 0.5 + x;
+        self.largest = maximum(self.largest, y);
+        self.last += 1.0;
+        sum(self.weight * self.weight)
+    }
+}
+
+/// What a step would make infinite or no number is refused, as a loss is.
+#[test]
+fn a_state_that_is_no_number_is_refused() -> downhill::Result<()> {
+    let (inf, nan) = (f32::INFINITY, f32::NAN);
+    let mut model = Watched::init(0);
+    let mut step = Step::new(&model, Watched::loss, Adam::new(0.1))?;
+    let good = Tensor::new([2], [1.0, -inf])?;
+    // What is infinite from the start may stay so.
+    step.run(&mut model, (&Tensor::new([2], [1.0, 2.0])?, &good))?;
+    let before = all(&model);
+    assert_eq!(model.get("largest")?.data(), [1.0, -inf]);
+    let bad = [([1.0, inf], [0.0; 2], "first", "inf"), ([nan, 1.0], [0.0; 2], "first", "NaN")];
+    let worse = [([1.0; 2], [inf, 0.0], "largest", "inf"), ([1.0; 2], [0.0, nan], "largest", "NaN")];
+    for (x, y, name, value) in bad.into_iter().chain(worse) {
+        let (x, y) = (Tensor::new([2], x)?, Tensor::new([2], y)?);
+        for error in [step.run(&mut model, (&x, &y)), step.accumulate(&mut model, (&x, &y))] {
+            let error = error.unwrap_err().to_string();
+            let expected =
+                format!("value of `{name}` became {value} at step 2; the step before it was the last one kept");
+            assert_eq!(error, expected);
+        }
+        assert_eq!((all(&model), step.steps()), (before.clone(), 1));
+    }
+    // The optimizer is as it was, too.
+    let mut other = Watched::init(0);
+    let mut straight = Step::new(&other, Watched::loss, Adam::new(0.1))?;
+    for _ in 0..2 {
+        straight.run(&mut other, (&Tensor::new([2], [1.0, 2.0])?, &good))?;
+    }
+    step.run(&mut model, (&Tensor::new([2], [1.0, 2.0])?, &good))?;
+    assert_eq!(all(&model), all(&other));
+    Ok(())
+}

@@ -64,6 +64,12 @@ impl Reader<'_> {
         !self.input[v.index()]
     }
 
+    /// Whether a value is written as zero times another one.
+    fn is_times_zero(&self, v: Var) -> bool {
+        let node = &self.g[v];
+        matches!(node.op, Op::Binary(Binary::Mul)) && node.args.iter().any(|&arg| self.number(arg) == Some(0.0))
+    }
+
     /// The number that a node is.
     fn number(&self, v: Var) -> Option<f64> {
         match self.g[v].op {
@@ -165,10 +171,11 @@ impl Reader<'_> {
     }
 
     /// The weight of `a + b`: the terms must have it in common. A term that is the same for all batches, such as a
-    /// penalty of the parameters, has any weight.
+    /// penalty of the parameters, has any weight, and so has zero times a term.
     fn sum(&self, a: Var, b: Var, depth: usize) -> Option<Weight> {
-        if self.is_fixed(a) || self.is_fixed(b) {
-            return self.weight(if self.is_fixed(a) { b } else { a }, depth);
+        let has_any = |v: Var| self.is_fixed(v) || self.is_times_zero(v);
+        if has_any(a) || has_any(b) {
+            return self.weight(if has_any(a) { b } else { a }, depth);
         }
         match (self.weight(a, depth)?, self.weight(b, depth)?) {
             // Means over as many elements a sample as one likes are in proportion to the samples.

@@ -60,15 +60,7 @@ impl Finite {
         checked: &[Range<usize>],
         len: usize,
     ) -> Result<Finite> {
-        let mut ranges: Vec<Range<usize>> = Vec::new();
-        let trained = entries.iter().zip(assigned).filter(|(_, group)| group.is_some()).map(|(entry, _)| entry);
-        for range in trained.map(|entry| entry.offset..entry.offset + entry.len()).filter(|r| !checked.contains(r)) {
-            match ranges.last_mut() {
-                // Between parameters there are zeros.
-                Some(last) if range.start < last.end + Buffer::LINE => last.end = range.end,
-                _ => ranges.push(range),
-            }
-        }
+        let mut ranges = trained(entries, assigned, checked);
         let few = if ranges.iter().map(Range::len).sum::<usize>() > FEW { vec![] } else { std::mem::take(&mut ranges) };
         let (mut staged, mut count) = (Staged::default(), 0);
         for (offset, rows, row) in ranges.into_iter().flat_map(rows) {
@@ -106,13 +98,27 @@ impl Finite {
     }
 }
 
+/// The parts of the flat arrays that belong to parameters with an optimizer, but for those that are left out.
+pub(super) fn trained(entries: &[Entry], assigned: &[Option<usize>], left_out: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    let trained = entries.iter().zip(assigned).filter(|(_, group)| group.is_some()).map(|(entry, _)| entry);
+    for range in trained.map(|entry| entry.offset..entry.offset + entry.len()).filter(|r| !left_out.contains(r)) {
+        match ranges.last_mut() {
+            // Between parameters there are zeros.
+            Some(last) if range.start < last.end + Buffer::LINE => last.end = range.end,
+            _ => ranges.push(range),
+        }
+    }
+    ranges
+}
+
 /// Whether the size of all numbers is below a limit, without a branch for each.
 fn are_below(numbers: &[f32], limit: f32) -> bool {
     numbers.iter().fold(true, |below, x| below & (x.abs() < limit))
 }
 
 /// A range as whole rows and what is left: where each begins, the number of rows and their length.
-fn rows(range: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> {
+pub(super) fn rows(range: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> {
     let (rows, rest) = (range.len() / ROW, range.len() % ROW);
     [(range.start, rows, ROW), (range.start + rows * ROW, 1, rest)].into_iter().filter(|(_, rows, row)| rows * row > 0)
 }
@@ -139,8 +145,12 @@ fn culprit(entries: &[Entry], grads: &[f32]) -> Option<(String, f32)> {
     })
 }
 
-/// The error of an array of the parameters' size, of which a number is not finite.
-pub(super) fn overflow(entries: &[Entry], array: &[f32], state: &'static str, step: u64) -> Option<Error> {
-    let (parameter, value) = culprit(entries, array)?;
-    Some(Error::NotFiniteState { state, parameter, value, step, epoch: 0 })
+/// What becomes infinite or no number from one array to the next. What is infinite from the start may stay so.
+pub(super) fn lost(before: &[f32], after: &[f32]) -> Option<f32> {
+    if after.iter().fold(true, |finite, x| finite & x.is_finite()) {
+        return None;
+    }
+    let is_lost = |before: f32, after: f32| before.is_finite() || after.is_nan() && !before.is_nan();
+    let mut elements = before.iter().zip(after).filter(|(_, after)| !after.is_finite());
+    elements.find(|&(&before, &after)| is_lost(before, after)).map(|(_, &after)| after)
 }

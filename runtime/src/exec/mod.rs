@@ -1,6 +1,7 @@
 //! Running compiled programs: buffers, models with their parameters, and training steps.
 
 mod batch_weight;
+mod bounds;
 mod buffer;
 mod computation;
 pub(crate) mod file;

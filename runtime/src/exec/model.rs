@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use super::batch_weight::BatchWeights;
+use super::bounds::Weights;
 use super::slots::{Extent, Memory, Place, Region, Slot};
 use super::staged::{self, Signature, Staged};
 use super::step::samples;
@@ -40,6 +41,8 @@ pub struct Model<N: Network> {
     net: N,
     /// The parameters, and behind them the states.
     params: Buffer,
+    /// Which measurement of the parameters holds; 0 for none.
+    mark: u64,
     /// Where the states begin.
     params_len: usize,
     /// Whether there is memory for the parameters, all of which have names of their own.
@@ -204,7 +207,7 @@ impl<N: Network> Model<N> {
             entries.push(Entry { name, shape, offset: 0, state: param.is_state() });
         }
         let (params, compiled) = (Buffer::default(), Mutex::default());
-        Model { net, params, params_len: 0, complete: false, entries: entries.into(), compiled }
+        Model { net, params, mark: 0, params_len: 0, complete: false, entries: entries.into(), compiled }
     }
 
     /// Gives all parameters and states their places and their first numbers.
@@ -220,6 +223,7 @@ impl<N: Network> Model<N> {
         *self = Model {
             net: self.net,
             params,
+            mark: 0,
             params_len,
             complete: true,
             entries: entries.into(),
@@ -283,7 +287,7 @@ impl<N: Network> Model<N> {
             });
         }
         let range = entry.offset..entry.offset + entry.len();
-        self.params[range].copy_from_slice(value.data());
+        self.params_mut()[range].copy_from_slice(value.data());
         Ok(())
     }
 
@@ -397,8 +401,25 @@ impl<N: Network> Model<N> {
         &self.entries
     }
 
-    pub(super) fn params_mut(&mut self) -> &mut Buffer {
+    /// The parameters and states.
+    pub(super) fn all(&self) -> &[f32] {
+        &self.params
+    }
+
+    /// The parameters and states to be changed, by which no measurement holds any more.
+    pub(super) fn params_mut(&mut self) -> &mut [f32] {
+        self.mark = 0;
         &mut self.params
+    }
+
+    /// The parameters to be updated.
+    pub(super) fn weights(&mut self) -> Weights<'_> {
+        Weights { params: &mut self.params, mark: &mut self.mark }
+    }
+
+    /// The states to be changed.
+    pub(super) fn states_mut(&mut self) -> &mut [f32] {
+        &mut self.params[self.params_len..]
     }
 
     /// The length of all parameters.

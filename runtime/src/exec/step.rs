@@ -1,8 +1,9 @@
 //! The training step: forward, backward and update as compiled programs.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::finite::{self, Size};
+use super::finite::{self, Size, lost};
 use super::model::{Entry, find, params};
 use super::slots::{Memory, Slot};
 use super::staged::Signature;
@@ -121,8 +122,9 @@ impl<N: Network> Step<N> {
     ///
     /// When the inputs do not fit the signature or an index is out of range, before anything runs;
     /// when the loss or the gradient of a parameter is infinite or not a number, or the norm of all is where they are
-    /// clipped by that, or when a gradient is so large (1e15 and more) that a state of the optimizer or a parameter would
-    /// become infinite: parameters, states and the optimizer are then as they were.
+    /// clipped by that, or when a state of the network, a state of the optimizer or a parameter would become infinite or
+    /// not a number: parameters, states and the optimizer are then as they were. What is infinite from the start, such as
+    /// a running maximum that starts at −∞, may stay so.
     pub fn run(&mut self, model: &mut Model<N>, inputs: impl Inputs) -> Result<f32> {
         if self.sum.as_ref().is_some_and(Sum::is_started) {
             let loss = self.accumulate(model, inputs)?;
@@ -130,8 +132,9 @@ impl<N: Network> Step<N> {
         }
         let loss = self.finite_loss(model, inputs)?;
         let size = if self.update.norm_tells() { Size::Small } else { self.finite_grad()? };
+        self.check_states(model)?;
         let gradient = Gradient { grads: &mut self.grads, size, weight: 1.0 };
-        self.update.run(&self.entries, model.params_mut(), gradient, self.steps + 1, self.lr)?;
+        self.update.run(&self.entries, model.weights(), gradient, self.steps + 1, self.lr)?;
         self.keep_states(model);
         self.steps += 1;
         Ok(loss)
@@ -175,6 +178,7 @@ impl<N: Network> Step<N> {
             self.check_finite(if weight.is_finite() { loss } else { f32::NAN })?;
             self.finite_grad()?;
         }
+        self.check_states(model)?;
         self.keep_states(model);
         let sum = match &mut self.sum {
             Some(sum) => sum,
@@ -205,7 +209,7 @@ impl<N: Network> Step<N> {
         let tells = self.update.norm_tells();
         let size = if tells { Size::Small } else { sum.check(&self.entries, self.steps + 1)? };
         let gradient = Gradient { grads: &mut sum.grads, size, weight };
-        self.update.run(&self.entries, model.params_mut(), gradient, self.steps + 1, self.lr)?;
+        self.update.run(&self.entries, model.weights(), gradient, self.steps + 1, self.lr)?;
         self.steps += 1;
         Ok(())
     }
@@ -281,11 +285,23 @@ impl<N: Network> Step<N> {
         Ok(Size::Small)
     }
 
+    /// Refuses a state that the last run has made infinite or no number.
+    fn check_states(&self, model: &Model<N>) -> Result<()> {
+        let Some(variant) = self.last.and_then(|i| self.variants.get(i)) else { return Ok(()) };
+        let before = &model.all()[self.params_len..];
+        let lost = |range: Range<usize>| Some((range.start, lost(&before[range.clone()], &self.states[range])?));
+        let Some((start, value)) = variant.states.iter().cloned().find_map(lost) else { return Ok(()) };
+        let mut states = self.entries.iter().filter(|entry| entry.state);
+        let parameter = states.find(|entry| entry.offset == self.params_len + start);
+        let parameter = parameter.map(|entry| entry.name.clone()).unwrap_or_default();
+        Err(Error::NotFiniteState { state: "value", parameter, value, step: self.steps + 1, epoch: 0 })
+    }
+
     /// The states that the last run assigned become those of the model.
     fn keep_states(&self, model: &mut Model<N>) {
         let Some(variant) = self.last.and_then(|i| self.variants.get(i)) else { return };
         for range in &variant.states {
-            model.params_mut()[self.params_len..][range.clone()].copy_from_slice(&self.states[range.clone()]);
+            model.states_mut()[range.clone()].copy_from_slice(&self.states[range.clone()]);
         }
     }
 
@@ -316,7 +332,7 @@ impl<N: Network> Step<N> {
         // SAFETY: all that is written is the step's own.
         unsafe {
             program.run(&mut |slot| match slot {
-                Slot::Params => Some(Memory::read(model.params_mut())),
+                Slot::Params => Some(Memory::read(model.all())),
                 Slot::Input(i) => inputs.get(i).map(Memory::input),
                 Slot::Output(0) => Some(Memory::write(&mut self.loss)),
                 Slot::Output(i) => outputs.get_mut(i - 1).map(|output| Memory::write(output.data_mut())),

@@ -1,12 +1,13 @@
 //! What follows the gradient: clipping and the update of the parameters, compiled over flat arrays.
 
-use super::finite::{self, Finite, Size, overflow, refused_norm};
+use super::bounds::{Bounds, Growth, Weights};
+use super::finite::{self, Finite, Size, lost, refused_norm};
 use super::model::{Entry, params};
 use super::rules::Rules;
 use super::slots::{Extent, Memory, Place, Region, Slot};
 use super::{Buffer, Program};
 use crate::error::{Error, Result};
-use crate::graph::{Op, Stage, Value};
+use crate::graph::{Op, Stage, Value, Var};
 use crate::network;
 use crate::ops::{maximum, minimum, mul};
 use crate::optim::{Norm, Optimizer, Updated};
@@ -18,9 +19,6 @@ const ROW: usize = 1024;
 
 /// The most numbers of an optimizer that change from step to step.
 const NUMBERS: usize = 1024;
-
-/// Numbers of an optimizer up to this one leave what a small gradient gives far from the largest numbers there are.
-const LARGE_NUMBER: f32 = 1e6;
 
 /// The elements of a gradient within a range.
 #[network]
@@ -55,6 +53,10 @@ pub(super) struct Update {
     last_norm: Option<f32>,
     /// One array a state of the optimizer.
     state: Vec<Buffer>,
+    /// Whether weights and states are sure to stay finite.
+    pub(super) bounds: Bounds,
+    /// The states and the parameters before an update on trial; none before the first one.
+    before: Vec<Buffer>,
     /// The factor of the gradient, then what changes from step to step for each optimizer.
     numbers: Buffer,
     /// How many of them each optimizer has.
@@ -94,8 +96,12 @@ impl Update {
         let asked = Asked::new(&rules)?;
         let clipped = rules.clip_norm.filter(|_| len > 0);
         let clipped = clipped.map(|(norm, max)| Ok((norm, max, compile_norm(norm, len)?))).transpose()?;
+        let (program, growth) = compile_update(&rules, &asked, &assigned, entries, len)?;
+        let sizes = (model_len(entries), len, asked.states);
         Ok(Update {
-            program: compile_update(&rules, &asked, &assigned, entries, len)?,
+            program,
+            bounds: Bounds::new(growth, entries, &assigned, sizes)?,
+            before: vec![],
             norm: clipped,
             parts: Buffer::zeros(rows(len).0, "the norm of the gradient")?,
             last_norm: None,
@@ -127,11 +133,11 @@ impl Update {
         matches!(self.norm, Some((Norm::L1 | Norm::L2, ..)))
     }
 
-    /// Updates `params` by a gradient, which is finite but where the norm tells that.
+    /// Updates weights by a gradient, which is finite but where the norm tells that.
     pub(super) fn run(
         &mut self,
         entries: &[Entry],
-        params: &mut Buffer,
+        mut weights: Weights<'_>,
         Gradient { grads, mut size, weight }: Gradient<'_>,
         step: u64,
         lr: f32,
@@ -169,15 +175,12 @@ impl Update {
             }
             from = to;
         }
-        // A small gradient times a large rate is large.
-        if self.numbers.iter().any(|number| number.abs() > LARGE_NUMBER) {
-            size = Size::Large;
+        if size == Size::Small && self.bounds.foresee(&mut weights, &self.state, &self.numbers)? {
+            self.write(weights.params, grads)?;
+        } else {
+            self.write_on_trial(entries, &mut weights, grads, step)?;
         }
-        match size {
-            Size::Small => self.write(params, grads)?,
-            Size::Large => self.write_if_finite(entries, params, grads, step)?,
-        }
-        params.settle();
+        weights.params.settle();
         grads.settle();
         self.state.iter_mut().for_each(Buffer::settle);
         Ok(())
@@ -196,20 +199,45 @@ impl Update {
         }
     }
 
-    /// An update by a gradient or a rate so large that the optimizer's state may become infinite, by a square for example,
-    /// and a parameter would never be trained again. Then everything is as it was before. That takes a copy, which hardly any
-    /// training ever needs.
-    fn write_if_finite(&mut self, entries: &[Entry], params: &mut Buffer, grads: &mut Buffer, step: u64) -> Result<()> {
-        let before: Vec<Vec<f32>> = self.state.iter().chain([&*params]).map(|array| array.to_vec()).collect();
-        self.write(params, grads)?;
-        let names = self.rules.optimizer.state().iter().copied().chain(["weight"]);
-        let arrays = self.state.iter().chain([&*params]).zip(names);
-        let error = { arrays }.find_map(|(array, name)| overflow(entries, array, name, step));
-        if error.is_some() {
-            let arrays = self.state.iter_mut().chain([params]);
-            arrays.zip(&before).for_each(|(array, before)| array.copy_from_slice(before));
+    /// An update that may make a weight or a state infinite or no number, by a square of a large gradient for example, so
+    /// that a parameter would never be trained again. Then everything is as it was before.
+    fn write_on_trial(
+        &mut self,
+        entries: &[Entry],
+        weights: &mut Weights<'_>,
+        grads: &mut Buffer,
+        step: u64,
+    ) -> Result<()> {
+        if self.before.is_empty() {
+            let arrays = self.state.iter().chain([&*weights.params]);
+            let copies = arrays.map(|array| Buffer::zeros(array.len(), "a copy of the parameters before an update"));
+            self.before = copies.collect::<Result<_>>()?;
         }
-        error.map_or(Ok(()), Err)
+        let copies = self.state.iter().chain([&*weights.params]).zip(&mut self.before);
+        copies.for_each(|(array, before)| before.copy_from_slice(array));
+        self.write(weights.params, grads)?;
+        if self.bounds.measure(weights, &self.state)? {
+            return Ok(());
+        }
+        let Some(error) = self.lost(entries, weights.params, step) else { return Ok(()) };
+        let arrays = self.state.iter_mut().chain([&mut *weights.params]);
+        arrays.zip(&self.before).for_each(|(array, before)| array.copy_from_slice(before));
+        self.bounds.forget();
+        Err(error)
+    }
+
+    /// The error of the first state or weight that became infinite or no number by the last update, on trial.
+    fn lost(&self, entries: &[Entry], params: &Buffer, step: u64) -> Option<Error> {
+        let names = self.rules.optimizer.state().iter().copied().chain(["weight"]);
+        let arrays = self.state.iter().chain([params]).zip(&self.before).zip(names);
+        { arrays }.find_map(|((array, before), state)| {
+            let trained = entries.iter().zip(&self.assigned).filter(|(_, group)| group.is_some());
+            { trained }.find_map(|(entry, _)| {
+                let range = entry.offset..entry.offset + entry.len();
+                let value = lost(&before[range.clone()], &array[range])?;
+                Some(Error::NotFiniteState { state, parameter: entry.name.clone(), value, step, epoch: 0 })
+            })
+        })
     }
 
     /// The norm of the gradient at the last update, before it was clipped.
@@ -345,7 +373,7 @@ fn compile_update(
     assigned: &[Option<usize>],
     entries: &[Entry],
     len: usize,
-) -> Result<Program> {
+) -> Result<(Program, Growth)> {
     let mut staged = Staged::default();
     let number = |staged: &mut Staged, i: usize| staged.input(Place { slot: Slot::Numbers, offset: i }, &[]);
     let scale = number(&mut staged, 0);
@@ -384,7 +412,9 @@ fn compile_update(
         Extent::read(Slot::Numbers, asked.numbers()),
     ];
     let states = (0..asked.states).map(|i| Extent::written(Slot::Moment(i), len));
-    staged.compile("update", &slots.into_iter().chain(states).collect::<Vec<_>>())
+    let growth = Growth::new(staged.g.graph(), &staged.inputs, &staged.outputs()?, asked.numbers());
+    let program = staged.compile("update", &slots.into_iter().chain(states).collect::<Vec<_>>())?;
+    Ok((program, growth))
 }
 
 /// The elements of all parameters and states.
@@ -430,17 +460,23 @@ impl Staged {
         self.results.push((value, Region::numbers(place, shape)));
     }
 
-    pub(super) fn compile(self, name: &'static str, slots: &[Extent]) -> Result<Program> {
-        let Staged { g, inputs, results } = self;
+    /// The results, each of which is a value of the graph.
+    fn outputs(&self) -> Result<Vec<(Var, Region)>> {
+        let Staged { g, results, .. } = self;
         g.check_sizes()?;
         if let Some(message) = g.error() {
             return Err(refused(message.into()));
         }
-        let result = |(value, region): (Value, Region)| match value {
-            Value::Var(v) if g.graph().has(v) => Ok((v, region)),
-            _ => Err(refused(g.error().unwrap_or("a result is not a tensor").into())),
+        let result = |(value, region): &(Value, Region)| match *value {
+            Value::Var(v) if g.graph().has(v) => Ok((v, region.clone())),
+            _ => Err(refused("a result is not a tensor".into())),
         };
-        let outputs = results.into_iter().map(result).collect::<Result<Vec<_>>>()?;
+        results.iter().map(result).collect()
+    }
+
+    pub(super) fn compile(self, name: &'static str, slots: &[Extent]) -> Result<Program> {
+        let outputs = self.outputs()?;
+        let Staged { g, inputs, .. } = self;
         let source = |op: &Op| match op {
             Op::Input(i) => {
                 inputs.get(*i).cloned().ok_or_else(|| format!("there are {} inputs, none is {i}", inputs.len()))

@@ -1,6 +1,6 @@
 //! Attention.
 
-use super::activation::softmax;
+use super::activation::{softmax, softmax_or_zeros};
 use super::math::rsqrt;
 use super::operation::operation;
 use crate::check::{Check, Type};
@@ -91,8 +91,8 @@ again! {
 
 again! {
     /// Attention with `bias` added to the scores, which broadcasts to `[.., T, S]`: PyTorch's mask of numbers,
-    /// where minus infinity hides a place, or a learned bias of positions. A row that hides every place is not a
-    /// number; [`masked_attention`] makes it zero. `scale` and `p` are as in [`dot_product_attention`].
+    /// where minus infinity hides a place, or a learned bias of positions. A place that sees none is zero. `scale` and
+    /// `p` are as in [`dot_product_attention`].
     ///
     /// ```
     /// use downhill::prelude::*;
@@ -162,7 +162,7 @@ mod forward {
         p: f32,
     ) -> Tensor<[N], T, E> {
         let scores = matmul(query, transpose(key, -2, -1)) * scale + bias;
-        matmul(attention_weights(scores, false, p), value)
+        matmul(dropout(softmax_or_zeros(scores, -1), p), value)
     }
 
     #[network(track_caller)]

@@ -97,9 +97,7 @@ pub fn take_rows(x: Tensor, index: Index<M>, axis: isize) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn add_rows(x: Tensor, index: Index<M>, axis: isize, n: usize) -> Tensor {
-    let rows = transpose(x, axis, -1);
-    let is_row = iota(n) == unsqueeze(within(index, n), -1);
-    transpose(matmul(rows, float(is_row)), axis, -1)
+    transpose(added_rows(transpose(x, axis, 0), within(index, n), n), axis, 0)
 }
 
 /// x, to whose elements along an axis those of `source` are added where `index`, of its shape, says. Along

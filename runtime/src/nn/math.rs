@@ -1,5 +1,7 @@
 //! Functions of elements that need no primitive of their own.
 
+use crate::check::{Check, Type};
+use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::ops::*;
 
@@ -142,6 +144,32 @@ pub fn logaddexp(a: Tensor, b: Tensor) -> Tensor {
 #[network(track_caller)]
 pub(crate) fn weighed(weight: Tensor, cost: Tensor) -> Tensor {
     weight * select((weight == 0.0) & (abs(cost) == f32::INFINITY), 0.0, cost)
+}
+
+/// The share of x that a setting leaves: a share of zero leaves nothing, whatever x is.
+#[allow(non_camel_case_types)]
+pub(crate) enum share {}
+
+impl share {
+    pub(crate) fn stage(g: &mut Stage, x: impl Into<Value>, share: f32) -> Value {
+        let x = mul::stage(g, x, share);
+        match g.operand(x) {
+            Some(zero) if share == 0.0 => {
+                let shape = g[zero].shape.clone();
+                Value::Var(g.fill(0.0, &shape))
+            }
+            _ => x,
+        }
+    }
+
+    pub(crate) fn grad(g: &mut Stage, x: impl Into<Value>, share: f32, dout: Grad) -> (Grad, Grad) {
+        (mul::grad(g, x, share, dout).0, None)
+    }
+
+    #[track_caller]
+    pub(crate) const fn shape(cx: &mut Check, x: Type, share: Type) -> Type {
+        mul::shape(cx, x, share)
+    }
 }
 
 /// The logarithm of the odds, ln(p / (1 − p)): the inverse of the [`sigmoid`].

@@ -9,7 +9,8 @@ use crate::shape::Dim;
 
 per_axis! {
     /// The largest element of each window of `size` elements of the last axis, PyTorch's `max_pool1d`. What is
-    /// added at the ends is smaller than any number.
+    /// added at the ends is smaller than any number. Equal elements share the gradient, where PyTorch gives all of it to
+    /// the first.
     ///
     /// ```
     /// use downhill::prelude::*;
@@ -25,7 +26,8 @@ per_axis! {
 per_axis! {
     /// The largest element of each window of `size` by `size` elements of the last two axes, PyTorch's
     /// `max_pool2d`. All but `ceil_mode` are a number for both axes or a list of two; what is added at the sides
-    /// is smaller than any number. With `ceil_mode` a last window may reach beyond the padding.
+    /// is smaller than any number. With `ceil_mode` a last window may reach beyond the padding. Equal elements share the
+    /// gradient, where PyTorch gives all of it to the first.
     ///
     /// ```
     /// use downhill::prelude::*;

@@ -1,6 +1,7 @@
 //! Products of matrices with something added.
 
 use crate::network;
+use crate::nn::math::share;
 use crate::ops::*;
 
 /// x Wᵀ + b: any number of outer axes, then `I` features, to as many with `O` features. The weight is
@@ -21,7 +22,7 @@ pub fn linear(x: Tensor<[N], I>, weight: Tensor<O, I>, bias: Tensor) -> Tensor<[
 }
 
 /// β x + α a b (PyTorch: both are 1), where a and b are matrices, or batches of them as in PyTorch's
-/// `baddbmm`, and x is broadcast against their product.
+/// `baddbmm`, and x is broadcast against their product. At a β of 0 nothing is left of x, whatever it is.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -34,7 +35,7 @@ pub fn linear(x: Tensor<[N], I>, weight: Tensor<O, I>, bias: Tensor) -> Tensor<[
 #[network(track_caller)]
 #[doc(alias = "baddbmm")]
 pub fn addmm(x: Tensor, a: Tensor, b: Tensor, beta: f32, alpha: f32) -> Tensor {
-    beta * x + alpha * matmul(a, b)
+    share(x, beta) + alpha * matmul(a, b)
 }
 
 /// The products of all pairs of elements of two vectors: `[I]` and `[J]` give `[I, J]`.

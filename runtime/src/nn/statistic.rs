@@ -1,7 +1,11 @@
 //! Means and what is built on them.
 
+use crate::check::{Check, Type};
+use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::nn::activation::relu;
+use crate::nn::math::reciprocal;
+use crate::nn::operation::operation;
 use crate::ops::*;
 
 /// The mean of all elements.
@@ -50,8 +54,8 @@ pub fn mean_keepdim(x: Tensor, axes: [isize]) -> Tensor {
 }
 
 /// The logarithm of the sum of exponentials over one axis or several, which are removed. The maximum is
-/// taken off first, so that large numbers do not overflow. Where it is infinite, it is the result, and has no
-/// gradient.
+/// taken off first, so that large numbers do not overflow. Where it is infinite, it is the result: then elements that are
+/// ∞ share the gradient, and where all are −∞ there is none.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -66,24 +70,46 @@ pub fn logsumexp(x: Tensor, axes: [isize]) -> Tensor {
     squeeze(logsumexp_keepdim(x, axes), axes)
 }
 
-/// [`logsumexp`] with axes that stay with size one.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([1, 2], [1000.0, 1000.0])?);
-/// let y = logsumexp_keepdim::stage(&mut g, x, [0, 1]);
-/// assert_eq!(g.value(y)?.shape(), [1, 1]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[network(track_caller)]
-pub fn logsumexp_keepdim(x: Tensor, axes: [isize]) -> Tensor {
-    let largest = stop_gradient(max_keepdim(x, axes));
-    // An infinite maximum is the result; what is taken off must be finite.
-    let infinite = abs(largest) == f32::INFINITY;
-    let top = select(infinite, 0.0, largest);
-    let rest = log(sum_keepdim(exp(x - top), axes)) + top;
-    select(infinite, largest, rest)
+operation! {
+    /// [`logsumexp`] with axes that stay with size one.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([1, 2], [1000.0, 1000.0])?);
+    /// let y = logsumexp_keepdim::stage(&mut g, x, [0, 1]);
+    /// assert_eq!(g.value(y)?.shape(), [1, 1]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    logsumexp_keepdim(x, axes;) = exponentials::logsumexp_keepdim;
+    |g, dout| {
+        let share = exponentials::shares::stage(g, x, axes);
+        let (Some(dout), Some(share)) = (dout, g.operand(share)) else { return (None, None) };
+        (Some(g.scale(dout, share)), None)
+    }
+}
+
+mod exponentials {
+    use super::*;
+
+    /// Exponentials over that of the largest one. An infinite maximum has no distance from itself.
+    #[network(track_caller)]
+    fn of_distances(x: Tensor, axes: [isize]) -> Tensor {
+        let largest = max_keepdim(x, axes);
+        exp(select(x == largest, 0.0, x - largest))
+    }
+
+    #[network(track_caller)]
+    pub fn logsumexp_keepdim(x: Tensor, axes: [isize]) -> Tensor {
+        log(sum_keepdim(of_distances(x, axes), axes)) + max_keepdim(x, axes)
+    }
+
+    /// The share that each element has in the sum; none where all of them are 0.
+    #[network]
+    pub fn shares(x: Tensor, axes: [isize]) -> Tensor {
+        let e = of_distances(x, axes);
+        select(max_keepdim(x, axes) == f32::NEG_INFINITY, 0.0, e * reciprocal(sum_keepdim(e, axes)))
+    }
 }
 
 /// The variance over one axis or several, which are removed: the sum of squared distances from the mean

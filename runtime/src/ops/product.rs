@@ -55,9 +55,9 @@ impl matmul {
         let columns = if g.is_weight(p.b) { None } else { g.rows_taken(dy, 1 << (rank - 2)) };
         let right = g.only_taken(columns, p.b);
         let left = if g.is_weight(p.a) { p.a } else { g.only_taken(rows, p.a) };
-        let da = g.matmul(dy, right, false, true);
+        let da = g.gradient_product(dy, right, false, true);
         let da = g.only_taken(rows, da);
-        let db = g.matmul(left, dy, true, false);
+        let db = g.gradient_product(left, dy, true, false);
         let db = g.only_taken(columns, db);
         let back = |g: &mut Stage, d: Var, to: Var, matrix: &[usize]| {
             let sizes = g[to].shape.clone();

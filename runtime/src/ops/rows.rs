@@ -63,6 +63,57 @@ impl gather {
     }
 }
 
+/// Zeros of `n` rows, to which each row of `x` is added where `index`, a list, says: the other way round of [`gather`].
+#[allow(non_camel_case_types)]
+pub(crate) enum added_rows {}
+
+impl added_rows {
+    pub(crate) fn stage(g: &mut Stage, x: impl Into<Value>, index: impl Into<Value>, n: impl Into<Value>) -> Value {
+        let (x, index, n) = (x.into(), index.into(), n.into());
+        let [tx, ti, tn] = [x, index, n].map(|value| g.ty(value));
+        let rows = super::integer(n) as usize;
+        admitted(
+            g,
+            |cx| Self::shape(cx, tx, ti, tn),
+            &[x, index],
+            |g, v| {
+                let x = g.cast(v[0], DType::F32);
+                g.scatter_add(v[1], x, rows)
+            },
+        )
+    }
+
+    pub(crate) fn grad(
+        g: &mut Stage,
+        x: impl Into<Value>,
+        index: impl Into<Value>,
+        n: impl Into<Value>,
+        dout: Grad,
+    ) -> (Grad, Grad, Grad) {
+        let (x, index, n) = (x.into(), index.into(), n.into());
+        let [tx, ti, tn] = [x, index, n].map(|value| g.ty(value));
+        let dout = super::fitting(g, "add_rows", |cx| Self::shape(cx, tx, ti, tn), dout);
+        let (Some(index), Some(dout)) = (g.operand(index), dout) else { return (None, None, None) };
+        (Some(g.gather(dout, index)), None, None)
+    }
+
+    #[track_caller]
+    pub(crate) const fn shape(cx: &mut Check, x: Type, index: Type, n: Type) -> Type {
+        let (Some(x), Some(index), Some(n)) =
+            (numbers(cx, "add_rows", x), index.operand(cx, "add_rows"), number(cx, "add_rows", n))
+        else {
+            return Type::Unknown;
+        };
+        if x.shape.rank() == 0 || index.shape.rank() != 1 || !x.shape.dim(0).same(index.shape.dim(0)) {
+            let message = Message::new().str("add_rows: ").shape(index.shape).str(" places for the slices of ");
+            return cx.error(message.shape(x.shape));
+        }
+        let n = if n.is_unknown() { Dim::UNKNOWN } else { n };
+        let shape = Shape::of(&[n]).join(&x.shape.range(1, x.shape.rank()));
+        Type::Tensor(x.like(DType::F32, shape).depends(index.cut()))
+    }
+}
+
 /// 0, 1, …, n − 1 as an `Index`, such as the positions of a sequence.
 ///
 /// ```

@@ -286,7 +286,7 @@ impl<'m, N: Network> Trainer<'m, N> {
     /// - [`Error::NotFinite`] when the loss of a step is infinite or not a number, and
     ///   [`Error::NotFiniteGrad`] when the gradient of a parameter is, or their norm where it is clipped by that. The
     ///   parameters are then those after the step before;
-    /// - [`Error::NotFiniteState`] when a gradient is finite, but so large that a state of the optimizer would not be.
+    /// - [`Error::NotFiniteState`] when a parameter or a state would become infinite or not a number.
     pub fn fit<T: Dataset, V: Dataset>(&mut self, train: &T, valid: &V, epochs: Epochs) -> Result<Report> {
         self.schedule.as_ref().map_or(Ok(()), |schedule| schedule.check())?;
         let mut batches = Batches::new(train, self.batch_size)?.drop_last(self.drop_last).shuffled(self.seed);

@@ -11,6 +11,7 @@ mod range;
 mod rules;
 
 pub(crate) use index::{Bound, Indices};
+pub(crate) use range::{Range, ranges_from};
 pub(crate) use rules::{check, check_shape};
 
 use crate::graph::{Graph, Op, Var};

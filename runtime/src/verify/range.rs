@@ -15,7 +15,7 @@ const EXACT: f64 = (1 << 24) as f64;
 
 /// The numbers from one to another, perhaps with one more beside them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Range {
+pub(crate) struct Range {
     low: f64,
     high: f64,
     /// A whole number that may stand in place of one in between, as [`Rows::other`] does.
@@ -29,10 +29,23 @@ pub(super) struct Range {
 /// The intervals of all nodes that are `live`, by number; the others have any.
 pub(super) fn ranges(graph: &Graph, live: &[bool]) -> Vec<Range> {
     let mut ranges = Vec::with_capacity(graph.nodes().len());
-    for (v, node) in graph.vars() {
-        ranges.push(if live[v.index()] { range(graph, node, &ranges) } else { Range::any(node.dtype) });
-    }
+    ranges_from(graph, live, &|_| None, &mut ranges);
     ranges
+}
+
+/// The same in place of what is in `ranges`, where the intervals of some inputs are known.
+pub(crate) fn ranges_from(
+    graph: &Graph,
+    live: &[bool],
+    source: &dyn Fn(Var) -> Option<Range>,
+    ranges: &mut Vec<Range>,
+) {
+    ranges.clear();
+    for (v, node) in graph.vars() {
+        let known = || source(v).unwrap_or_else(|| range(graph, node, ranges));
+        let next = if live[v.index()] { known() } else { Range::any(node.dtype) };
+        ranges.push(next);
+    }
 }
 
 fn range(graph: &Graph, node: &Node, of: &[Range]) -> Range {
@@ -47,9 +60,11 @@ fn range(graph: &Graph, node: &Node, of: &[Range]) -> Range {
         // Multiples of 2⁻²⁴.
         Op::Random(_) => Range { whole: false, ..Range::whole(0.0, 1.0 - 1.0 / EXACT) },
         Op::Unary(op) => arg(0).unary(*op, node.dtype),
+        Op::Binary(Binary::Mul) if node.args[0] == node.args[1] => arg(0).squared().rounded(node.dtype),
         Op::Binary(op) => arg(0).binary(*op, arg(1), node.dtype),
         Op::Fma(op) => {
-            let (product, c) = (arg(0).times(arg(1)), arg(2));
+            let product = if node.args[0] == node.args[1] { arg(0).squared() } else { arg(0).times(arg(1)) };
+            let c = arg(2);
             match op {
                 Fma::MulAdd => product.plus(c),
                 Fma::MulSub => product.plus(c.negative()),
@@ -114,11 +129,45 @@ impl Range {
         }
     }
 
+    /// The numbers from one to another.
+    pub(crate) fn between(low: f64, high: f64) -> Range {
+        Range { whole: false, ..Range::whole(low, high) }
+    }
+
+    /// The smallest interval with all of these numbers in it.
+    pub(crate) fn of<'a>(numbers: impl IntoIterator<Item = &'a f32>) -> Range {
+        let none = Range::between(f64::INFINITY, f64::NEG_INFINITY);
+        numbers.into_iter().fold(none, |range, &x| Range {
+            low: range.low.min(x.into()),
+            high: range.high.max(x.into()),
+            nan: range.nan || x.is_nan(),
+            ..range
+        })
+    }
+
+    /// What holds these numbers when they are so many times larger, and all from 0 to 1 on each side that has one.
+    pub(crate) fn with_room(self, factor: f64) -> Range {
+        let low = if self.low < 0.0 { (self.low * factor).min(-1.0) } else { 0.0 };
+        let high = if self.high > 0.0 { (self.high * factor).max(1.0) } else { 0.0 };
+        Range { low, high, ..self }
+    }
+
+    /// Whether all are numbers, and of at most this size.
+    pub(crate) fn is_at_most(self, size: f64) -> bool {
+        let x = self.joined();
+        !x.nan && -size <= x.low && x.high <= size
+    }
+
+    /// Whether all elements are in another interval.
+    pub(crate) fn is_inside(self, other: Range) -> bool {
+        self.nan <= other.nan && other.low <= self.low && self.high <= other.high
+    }
+
     fn whole(low: f64, high: f64) -> Range {
         Range { low, high, other: None, nan: false, whole: true }
     }
 
-    fn exactly(x: f64) -> Range {
+    pub(crate) fn exactly(x: f64) -> Range {
         match x.is_nan() {
             true => Range { nan: true, ..Range::any(DType::F32) },
             false => Range { whole: x.fract() == 0.0, ..Range::whole(x, x) },
@@ -146,7 +195,7 @@ impl Range {
     }
 
     /// What holds the elements of both.
-    fn hull(self, with: Range) -> Range {
+    pub(crate) fn hull(self, with: Range) -> Range {
         let (a, b) = match (self.other, with.other) {
             (Some(x), Some(y)) if x != y => (self.joined(), with.joined()),
             _ => (self, with),
@@ -196,6 +245,12 @@ impl Range {
         }
     }
 
+    /// The exact squares.
+    fn squared(self) -> Range {
+        let square = self.times(self);
+        Range { low: square.low.max(0.0), ..square }
+    }
+
     fn over(self, by: Range) -> Range {
         let (a, b) = (self.joined(), by.joined());
         let corners = [a.low / b.low, a.low / b.high, a.high / b.low, a.high / b.high];
@@ -235,7 +290,12 @@ impl Range {
     fn near(self) -> Range {
         match self.rounded(DType::F32) {
             exact if exact == self => self,
-            _ => Range { low: (self.low as f32).next_down().into(), high: (self.high as f32).next_up().into(), ..self },
+            _ => {
+                // Rounding never goes beyond zero.
+                let (low, high) = (f64::from((self.low as f32).next_down()), f64::from((self.high as f32).next_up()));
+                let low = if self.low >= 0.0 { low.max(0.0) } else { low };
+                Range { low, high: if self.high <= 0.0 { high.min(0.0) } else { high }, ..self }
+            }
         }
     }
 

@@ -176,8 +176,8 @@ type Function = unsafe extern "sysv64" fn(*const f32, *const f32, *mut f32, *mut
 #[cfg(not(target_arch = "x86_64"))]
 type Function = unsafe extern "C" fn(*const f32, *const f32, *mut f32, *mut f32) -> f32;
 
-/// The sum of squares from which on results count as large: those of 1e15 and more.
-pub(crate) const LARGE_SQUARES: f32 = 1e30;
+/// The sum of squares from which on results count as large: those of 1e10 and more.
+pub(crate) const LARGE_SQUARES: f32 = 1e20;
 
 /// Kernels that some program still holds.
 static KNOWN: Cache<Spec> = Cache::new();

@@ -22,6 +22,17 @@ closed! {
     softmax(x; axis: isize) = forward::softmax, gradient;
 }
 
+pub(crate) use or_zeros::softmax_or_zeros;
+
+mod or_zeros {
+    use super::*;
+
+    closed! {
+        /// The [`softmax`] along an axis, with zeros where all numbers are −∞.
+        softmax_or_zeros(x; axis: isize) = forward::softmax_or_zeros, gradient;
+    }
+}
+
 mod forward {
     use super::*;
 
@@ -29,6 +40,14 @@ mod forward {
     pub fn softmax(x: Tensor, axis: isize) -> Tensor {
         let e = exp(x - max_keepdim(x, [axis]));
         e * reciprocal(sum_keepdim(e, [axis]))
+    }
+
+    #[network(track_caller)]
+    pub fn softmax_or_zeros(x: Tensor, axis: isize) -> Tensor {
+        let largest = max_keepdim(x, [axis]);
+        let e = exp(x - select(largest == f32::NEG_INFINITY, 0.0, largest));
+        let total = sum_keepdim(e, [axis]);
+        e * select(total == 0.0, 0.0, reciprocal(total))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Losses of class numbers.
 
 use crate::network;
+use crate::nn::math::share;
 use crate::nn::statistic::mean;
 use crate::ops::*;
 
@@ -96,5 +97,5 @@ pub fn smoothed_cross_entropy(logits: Tensor<[N], C>, targets: Index<[N]>, smoot
     let is_target = iota(C) == unsqueeze(within(targets, C), -1);
     let picked = sum_axes(select(is_target, shifted, 0.0), [-1]);
     let rest = sum_axes(shifted, [-1]) / size(logits, -1);
-    mean(total - (1.0 - smoothing) * picked - smoothing * rest)
+    mean(total - (1.0 - smoothing) * picked - share(rest, smoothing))
 }

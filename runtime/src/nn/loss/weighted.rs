@@ -7,7 +7,7 @@
 
 use crate::network;
 use crate::nn::activation::log_softmax;
-use crate::nn::math::weighed;
+use crate::nn::math::{share, weighed};
 use crate::nn::statistic::mean;
 use crate::ops::*;
 
@@ -98,7 +98,7 @@ pub fn weighted_cross_entropy_terms(
     let logs = log_softmax(logits, -1);
     let at_target = weighted_nll_terms(logs, targets, weight, ignore_index);
     let spread = select(targets == ignore_index, 0.0, -sum_axes(weighed(weight, logs), [-1]));
-    (1.0 - smoothing) * at_target + smoothing / (C as f32) * spread
+    (1.0 - smoothing) * at_target + share(spread, smoothing / (C as f32))
 }
 
 /// The sum of [`weighted_cross_entropy_terms`] over the sum of the weights of the targets that count:
