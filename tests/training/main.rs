@@ -13,3 +13,4 @@ mod profile;
 mod schedule;
 mod settings;
 mod trainer;
+mod updates;
