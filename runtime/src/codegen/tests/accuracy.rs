@@ -46,28 +46,19 @@ fn pairs() -> [Vec<f32>; 2] {
     some.chain((0..1 << 18).map(|i| (number(i, 0x9e37_79b9), number(i, 0x85eb_ca6b)))).unzip().into()
 }
 
-/// What a function gives for rows of its arguments.
-fn run(level: Level, lower: impl Fn(&mut Strip, &[Reg]) -> Reg, x: &mut [Vec<f32>]) -> Vec<f32> {
+/// A function of every element of rows.
+fn kernel(row: usize, args: usize, lower: impl Fn(&mut Strip, &[Reg]) -> Reg) -> LoopKernel {
     let mut each = Strip::default();
     let load = |i| each.push(Inst::Load(i, Walk::Contiguous, Kind::Float), Kind::Float);
-    let args: Vec<Reg> = (0..x.len()).map(load).collect();
-    let r = lower(&mut each, &args);
-    each.effect(Effect::Store(x.len(), Walk::Contiguous, r));
-    let kernel = LoopKernel {
-        row: x[0].len(),
-        operands: vec![vec![]; x.len() + 1],
-        passes: vec![Pass { once: Strip::default(), each }],
-        ..LoopKernel::default()
-    };
-    let compiled = compile(&[&kernel], level).unwrap_or_else(|e| panic!("{level:?}: {e}")).remove(0);
-    let mut y = vec![0f32; kernel.row];
-    let operands: Vec<*mut u8> = x.iter_mut().chain([&mut y]).map(|x| x.as_mut_ptr().cast()).collect();
-    // SAFETY: all are of the row's length.
-    unsafe { compiled.run(operands.as_ptr(), 0, kernel.turns()) };
-    y
+    let x: Vec<Reg> = (0..args).map(load).collect();
+    let y = lower(&mut each, &x);
+    each.effect(Effect::Store(args, Walk::Contiguous, y));
+    let passes = vec![Pass { once: Strip::default(), each }];
+    LoopKernel { row, operands: vec![vec![]; args + 1], passes, ..LoopKernel::default() }
 }
 
-/// Compares what a function gives at every level with exact values; says where it is off by more than a bound.
+/// Compares what a function gives at every level, and on a machine that has no instruction for a product and a sum,
+/// with exact values; says where it is off by more than a bound.
 fn compare(
     name: &str,
     bound: f64,
@@ -75,15 +66,23 @@ fn compare(
     x: &mut [Vec<f32>],
     exact: &[f64],
 ) -> Result<(), String> {
-    for level in levels() {
-        let y = run(level, &lower, x);
+    let kernel = kernel(exact.len(), x.len(), lower);
+    let of_levels =
+        levels().map(|level| (format!("{level:?}"), compile(&[&kernel], level).map(|mut all| all.remove(0))));
+    let machines = of_levels.chain([("no multiply-add".to_string(), compile_without_fma(&kernel))]);
+    for (machine, compiled) in machines {
+        let compiled = compiled.map_err(|e| format!("{machine}: {e}"))?;
+        let mut y = vec![0f32; exact.len()];
+        let operands: Vec<*mut u8> = x.iter_mut().chain([&mut y]).map(|x| x.as_mut_ptr().cast()).collect();
+        // SAFETY: all are of the row's length.
+        unsafe { compiled.run(operands.as_ptr(), 0, kernel.turns()) };
         let errors = y.iter().zip(exact).map(|(&y, &exact)| ulps(y, exact));
         let (i, worst) = errors.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0));
         let at: Vec<f32> = x.iter().map(|x| x[i]).collect();
-        println!("{name:<8} {level:?} {worst:.2} at {at:?}");
+        println!("{name:<8} {machine} {worst:.2} at {at:?}");
         if worst > bound {
             let (y, exact) = (y[i], exact[i]);
-            return Err(format!("{level:?}: {name} of {at:?} is {y:e}, not {exact:e}: off by {worst:.2} ulps"));
+            return Err(format!("{machine}: {name} of {at:?} is {y:e}, not {exact:e}: off by {worst:.2} ulps"));
         }
     }
     Ok(())
