@@ -315,7 +315,8 @@ fn special_numbers() {
         for (i, (&a, &b)) in found[0].data().iter().zip(&expected[0]).enumerate() {
             let b = b as f32;
             let same = a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 1e-5 * b.abs() + 1e-44;
-            assert!(same, "{}({}) is {a}, expected {b}", op.name(), x.data()[i]);
+            let sign = a.is_nan() || a.is_sign_negative() == b.is_sign_negative();
+            assert!(sign && same, "{}({}) is {a}, expected {b}", op.name(), x.data()[i]);
         }
     }
 }
@@ -364,18 +365,24 @@ fn powers_are_within_their_stated_error() {
     };
     let logs = pick(3, -8.0, 8.0);
     let bases: Vec<f32> = logs.iter().map(|x| x.exp()).collect();
-    let (a, b) = (Tensor::new([count], bases).unwrap(), Tensor::new([count], pick(4, -11.0, 11.0)).unwrap());
+    // Half of the powers are near the largest or the smallest number.
+    let mut exponents = pick(4, -11.0, 11.0);
+    for (i, b) in exponents.iter_mut().enumerate().filter(|(i, _)| i % 2 == 0) {
+        *b = b.signum() * (if *b * logs[i] < 0.0 { 86.0 } else { 88.0 } + *b / 20.0) / logs[i].abs();
+    }
+    let (a, b) = (Tensor::new([count], bases).unwrap(), Tensor::new([count], exponents).unwrap());
     let mut g = Stage::new();
     let (x, y) = (g.input(0, &[count], DType::F32), g.input(1, &[count], DType::F32));
     let power = g.binary(Binary::Pow, x, y);
     let found = g.compute(&[Value::Var(power)], &[Input::from(&a), Input::from(&b)]).unwrap();
     for ((&a, &b), &y) in a.data().iter().zip(b.data()).zip(found[0].data()) {
         let exact = (a as f64).powf(b as f64);
-        if exact > f32::MAX as f64 || exact < f32::MIN_POSITIVE as f64 {
+        if exact as f32 == f32::INFINITY {
+            assert_eq!(y, f32::INFINITY, "pow({a}, {b})");
             continue;
         }
         let error = ulps(y, exact);
-        assert!(error <= 2.5, "pow({a}, {b}) is off by {error:.2} units in the last place");
+        assert!(error <= 2.0, "pow({a}, {b}) is off by {error:.2} units in the last place");
     }
 }
 

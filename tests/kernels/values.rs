@@ -35,7 +35,7 @@ first! { Grad Grad }
 first! { Grad Grad Grad }
 first! { Grad Grad Grad Grad }
 
-/// Whether a number is the expected one; the sign of zero does not count.
+/// Whether a number is the expected one; the sign of zero does not count (see `zeros_have_their_sign`).
 fn same(found: f32, expected: f32) -> bool {
     let close = (found as f64 - expected as f64).abs() <= 2e-6 * expected.abs() as f64;
     found == expected || found.is_nan() && expected.is_nan() || expected.is_finite() && close
@@ -304,12 +304,92 @@ fn functions_of_two_numbers_have_their_ends() {
         trunc_divide [(-1.0, INF, 0.0), (5.0, 0.0, INF), (INF, 2.0, INF), (-7.0, 2.0, -3.0)];
         logaddexp [(-INF, -INF, -INF), (INF, INF, INF), (INF, -INF, INF), (-INF, 1.0, 1.0), (NAN, 1.0, NAN), (NAN, INF, NAN)];
         xlogy [(0.0, 0.0, 0.0), (0.0, NAN, NAN), (0.0, INF, 0.0), (0.0, -1.0, 0.0), (1.0, 0.0, -INF), (0.0, 2.0, 0.0), (NAN, 1.0, NAN)];
-        atan2 [(0.0, -0.0, PI), (-0.0, -0.0, -PI), (0.0, 0.0, 0.0), (INF, INF, FRAC_PI_4), (INF, -INF, 3.0 * FRAC_PI_4), (-INF, -INF, -3.0 * FRAC_PI_4), (1.0, INF, 0.0), (1.0, -INF, PI), (INF, 1.0, FRAC_PI_2), (0.0, -1.0, PI), (-0.0, -1.0, -PI), (NAN, 1.0, NAN), (1.0, NAN, NAN)];
+        atan2 [(0.0, -0.0, PI), (-0.0, -0.0, -PI), (0.0, 0.0, 0.0), (INF, INF, FRAC_PI_4), (INF, -INF, 3.0 * FRAC_PI_4), (-INF, -INF, -3.0 * FRAC_PI_4), (1.0, INF, 0.0), (1.0, -INF, PI), (INF, 1.0, FRAC_PI_2), (0.0, -1.0, PI), (-0.0, -1.0, -PI), (NAN, 1.0, NAN), (1.0, NAN, NAN), (NAN, 0.0, NAN), (-0.0, NAN, NAN)];
         maximum [(NAN, 1.0, NAN), (1.0, NAN, NAN), (-INF, INF, INF)];
         minimum [(NAN, 1.0, NAN), (1.0, NAN, NAN), (-INF, INF, -INF)];
     }
     // The slope of x ln y over x is ln y, also where x is zero.
     functions! { xlogy([0.0, 1.0], 2.0) => [0.0, LN_2], [LN_2, LN_2]; }
+}
+
+/// Compares a function of one or two inputs with the expected numbers, compiled and by the reference, and the signs of
+/// zeros too.
+#[track_caller]
+fn check_zeros(what: &str, args: &[&[f32]], stage: impl Fn(&mut Stage, &[Value]) -> Value, expected: &[f32]) {
+    let args: Vec<Tensor> = args.iter().map(|x| tensor(x)).collect();
+    let mut g = Stage::new();
+    let inputs: Vec<Value> =
+        args.iter().enumerate().map(|(i, x)| Value::Var(g.input(i, x.shape(), DType::F32))).collect();
+    let values = [stage(&mut g, &inputs)];
+    let given: Vec<Input<'_>> = args.iter().map(Input::from).collect();
+    let found = g.compute(&values, &given).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let reference = g.reference(&values, &given).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let rounded: Vec<f32> = reference[0].iter().map(|&x| x as f32).collect();
+    for (by, found) in [("compiled", found[0].data()), ("the reference", &rounded[..])] {
+        let right = found.iter().map(|x| x.to_bits()).eq(expected.iter().map(|x| x.to_bits()));
+        assert!(right, "{what}, {by}: {found:?}, expected {expected:?}");
+    }
+}
+
+/// PyTorch's signs of zeros.
+#[test]
+fn zeros_have_their_sign() {
+    macro_rules! of_one {
+        ($($name:ident($x:expr) => $y:expr;)*) => {
+            $(check_zeros(stringify!($name), &[&$x], |g, v| $name::stage(g, v[0]), &$y);)*
+        };
+    }
+    macro_rules! of_two {
+        ($($name:ident($a:expr, $b:expr) => $y:expr;)*) => {
+            $(check_zeros(stringify!($name), &[&$a, &$b], |g, v| $name::stage(g, v[0], v[1]), &$y);)*
+        };
+    }
+    let zeros = [0.0, -0.0];
+    of_one! {
+        neg(zeros) => [-0.0, 0.0];
+        abs(zeros) => [0.0, 0.0];
+        sqrt(zeros) => zeros;
+        tanh(zeros) => zeros;
+        erf(zeros) => zeros;
+        sin(zeros) => zeros;
+        tan(zeros) => zeros;
+        expm1(zeros) => zeros;
+        log1p(zeros) => zeros;
+        asin(zeros) => zeros;
+        atan(zeros) => zeros;
+        sinh(zeros) => zeros;
+        asinh(zeros) => zeros;
+        atanh(zeros) => zeros;
+        log([1.0]) => [0.0];
+        acos([1.0]) => [0.0];
+        acosh([1.0]) => [0.0];
+        exp([-INF]) => [0.0];
+        reciprocal([INF, -INF]) => zeros;
+        square(zeros) => [0.0, 0.0];
+        sign(zeros) => [0.0, 0.0];
+        floor([0.0, -0.0, 0.5]) => [0.0, -0.0, 0.0];
+        ceil([0.0, -0.0, -0.5]) => [0.0, -0.0, -0.0];
+        trunc([0.0, -0.0, 0.5, -0.5]) => [0.0, -0.0, 0.0, -0.0];
+        round([0.0, -0.0, 0.5, -0.5, -0.4]) => [0.0, -0.0, 0.0, -0.0, -0.0];
+        frac([0.0, -0.0, 2.0, -2.0]) => [0.0; 4];
+        softsign(zeros) => zeros;
+        silu(zeros) => zeros;
+        gelu(zeros) => zeros;
+        selu(zeros) => zeros;
+        mish(zeros) => zeros;
+    }
+    of_two! {
+        fmod([2.0, -2.0, 2.0, -2.0, 0.0, -0.0], [2.0, 2.0, -1.0, -1.0, -3.0, INF]) => [0.0, -0.0, 0.0, -0.0, 0.0, -0.0];
+        remainder([2.0, -2.0, 2.0, -2.0, 0.0, -0.0], [2.0, 2.0, -1.0, -1.0, -3.0, 3.0]) => [0.0, -0.0, 0.0, -0.0, 0.0, -0.0];
+        floor_divide([1.0, -1.0, 0.0, -0.0, 0.0, -0.0], [3.0, -3.0, 3.0, 3.0, -3.0, -3.0]) => [0.0, 0.0, 0.0, -0.0, -0.0, 0.0];
+        trunc_divide([1.0, -1.0, -1.0, -0.0], [3.0, -3.0, 3.0, 3.0]) => [0.0, 0.0, -0.0, -0.0];
+        atan2([0.0, -0.0, 1.0, -1.0], [1.0, 1.0, INF, INF]) => [0.0, -0.0, 0.0, -0.0];
+        pow([-0.0, -0.0, -0.0, -INF, -INF], [3.0, 2.0, 0.5, -3.0, -2.0]) => [-0.0, 0.0, 0.0, -0.0, 0.0];
+        mul([0.0, 0.0, -0.0], [-1.0, 1.0, 1.0]) => [-0.0, 0.0, -0.0];
+        div([0.0, -1.0, -0.0], [-1.0, INF, 1.0]) => [-0.0, -0.0, -0.0];
+        add([0.0, -0.0, -0.0], [-0.0, -0.0, 0.0]) => [0.0, -0.0, 0.0];
+        sub([0.0, -0.0, 1.0], [0.0, 0.0, 1.0]) => [0.0, -0.0, 0.0];
+    }
 }
 
 #[test]

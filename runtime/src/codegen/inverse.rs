@@ -2,8 +2,9 @@
 
 use std::f32::consts::{FRAC_PI_2, LN_2, PI};
 
-use super::math::{ERF_BOUND, LN_2_HIGH};
-use super::strip::{Reg, Strip};
+use super::math::{ERF_BOUND, LN_2_HIGH, LN_2_LOW};
+use super::strip::{Inst, Kind, Reg, Strip};
+use crate::ops::multiply_add::Fma;
 
 impl Strip {
     /// ln(1 + x): the logarithm of u = 1 + x, rounded, times x / (u − 1), which undoes the rounding
@@ -115,10 +116,7 @@ impl Strip {
     pub(crate) fn asin(&mut self, x: Reg) -> Reg {
         let z = self.abs(x);
         let y = self.asin_of_positive(z);
-        let negative = self.neg(y);
-        let zero = self.float(0.0);
-        let below = self.lt(x, zero);
-        self.select(below, negative, y)
+        self.times_sign_of(y, x)
     }
 
     /// The inverse cosine: 2 asin √((1 − x) / 2) for x above ½, where π/2 − asin x would cancel.
@@ -162,9 +160,7 @@ impl Strip {
         let p = self.mul(p, square);
         let y = self.fma(p, r, r);
         let y = self.add(start, y);
-        let negative = self.neg(y);
-        let below = self.lt(x, zero);
-        self.select(below, negative, y)
+        self.times_sign_of(y, x)
     }
 
     /// The angle of the point (x, y): the inverse tangent of the smaller over the larger coordinate,
@@ -180,7 +176,8 @@ impl Strip {
         let one = self.float(1.0);
         let same = self.eq(small, large);
         let ratio = self.select(same, one, ratio);
-        let origin = self.eq(large, zero);
+        let sum = self.add(ax, ay);
+        let origin = self.eq(sum, zero);
         let ratio = self.select(origin, zero, ratio);
         let angle = self.atan(ratio);
         let (quarter, pi) = (self.float(FRAC_PI_2), self.float(PI));
@@ -192,15 +189,13 @@ impl Strip {
         let none = self.int(0);
         let left = self.ilt(bits, none);
         let angle = self.select(left, behind, angle);
-        let unordered = self.ne(x, x);
-        let angle = self.select(unordered, x, angle);
-        self.with_sign_of(angle, y)
+        self.times_sign_of(angle, y)
     }
 
     /// sinh x = (t + t / (t + 1)) / 2 with t = e^|x| − 1 below one, h − 1 / 4h with h = ½ e^|x| above.
     pub(crate) fn sinh(&mut self, x: Reg) -> Reg {
         let z = self.abs(x);
-        let t = self.expm1(z);
+        let t = self.expm1_without_sign(z);
         let (one, half) = (self.float(1.0), self.float(0.5));
         let more = self.add(t, one);
         let ratio = self.div(t, more);
@@ -210,7 +205,7 @@ impl Strip {
         let far = self.sub(h, rest);
         let is_far = self.lt(one, z);
         let y = self.select(is_far, far, near);
-        self.with_sign_of(y, x)
+        self.times_sign_of(y, x)
     }
 
     /// cosh x = h + 1 / 4h with h = ½ e^|x|.
@@ -242,7 +237,7 @@ impl Strip {
         let bound = self.float(1e9);
         let is_far = self.lt(bound, z);
         let y = self.select(is_far, far, near);
-        self.with_sign_of(y, x)
+        self.times_sign_of(y, x)
     }
 
     /// acosh x = ln(1 + t + √(2 t + t²)) with t = x − 1; ln 2x where the square overflows.
@@ -278,7 +273,57 @@ impl Strip {
         let ratio = self.div(doubled, rest);
         let log = self.log1p(ratio);
         let y = self.mul(log, half);
-        self.with_sign_of(y, x)
+        self.times_sign_of(y, x)
+    }
+
+    /// The parts e, h and l of ln x = e ln 2 + h + l, right to 2⁻³² of itself; the second part of e ln 2 is with l.
+    /// ln m = 2 s (1 + s² / 3 + s⁴ P(s²)) with s = (m − 1) / (m + 1) and a P of least maximal error. What rounding
+    /// takes off s, its square and the products is kept (Dekker, 1971).
+    fn long_log_parts(&mut self, x: Reg) -> [Reg; 3] {
+        let m = self.mantissa(x);
+        let e = self.exponent(x, m);
+        let one = self.float(1.0);
+        let (f, v) = (self.sub(m, one), self.add(m, one));
+        let lost = self.sub(v, one);
+        let lost = self.sub(m, lost);
+        let inverse = self.div(one, v);
+        let s = self.mul(f, inverse);
+        let rest = self.less_product(f, s, v);
+        let rest = self.less_product(rest, s, lost);
+        let s_rest = self.mul(rest, inverse);
+        let (doubled, doubled_rest) = (self.add(s, s), self.add(s_rest, s_rest));
+
+        let (t, t_rest) = self.exact_product(s, s);
+        let t_rest = self.fma(doubled, s_rest, t_rest);
+        let p = self.polynomial(t, &[1.193_755_7e-1, 1.426_274_2e-1, 2.000_019_7e-1]);
+        let (third, third_rest) = (self.float(1.0 / 3.0), self.float(-9.934_108e-9));
+        let q = self.fma(p, t, third);
+        let rest = self.sub(third, q);
+        let rest = self.fma(p, t, rest);
+        let q_rest = self.add(rest, third_rest);
+        let (p, p_rest) = self.exact_product(t, q);
+        let p_rest = self.fma(t, q_rest, p_rest);
+        let p_rest = self.fma(t_rest, q, p_rest);
+
+        let h = self.fma(doubled, p, doubled);
+        let rest = self.sub(doubled, h);
+        let rest = self.fma(doubled, p, rest);
+        let rest = self.fma(doubled, p_rest, rest);
+        let more = self.fma(doubled_rest, p, doubled_rest);
+        let rest = self.add(rest, more);
+        let low = self.float(LN_2_LOW);
+        [e, h, self.fma(e, low, rest)]
+    }
+
+    /// c − a b, rounded once.
+    fn less_product(&mut self, c: Reg, a: Reg, b: Reg) -> Reg {
+        self.push(Inst::Fma(Fma::SubMul, a, b, c), Kind::Float)
+    }
+
+    /// a b, and what it is rounded by.
+    fn exact_product(&mut self, a: Reg, b: Reg) -> (Reg, Reg) {
+        let product = self.mul(a, b);
+        (product, self.push(Inst::Fma(Fma::MulSub, a, b, product), Kind::Float))
     }
 
     /// aᵇ = exp(b ln |a|), negative where a is and b is an odd number. What rounding takes off the logarithm
@@ -286,29 +331,26 @@ impl Strip {
     pub(crate) fn pow(&mut self, a: Reg, b: Reg) -> Reg {
         let (zero, one, half) = (self.float(0.0), self.float(1.0), self.float(0.5));
         let z = self.abs(a);
-        let [e, f, p] = self.log_parts(z);
-        let log = self.log_of_parts([e, f, p]);
-        let exponent = self.mul(b, log);
-        let y = self.exp(exponent);
+        let [e, h, l] = self.long_log_parts(z);
+        let log = self.log_of_parts([e, h, l]);
+        let (exponent, rest) = self.exact_product(b, log);
 
-        // e ln 2 and m − 1 are exact; so is what their sum loses (Dekker, 1971).
+        // e ln 2 is exact; so is what its sum with h loses.
         let high = self.float(LN_2_HIGH);
         let large = self.mul(e, high);
-        let sum = self.add(large, f);
+        let sum = self.add(large, h);
         let moved = self.sub(sum, large);
-        let lost = self.sub(f, moved);
-        let low = self.add(lost, p);
+        let lost = self.sub(h, moved);
+        let low = self.add(lost, l);
         let from_log = self.sub(sum, log);
         let low = self.add(from_log, low);
-        let minus = self.neg(exponent);
-        let rest = self.fma(b, log, minus);
         let rest = self.fma(b, low, rest);
-        let corrected = self.fma(y, rest, y);
         // Beyond these the power is zero or infinite, whatever the rest.
         let size = self.abs(exponent);
         let bound = self.float(104.0);
         let is_finite = self.lt(size, bound);
-        let y = self.select(is_finite, corrected, y);
+        let rest = self.select(is_finite, rest, zero);
+        let y = self.exp_with_rest(exponent, rest);
         // Also where b is infinite.
         let unit = self.eq(z, one);
         let y = self.select(unit, one, y);
@@ -318,7 +360,7 @@ impl Strip {
         let halved = self.mul(b, half);
         let whole_half = self.floor(halved);
         let is_even = self.eq(whole_half, halved);
-        let signed = self.with_sign_of(y, a);
+        let signed = self.times_sign_of(y, a);
         let signed = self.select(is_even, y, signed);
         // Zero and infinity have a power of every exponent.
         let (nan, infinity) = (self.float(f32::NAN), self.float(f32::INFINITY));

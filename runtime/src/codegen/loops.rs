@@ -27,6 +27,14 @@ pub(crate) fn compile(kernels: &[&LoopKernel], level: Level) -> Result<Vec<Compi
     Ok(compiled.into_iter().map(|code| CompiledLoop { code }).collect())
 }
 
+/// Compiles a loop nest as on a machine that has no instruction for a product and a sum.
+#[cfg(all(test, not(miri)))]
+pub(super) fn compile_without_fma(kernel: &LoopKernel) -> Result<CompiledLoop> {
+    static KNOWN: Cache<LoopKernel> = Cache::new();
+    let code = KNOWN.compile(&[kernel], |kernel| code::machine_code(3, |b, _| emit::emit(b, kernel, false)))?;
+    Ok(CompiledLoop { code: code[0].clone() })
+}
+
 fn machine_code(kernel: &LoopKernel, level: Level) -> Result<Vec<u8>> {
     #[cfg(target_arch = "x86_64")]
     if level > Level::Portable

@@ -6,6 +6,9 @@ use crate::ops::multiply_add::Fma;
 /// ln 2 to so few digits that its product with an exponent is exact.
 pub(super) const LN_2_HIGH: f32 = 0.693_145_75;
 
+/// ln 2 without these.
+pub(super) const LN_2_LOW: f32 = 1.428_606_8e-6;
+
 /// A number whose exponential is zero, by so much that no rounding is asked for: where a result is just below the
 /// smallest number, some processors take two hundred cycles to make a zero of it.
 const FAR_BELOW: f32 = -700.0;
@@ -64,6 +67,17 @@ impl Strip {
         self.scale(y, n)
     }
 
+    /// eˣ (1 + rest), where the rest is much less than one; rounded to a number below the normal ones, or to infinity,
+    /// at the end alone.
+    pub(super) fn exp_with_rest(&mut self, x: Reg, rest: Reg) -> Reg {
+        let x = self.at_most(x, 89.0);
+        let x = self.at_least(x, FAR_BELOW);
+        let (n, r) = self.by_powers_of_two(x);
+        let y = self.exp_of_part(r);
+        let y = self.fma(y, rest, y);
+        self.scale(y, n)
+    }
+
     /// 2ˣ = 2ⁿ eʳ with x = n + r / ln 2.
     pub(crate) fn exp2(&mut self, x: Reg) -> Reg {
         let x = self.at_most(x, 129.0);
@@ -94,8 +108,16 @@ impl Strip {
         (self.fma(p, square, r), n)
     }
 
-    /// eˣ − 1 = 2ⁿ (eʳ − 1) + (2ⁿ − 1), all halved on the way, since 2ⁿ may be too large.
+    /// eˣ − 1; zero with its sign.
     pub(crate) fn expm1(&mut self, x: Reg) -> Reg {
+        let y = self.expm1_without_sign(x);
+        let zero = self.float(0.0);
+        let is_zero = self.eq(x, zero);
+        self.select(is_zero, x, y)
+    }
+
+    /// eˣ − 1 = 2ⁿ (eʳ − 1) + (2ⁿ − 1), all halved on the way, since 2ⁿ may be too large; zero for either zero.
+    pub(super) fn expm1_without_sign(&mut self, x: Reg) -> Reg {
         let x = self.at_most(x, 89.0);
         let x = self.at_least(x, -20.0);
         let (q, n) = self.expm1_parts(x);
@@ -127,7 +149,7 @@ impl Strip {
     }
 
     /// The parts e, m − 1 and ln m − (m − 1) of a logarithm; the second part of e ln 2 is with the last.
-    pub(super) fn log_parts(&mut self, x: Reg) -> [Reg; 3] {
+    fn log_parts(&mut self, x: Reg) -> [Reg; 3] {
         let m = self.mantissa(x);
         let e = self.exponent(x, m);
         let one = self.float(1.0);
@@ -148,7 +170,7 @@ impl Strip {
         let square = self.mul(f, f);
         let minus_half = self.float(-0.5);
         let p = self.fma(p, f, minus_half);
-        let low = self.float(1.428_606_8e-6);
+        let low = self.float(LN_2_LOW);
         let rest = self.mul(e, low);
         [e, f, self.fma(p, square, rest)]
     }
@@ -160,26 +182,27 @@ impl Strip {
         self.fma(e, high, y)
     }
 
-    /// tanh x = t / (t + 2) with t = e²ˣ − 1, which is as exact as t for either sign.
+    /// tanh x = sign x · t / (t + 2) with t = e^(2 |x|) − 1.
     pub(crate) fn tanh(&mut self, x: Reg) -> Reg {
-        let x = self.at_most(x, 10.0);
-        let x = self.at_least(x, -10.0);
-        let doubled = self.add(x, x);
+        let z = self.abs(x);
+        let z = self.at_most(z, 10.0);
+        let doubled = self.add(z, z);
         let (q, n) = self.expm1_parts(doubled);
         let (one, minus_one, two) = (self.float(1.0), self.float(-1.0), self.float(2.0));
         let power = self.scale(one, n);
         let rest = self.add(power, minus_one);
         let t = self.fma(q, power, rest);
         let denominator = self.add(t, two);
-        self.div(t, denominator)
+        let y = self.div(t, denominator);
+        self.times_sign_of(y, x)
     }
 
-    /// A number that is not negative with the sign of another.
-    pub(super) fn with_sign_of(&mut self, magnitude: Reg, of: Reg) -> Reg {
+    /// A number times the sign of another, also that of zero.
+    pub(super) fn times_sign_of(&mut self, y: Reg, x: Reg) -> Reg {
         let sign = self.int(i32::MIN);
-        let bits = self.bits(of);
+        let bits = self.bits(x);
         let sign = self.iand(bits, sign);
-        let bits = self.bits(magnitude);
+        let bits = self.bits(y);
         let bits = self.iadd(bits, sign);
         self.from_bits(bits)
     }
@@ -203,7 +226,7 @@ impl Strip {
         let near = self.fma(p, x, x);
         let one = self.float(1.0);
         let far = self.sub(one, e);
-        let far = self.with_sign_of(far, x);
+        let far = self.times_sign_of(far, x);
         let (z, bound) = (self.abs(x), self.float(ERF_BOUND));
         let is_far = self.lt(bound, z);
         self.select(is_far, far, near)
@@ -235,27 +258,34 @@ impl Strip {
         (p, self.exp(q))
     }
 
+    /// sin x = sign x · sin |x|.
     pub(crate) fn sin(&mut self, x: Reg) -> Reg {
-        self.circular(x, 0, Rare::Sine)
+        let z = self.abs(x);
+        let y = self.circular(z, 0);
+        let y = self.times_sign_of(y, x);
+        self.of_large_angle(Rare::Sine, y, x)
     }
 
+    /// cos x = cos |x|.
     pub(crate) fn cos(&mut self, x: Reg) -> Reg {
-        self.circular(x, 1, Rare::Cosine)
+        let z = self.abs(x);
+        let y = self.circular(z, 1);
+        self.of_large_angle(Rare::Cosine, y, x)
     }
 
-    /// sin(x + quarters π/2): x is reduced by multiples of π/2 in four parts (Cody and Waite) to
-    /// within ±π/4, where Cephes' `sinf` and `cosf` polynomials hold. Where |x| is large, the reduction would lose
-    /// digits.
-    fn circular(&mut self, x: Reg, quarters: i32, of_large: Rare) -> Reg {
-        let per_quarter = self.float(std::f32::consts::FRAC_2_PI);
-        let scaled = self.mul(x, per_quarter);
-        let n = self.nearest(scaled);
+    /// sin(x + quarters π/2) for x that is not negative: x is reduced by multiples of π/2 in four parts (Cody and
+    /// Waite) to within ±π/4, where Cephes' `sinf` and `cosf` polynomials hold.
+    fn circular(&mut self, x: Reg, quarters: i32) -> Reg {
+        let (per_quarter, whole) = (self.float(std::f32::consts::FRAC_2_PI), self.float(WHOLE));
+        let rounded = self.fma(x, per_quarter, whole);
+        let n = self.sub(rounded, whole);
         let mut r = x;
         for part in [-1.570_312_5, -4.837_513e-4, -7.549_79e-8, 1.715_124_5e-15] {
             let part = self.float(part);
             r = self.fma(n, part, r);
         }
-        let n = self.to_int_in_range(n);
+        // Its last digits are those of n.
+        let n = self.bits(rounded);
         let offset = self.int(quarters);
         let quadrant = self.iadd(n, offset);
 
@@ -280,10 +310,14 @@ impl Strip {
         let sign = self.shl(lower, 30);
         let bits = self.bits(y);
         let bits = self.ixor(bits, sign);
-        let y = self.from_bits(bits);
+        self.from_bits(bits)
+    }
+
+    /// A function of an angle, where |x| is so large that its reduction would lose digits.
+    fn of_large_angle(&mut self, function: Rare, y: Reg, x: Reg) -> Reg {
         let (size, bound) = (self.abs(x), self.float(LARGE_ANGLE));
         let is_large = self.lt(bound, size);
-        self.rare(of_large, is_large, y, x)
+        self.rare(function, is_large, y, x)
     }
 
     /// What |a| / |b|, rounded down, leaves of |a|, with the sign of a. The quotient may be rounded up to a whole
@@ -298,7 +332,7 @@ impl Strip {
         let zero = self.float(0.0);
         let below = self.lt(rest, zero);
         let rest = self.select(below, more, rest);
-        let y = self.with_sign_of(rest, a);
+        let y = self.times_sign_of(rest, a);
         let (digits, infinity) = (self.float(4_194_304.0), self.float(f32::INFINITY));
         let fits = self.lt(quotient, digits);
         let not = self.not(fits);

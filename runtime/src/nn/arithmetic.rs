@@ -34,7 +34,8 @@ pub fn round(x: Tensor) -> Tensor {
     let below = floor(x);
     let rest = x - below;
     let is_odd = below != 2.0 * floor(below / 2.0);
-    select((rest > 0.5) | ((rest == 0.5) & is_odd), below + 1.0, below)
+    // Not one more than the number below: what is rounded up to zero is a negative zero.
+    select((rest > 0.5) | ((rest == 0.5) & is_odd), ceil(x), below)
 }
 
 /// The part of a number behind the point, with its sign.
@@ -73,8 +74,9 @@ pub fn floor_divide(a: Tensor, b: Tensor) -> Tensor {
     let rest = fmod(a, b);
     // A whole number, but for the rounding of the quotient.
     let whole = round((a - rest) / b);
-    let below = are_opposite(rest, b);
-    select(b == 0.0, floor(a / b), select(below, whole - 1.0, whole))
+    let rounded = select(are_opposite(rest, b), whole - 1.0, whole);
+    // A zero has the sign of the quotient.
+    select((b == 0.0) | (rounded == 0.0), floor(a / b), rounded)
 }
 
 /// a / b, rounded towards zero. It has no gradient.

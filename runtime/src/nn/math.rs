@@ -91,7 +91,7 @@ pub fn log10(x: Tensor) -> Tensor {
 /// ```
 #[network(track_caller)]
 pub fn sign(x: Tensor) -> Tensor {
-    select(x > 0.0, 1.0, select(x < 0.0, -1.0, floor(x)))
+    select(x > 0.0, 1.0, select(x < 0.0, -1.0, abs(floor(x))))
 }
 
 /// The whole part of a number, towards zero. It has no gradient.

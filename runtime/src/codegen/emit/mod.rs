@@ -8,9 +8,9 @@
 mod memory;
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{F32, F32X4, F64, I32, I32X4, I64};
+use cranelift_codegen::ir::types::{F32, F32X4, F64, I8X16, I32, I32X4, I64};
 use cranelift_codegen::ir::{
-    AbiParam, BlockArg, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Type, Value,
+    AbiParam, BlockArg, Endianness, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Type, Value,
 };
 use cranelift_frontend::FunctionBuilder;
 
@@ -25,7 +25,8 @@ const LANES: usize = 4;
 /// Elements of a block of a sum, whose total is then added to a sum in double precision.
 const BLOCK: usize = LANES * super::TERMS;
 
-/// Emits the body of a kernel. `fma` says whether the machine multiplies and adds in one rounding.
+/// Emits the body of a kernel. `fma` says whether the machine multiplies and adds in one rounding; else double precision
+/// does it.
 pub(super) fn emit(b: &mut FunctionBuilder<'_>, kernel: &LoopKernel, fma: bool) {
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);
@@ -338,8 +339,34 @@ impl Emitter<'_, '_> {
         if self.fma {
             return self.b.ins().fma(x, y, z);
         }
+        if self.b.func.dfg.value_type(x) == F32 {
+            let [x, y, z] = [x, y, z].map(|x| self.b.ins().fpromote(F64, x));
+            let sum = self.multiply_add_double(x, y, z);
+            return self.b.ins().fdemote(F32, sum);
+        }
+        let high = [x, y, z].map(|x| self.halves(x, x, [1, 0]));
+        let [low, high] = [[x, y, z], high].map(|args| {
+            let [x, y, z] = args.map(|x| self.b.ins().fvpromote_low(x));
+            let sum = self.multiply_add_double(x, y, z);
+            self.b.ins().fvdemote(sum)
+        });
+        self.halves(low, high, [0, 2])
+    }
+
+    /// A product of single-precision numbers is exact in double precision, and its sum with one nearly so. Functions need
+    /// what a product is rounded by.
+    fn multiply_add_double(&mut self, x: Value, y: Value, z: Value) -> Value {
         let product = self.b.ins().fmul(x, y);
         self.b.ins().fadd(product, z)
+    }
+
+    /// Two of the halves of two vectors, by number.
+    fn halves(&mut self, x: Value, y: Value, which: [u8; 2]) -> Value {
+        let bytes: Vec<u8> = which.iter().flat_map(|half| 8 * half..8 * half + 8).collect();
+        let mask = self.b.func.dfg.immediates.push(bytes.into());
+        let [x, y] = [x, y].map(|x| self.bitcast(I8X16, x));
+        let chosen = self.b.ins().shuffle(x, y, mask);
+        self.bitcast(F32X4, chosen)
     }
 
     fn one(&mut self, op: Op1, x: Value, float: Type, int: Type) -> Value {
@@ -449,7 +476,8 @@ impl Emitter<'_, '_> {
     }
 
     fn bitcast(&mut self, to: Type, x: Value) -> Value {
-        if self.b.func.dfg.value_type(x) == to { x } else { self.b.ins().bitcast(to, MemFlagsData::new(), x) }
+        let flags = MemFlagsData::new().with_endianness(Endianness::Little);
+        if self.b.func.dfg.value_type(x) == to { x } else { self.b.ins().bitcast(to, flags, x) }
     }
 
     fn combine(&mut self, op: Reduce, total: Value, x: Value) -> Value {

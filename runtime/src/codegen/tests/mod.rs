@@ -7,7 +7,7 @@ mod random;
 use interpret::{interpret, same};
 
 use super::Level;
-use super::loops::{CompiledLoop, compile};
+use super::loops::{CompiledLoop, compile, compile_without_fma};
 use super::strip::{Effect, Inst, Kind, Op1, Op2, Reg, Strip, Walk};
 use crate::exec::{Regions, Side};
 use crate::kernel::{Home, LoopKernel, Operand, Pass, unrolled};
