@@ -428,7 +428,7 @@ fn remainders_are_exact() {
         let rest = a % b;
         let modulo = if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest };
         for (name, found, expected) in [("fmod", found[0].data()[i], rest), ("remainder", found[1].data()[i], modulo)] {
-            let same = found == expected || found.is_nan() && expected.is_nan();
+            let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
             assert!(same, "{name}({a:e}, {b:e}) is {found:e}, expected {expected:e}");
         }
     }
