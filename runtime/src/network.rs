@@ -162,7 +162,8 @@ impl Param {
 /// In a `#[network]` struct a state is a field with an initialiser. A body reads it as a tensor without
 /// a gradient, and assigns it. In the body that assigns it, it has the new value from there on, in a training step
 /// and in evaluation alike. The state of the model changes with a training step only: a step whose loss is not finite
-/// leaves it as it was, and so does evaluation. What shall read the old value in evaluation assigns within
+/// leaves it as it was, and so does evaluation. A step that would make an element infinite or NaN is refused as well,
+/// with the name of the state; one that starts as −∞, for a running maximum, may stay so. What shall read the old value in evaluation assigns within
 /// `if training()`, as running statistics do.
 ///
 /// Every function that runs in a step reads the state from before the step, also where another one has assigned it.

@@ -386,6 +386,39 @@ fn powers_are_within_their_stated_error() {
     }
 }
 
+/// Where a power leaves the numbers it is infinite or zero, and never none.
+#[test]
+fn powers_at_the_ends_of_the_numbers() {
+    let (count, mut bases, mut exponents) =
+        (20_000, vec![f32::MAX, f32::MAX, 2.0, 0.5], vec![1.0, 1.000_000_1, 128.0, -128.0]);
+    for i in 0..count {
+        let part = |prime: usize| (i * prime % count) as f64 / count as f64;
+        let base = (40.0 * (part(7919) - 0.5)).exp() as f32;
+        let log = if i % 2 == 0 { 86.0 + 20.0 * part(6007) } else { -106.0 + 20.0 * part(6007) };
+        bases.push(base);
+        exponents.push((log / f64::from(base).ln()) as f32);
+    }
+    let (a, b) = (Tensor::new([bases.len()], &bases[..]).unwrap(), Tensor::new([bases.len()], &exponents[..]).unwrap());
+    let mut g = Stage::new();
+    let (x, y) = (g.input(0, a.shape(), DType::F32), g.input(1, b.shape(), DType::F32));
+    let power = g.binary(Binary::Pow, x, y);
+    let found = g.compute(&[Value::Var(power)], &[Input::from(&a), Input::from(&b)]).unwrap();
+    let mut infinite = 0;
+    for ((&a, &b), &y) in a.data().iter().zip(b.data()).zip(found[0].data()) {
+        let exact = f64::from(a).powf(f64::from(b));
+        let edge = exact / f64::from(f32::MAX);
+        let right = match edge {
+            _ if edge > 1.000_001 => y == f32::INFINITY,
+            _ if edge > 0.999_999 => y > 3.4e38,
+            _ => (f64::from(y) - exact).abs() <= 2e-6 * exact + 2.9e-45,
+        };
+        infinite += usize::from(y.is_infinite());
+        assert!(right, "pow({a}, {b}) is {y}, expected {exact:e}");
+    }
+    assert!(infinite > 1000);
+    assert_eq!(found[0].data()[0], f32::MAX);
+}
+
 #[test]
 fn powers_of_special_numbers() {
     let inf = f32::INFINITY;

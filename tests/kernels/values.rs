@@ -204,6 +204,7 @@ fn ends_are_limits() {
         weighted_bce_with_logits_terms([INF, -INF, 1.0], 1.0, 0.0, 3.0) => [0.0; 3], [0.0; 3];
         weighted_bce_with_logits_terms([INF, -INF, 1.0], 0.0, 0.0, 3.0) => [0.0; 3], [0.0; 3];
         weighted_bce_with_logits_terms([INF, -INF, 0.0], 0.5, 1.0, 2.0) => [INF, INF, 1.5 * LN_2], [0.5, -1.0, -0.25];
+        gaussian_nll_terms([1.0, 3.0], 1.0, -1.0, false, 0.25) => [-LN_2, 8.0 - LN_2], [0.0, 8.0];
         soft_margin_terms([INF, -INF], 1.0) => [0.0, INF], [0.0, -1.0];
         multilabel_soft_margin_terms([INF, INF], 1.0, 1.0) => [0.0], [0.0, 0.0];
         kl_div_terms([-INF, -1.0], 0.0, false) => [0.0, 0.0], [0.0, 0.0];

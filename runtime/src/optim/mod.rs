@@ -38,6 +38,10 @@ use crate::graph::{Stage, Value};
 use crate::network;
 
 /// An update rule.
+///
+/// A step by which a weight or a state of the rule would become infinite or NaN is refused, and changes nothing. Where
+/// intervals of weights, gradients and states do not tell that they stay finite, as behind `exp` or a division by what
+/// may be zero, a step first copies what it changes.
 pub trait Optimizer: Send + Sync {
     /// The names of its state, one array of the parameters' size each, as PyTorch names them. All
     /// start as zeros.

@@ -65,7 +65,8 @@ pub fn poisson_nll(prediction: Tensor, target: Tensor, log_input: bool, full: bo
 pub fn gaussian_nll_terms(prediction: Tensor, target: Tensor, variance: Tensor, full: bool, eps: f32) -> Tensor {
     let target = fitting_shape("gaussian_nll", target, prediction);
     let variance = fitting_shape("gaussian_nll", variance, prediction);
-    let bounded = variance + stop_gradient(select(variance < eps, eps - variance, 0.0));
+    // The bound itself, with the gradient of the variance.
+    let bounded = select(variance < eps, eps + (variance - stop_gradient(variance)), variance);
     let error = prediction - target;
     let terms = 0.5 * (log(bounded) + error * error / bounded);
     if full { terms + HALF_LN_TAU } else { terms }
