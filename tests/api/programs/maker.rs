@@ -40,6 +40,8 @@ pub struct Staged {
     pub operation: &'static Operation,
     pub arguments: Vec<Value>,
     pub out: Var,
+    /// The result as others read it: changed by noise, if there is any.
+    pub read: Var,
 }
 
 pub struct Maker<'g> {
@@ -79,8 +81,9 @@ impl<'g> Maker<'g> {
     }
 
     /// Some operations that fit, of these values.
-    pub fn of(g: &'g mut Stage, seed: u64, values: &[Var]) -> Maker<'g> {
+    pub fn of(g: &'g mut Stage, seed: u64, values: &[Var], noise: Option<u64>) -> Maker<'g> {
         let mut maker = Maker::empty(g, seed);
+        maker.noise = noise.map(Dice::new);
         maker.values.extend(values.iter().map(|&var| Made { var, grade: Grade::Smooth }));
         for _ in 0..maker.dice.below(12) {
             maker.operation();
@@ -175,18 +178,18 @@ impl<'g> Maker<'g> {
         self.keep(Value::Var(var), grade);
     }
 
-    /// Adds a result to the values, if there is one that can be used further.
-    fn keep(&mut self, value: Value, grade: Grade) {
-        let Value::Var(var) = value else { return };
+    /// Adds a result to the values, if there is one that can be used further. Gives what was added.
+    fn keep(&mut self, value: Value, grade: Grade) -> Option<Var> {
+        let Value::Var(var) = value else { return None };
         if self.foreign_to_graph(var) {
-            return;
+            return None;
         }
         let node = &self.g[var];
         let len = node.shape.iter().try_fold(1, |len: usize, &size| len.checked_mul(size));
         let small = len.is_some_and(|len| len <= SMALL);
         let (shape, float) = (node.shape.clone(), node.dtype == DType::F32);
         if !small && !self.is_wild() {
-            return;
+            return None;
         }
         let mut var = var;
         if let Some(noise) = &mut self.noise
@@ -202,6 +205,7 @@ impl<'g> Maker<'g> {
             }
         }
         self.values.push(Made { var, grade });
+        Some(var)
     }
 
     fn foreign_to_graph(&self, var: Var) -> bool {
@@ -420,20 +424,19 @@ impl<'g> Maker<'g> {
             (a, b) => a.max(b),
         };
         let out = (operation.stage)(self.g, &values);
-        for &value in &out {
-            self.keep(value, result(grade));
-        }
+        let kept: Vec<Option<Var>> = out.iter().map(|&value| self.keep(value, result(grade))).collect();
         let staged = out.first().and_then(|&value| match value {
             Value::Var(v) if !self.foreign_to_graph(v) => Some(v),
             _ => None,
         });
         if let Some(out) = staged {
-            self.staged.push(Staged { operation, arguments: values.clone(), out });
+            let read = kept[0].unwrap_or(out);
+            self.staged.push(Staged { operation, arguments: values.clone(), out, read });
         }
         if staged.is_none() && self.reckless < usize::MAX {
             let dout = self.pick(DType::F32).var;
             let grads = (operation.grad)(self.g, &values, Some(dout));
-            grads.into_iter().flatten().for_each(|d| self.keep(Value::Var(d), Grade::Jumps));
+            grads.into_iter().flatten().for_each(|d| _ = self.keep(Value::Var(d), Grade::Jumps));
         }
         if self.dice.once_in(3)
             && let Some(out) = staged

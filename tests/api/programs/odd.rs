@@ -77,7 +77,7 @@ pub fn value(g: &mut Stage, dice: &mut Dice, given: &[Value]) -> Value {
         6 => {
             let vars: Vec<Var> =
                 given.iter().filter_map(|x| if let Value::Var(v) = x { Some(*v) } else { None }).collect();
-            let made = Maker::of(g, dice.bits(), &vars).values;
+            let made = Maker::of(g, dice.bits(), &vars, None).values;
             Value::Var(made[dice.below(made.len())].var)
         }
         _ => dice.one(given),
