@@ -34,7 +34,7 @@ pub fn round(x: Tensor) -> Tensor {
     let below = floor(x);
     let rest = x - below;
     let is_odd = below != 2.0 * floor(below / 2.0);
-    select((rest > 0.5) | ((rest == 0.5) & is_odd), below + 1.0, below)
+    select((rest > 0.5) | ((rest == 0.5) & is_odd), ceil(x), below)
 }
 
 /// The part of a number behind the point, with its sign.

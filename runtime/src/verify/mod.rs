@@ -6,6 +6,7 @@
 //! nothing that reads a graph meets an ill-formed one, and once more for what is compiled, behind the last pass that
 //! changes it.
 
+mod entries;
 mod index;
 mod range;
 mod rules;
