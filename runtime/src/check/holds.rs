@@ -1,8 +1,9 @@
 //! What shape rules know of the elements of a tensor.
 //!
-//! A rule may refuse an index only if the verifier would, whatever the function is called with. So what depends on an
-//! argument of which nothing is known is kept apart, and where the verifier may know more, because of a mask or as a
-//! constant that it computes, the rules take it for open.
+//! A rule refuses an index only if the verifier would. So what depends on an argument of which nothing is known is kept
+//! apart until the function gives it bounds of its own, as a clamp or a promise does; and what the verifier may know
+//! more of, as a constant that staging computes, is taken for such. A mask narrows what it has compared, here as there.
+//! Since values have no names here, whatever has the interval of what was compared is taken for it.
 
 use super::range::{Range, Told};
 use super::{Check, Message};
@@ -52,7 +53,10 @@ impl Holds {
 
     /// Elements of which the verifier may know more.
     pub(crate) const fn vague(dtype: DType) -> Holds {
-        Holds { vague: true, ..Holds::open(dtype) }
+        match dtype {
+            DType::Bool => Holds::mask(Range::any(dtype), true),
+            _ => Holds { vague: true, ..Holds::open(dtype) },
+        }
     }
 
     /// Elements that are computed and may be any number.
@@ -101,9 +105,14 @@ impl Holds {
         self.known.is_one() && self.open.is_none()
     }
 
-    /// Whether both are known to hold the same.
+    const fn is_zero(self) -> bool {
+        self.is_one() && self.known.low == 0.0
+    }
+
+    /// Whether the same is known of both.
     pub(crate) const fn same(self, with: Holds) -> bool {
-        self.known.same(with.known) && self.open.same(with.open)
+        let noted = self.operands.0 == with.operands.0 && self.told.0 == with.told.0;
+        self.known.same(with.known) && self.open.same(with.open) && noted
     }
 
     /// The elements of both.
@@ -373,8 +382,8 @@ pub(crate) enum Logic {
 }
 
 impl Notes {
-    const MASKS: usize = 8;
-    const SUMS: usize = 16;
+    const MASKS: usize = 4;
+    const SUMS: usize = 8;
 
     pub(super) const fn new() -> Notes {
         Notes { masks: [Mask::EMPTY; Notes::MASKS], sums: [Operands::NONE; Notes::SUMS], mask: 0, sum: 0 }
@@ -536,11 +545,5 @@ impl Notes {
             }
         }
         left
-    }
-}
-
-impl Holds {
-    const fn is_zero(self) -> bool {
-        self.is_one() && self.known.low == 0.0
     }
 }

@@ -355,7 +355,7 @@ impl Check {
             let message = message.str(" while training, ").str(b.dtype.name()).str(" ").shape(b.shape);
             return self.error(message.str(" otherwise"));
         }
-        Type::Tensor(if a.holds.same(b.holds) { a } else { a.holding(Holds::open(a.dtype)) })
+        Type::Tensor(if a.holds.same(b.holds) { a } else { a.holding(Holds::vague(a.dtype)) })
     }
 
     /// What a function of two numbers makes of elements.
@@ -420,7 +420,7 @@ pub const fn carried(cx: &mut Check, name: &str, before: Type, after: Type) -> T
         let message = Message::new().str("for: `").str(name).str("` is ").shape(before.shape);
         return cx.error(message.str(" before a round of the loop and ").shape(after.shape).str(" behind it"));
     }
-    let elements = if before.holds.same(after.holds) { after.holds } else { Holds::open(after.dtype) };
+    let elements = if before.holds.same(after.holds) { after.holds } else { Holds::vague(after.dtype) };
     Type::Tensor(after.depends(before).holding(elements))
 }
 

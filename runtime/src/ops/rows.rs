@@ -6,8 +6,10 @@ use crate::graph::{Grad, Rows, Stage, Value};
 use crate::shape::{DType, Dim, Shape};
 
 /// The rows of `table` that `index` names: `[V, D]` and `[B, T]` give `[B, T, D]`. Every entry of
-/// `index` must be below V: those of an input are compared before a step runs; one that is computed must have such a
-/// range, as `argmax`, `iota` or a clamp give it, or be promised by [`within`].
+/// `index` must be below V: those of an input are compared before a step runs, but for those that a [`select`](super::select)
+/// replaces, as in `select(ids == -1, 0, ids)`; one that is computed must have such a
+/// range, as `argmax`, `iota`, a clamp or arithmetic of such give it, or be promised by [`within`]. Where sizes are
+/// constants, an index beyond the table is a compile error.
 ///
 /// ```
 /// use downhill::prelude::*;
