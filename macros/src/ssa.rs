@@ -255,14 +255,22 @@ pub struct Plain {
 /// What an expression is in shape rules.
 #[derive(Clone)]
 pub enum Meaning {
-    /// Whether its value is known: it is written out, or the name of another number.
-    Number {
-        known: bool,
-    },
+    Number(Number),
     Size(Dim),
     Sizes(Vec<Dim>),
     /// The expression itself.
     Constant,
+}
+
+/// How shape rules find out the value of a number.
+#[derive(Clone)]
+pub enum Number {
+    /// It is written out, or the name of another number.
+    Itself,
+    /// Arithmetic that constant evaluation can do as it is written, once these sizes are numbers.
+    Computed(Vec<Ident>),
+    /// They do without.
+    Unknown,
 }
 
 /// Which of the functions is meant: staging has numbers, shape rules know the value of some.
@@ -276,7 +284,7 @@ impl Plain {
     /// The values the expression reads in this mode.
     pub fn reads(&self, mode: Mode) -> &[ValueId] {
         match (&self.meaning, mode) {
-            (Meaning::Number { known: false }, Mode::Shape) => &[],
+            (Meaning::Number(Number::Unknown), Mode::Shape) => &[],
             _ => &self.reads,
         }
     }

@@ -97,14 +97,12 @@ impl Rows {
     }
 
     /// Whether an index may hold this number.
-    pub fn admits(self, entry: i32) -> bool {
-        self.other == Some(entry) || usize::try_from(entry).is_ok_and(|row| row < self.count)
-    }
-
-    /// The numbers that both admit.
-    pub(crate) fn and(self, with: Rows) -> Rows {
-        let other = [self.other, with.other].into_iter().flatten().find(|&x| self.admits(x) && with.admits(x));
-        Rows { count: self.count.min(with.count), other }
+    pub const fn admits(self, entry: i32) -> bool {
+        let is_other = match self.other {
+            Some(other) => other == entry,
+            None => false,
+        };
+        is_other || entry >= 0 && (entry as usize) < self.count
     }
 }
 

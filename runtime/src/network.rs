@@ -148,7 +148,7 @@ impl Param {
             return Type::Unknown;
         }
         let shape = Shape::sizes(sizes);
-        let mut ty = TensorType::new(DType::F32, shape);
+        let mut ty = TensorType::new(DType::F32, shape).computed();
         if !self.state {
             ty.reach = ParamSet::one(self.id);
         }

@@ -265,3 +265,242 @@ fn an_index_is_what_the_kernel_computes() -> Result<()> {
     assert!(g.compile(&[rows[0]]).is_err());
     Ok(())
 }
+
+/// What has a range by arithmetic, and names a row each time; `cargo check` admits all of it.
+#[network]
+struct Ranged<const N: usize> {
+    codes: Embedding<8, 1>,
+    small: Embedding<4, 1>,
+    many: Embedding<N, 1>,
+}
+
+#[network]
+impl<const N: usize> Ranged<N> {
+    fn arithmetic(&self, x: Tensor<B, 4>) -> (Tensor, Tensor, Tensor, Tensor) {
+        let place = argmax(x);
+        let shifted = self.codes(slice(iota(9), 0, 1, 9) - 1);
+        (self.codes(place * 2 + 1), shifted, self.codes(7 - place), self.small(flip(iota(4), 0)))
+    }
+
+    fn views(&self, x: Tensor<B, 8>) -> (Tensor, Tensor, Tensor, Tensor) {
+        let [low, high] = chunk(iota(8), 0);
+        let turned = transpose(reshape(iota(8), [2, 4]), 0, 1);
+        let [_first, second] = unbind(iota(2), 0);
+        let parts = self.small(low) + self.small(high - 4);
+        (parts, self.codes(turned), self.small(second), self.codes(roll(unsqueeze(argmax(x), 0), 1, 1)))
+    }
+
+    /// Cells of a grid of rows of four, and their places in a row.
+    fn grid(&self, i: Index<B>) -> (Tensor, Tensor) {
+        let i = float(within(i, 32));
+        (self.codes(integer(floor(i / 4.0))), self.small(integer(remainder(i, 4.0))))
+    }
+
+    /// Offsets that come round at both ends.
+    fn round_trip(&self, i: Index<B>) -> Tensor {
+        self.codes(integer(remainder(float(within(i, 8)) - 3.0, 8.0)))
+    }
+
+    /// Numbers in so many steps.
+    fn steps(&self, x: Tensor<B>) -> (Tensor, Tensor, Tensor) {
+        let level = minimum(floor(clamp(x, 0.0, 1.0) * 8.0), 7.0);
+        let many = clamp(x * N as f32, 0.0, (N - 1) as f32);
+        (self.codes(integer(level)), self.many(integer(many)), self.codes(integer(round(clamp(x, 0.0, 7.0)))))
+    }
+
+    /// Where a mask says which numbers are left.
+    fn masked(&self, x: Tensor<B, 16>) -> (Tensor, Tensor, Tensor, Tensor) {
+        let place = argmax(x);
+        let in_table = (place >= 4) & (place < 12);
+        (
+            self.codes(select(place < 8, place, 0)),
+            self.codes(select(in_table, place - 4, 0)),
+            self.codes(select(place > 7, 7, place)),
+            self.codes(select(!(place >= 7), place + 1, 7)),
+        )
+    }
+
+    /// Truth values as numbers.
+    fn flags(&self, x: Tensor<B>) -> Tensor {
+        self.small(integer(x > 0.0) * 2 + integer(x > 1.0))
+    }
+
+    /// One branch is never taken.
+    fn never(&self, x: Tensor<B, 4>) -> Tensor {
+        let place = argmax(x);
+        self.small(select(place < 4, place, 9))
+    }
+}
+
+#[test]
+fn what_has_a_range_is_looked_up() -> Result<()> {
+    let mut model = Ranged::<5>::init(0);
+    let row = |n: usize| Tensor::new([n, 1], (0..n).map(|x| x as f32).collect::<Vec<_>>());
+    for (name, rows) in [("codes", 8), ("small", 4), ("many", 5)] {
+        model.set(&format!("{name}.weight"), &row(rows)?)?;
+    }
+    let found = |results: Vec<Tensor>| results.iter().map(|x| x.data().to_vec()).collect::<Vec<_>>();
+    let x = Tensor::new([2, 4], [0., 0., 0., 1., 1., 0., 0., 0.])?;
+    let expected = [vec![7., 1.], (0..8).map(|x| x as f32).collect(), vec![4., 7.], vec![3., 2., 1., 0.]];
+    assert_eq!(found(model.call(Ranged::<5>::arithmetic, &x)?), expected);
+    let mut x = Tensor::new([2, 8], [0.0; 16])?;
+    (x.data_mut()[6], x.data_mut()[9]) = (1.0, 1.0);
+    let expected =
+        [vec![0., 2., 4., 6.], vec![0., 4., 1., 5., 2., 6., 3., 7.], vec![1.], vec![1., 6.]].map(|x| x.to_vec());
+    assert_eq!(found(model.call(Ranged::<5>::views, &x)?), expected);
+    let i = Index::new([4], [0, 5, 18, 31])?;
+    assert_eq!(found(model.call(Ranged::<5>::grid, &i)?), [[0., 1., 4., 7.], [0., 1., 2., 3.]]);
+    let i = Index::new([4], [0, 2, 3, 7])?;
+    assert_eq!(found(model.call(Ranged::<5>::round_trip, &i)?), [[5., 7., 0., 4.]]);
+    let x = Tensor::new([4], [-1.0, 0.3, 0.999, 6.6])?;
+    let expected = [[0., 2., 7., 7.], [0., 1., 4., 4.], [0., 0., 1., 7.]];
+    assert_eq!(found(model.call(Ranged::<5>::steps, &x)?), expected);
+    let mut x = Tensor::new([4, 16], [0.0; 64])?;
+    for (row, place) in [(0, 2), (1, 5), (2, 11), (3, 15)] {
+        x.data_mut()[16 * row + place] = 1.0;
+    }
+    let expected = [[2., 5., 0., 0.], [0., 1., 7., 0.], [2., 5., 7., 7.], [3., 6., 7., 7.]];
+    assert_eq!(found(model.call(Ranged::<5>::masked, &x)?), expected);
+    let x = Tensor::new([3], [-1.0, 0.5, 2.0])?;
+    assert_eq!(found(model.call(Ranged::<5>::flags, &x)?), [[0., 2., 3.]]);
+    let x = Tensor::new([1, 4], [0.0, 0.0, 1.0, 0.0])?;
+    assert_eq!(found(model.call(Ranged::<5>::never, &x)?), [[2.]]);
+    Ok(())
+}
+
+/// Entries that a mask keeps from the table may be any number.
+#[network]
+struct Masked {
+    codes: Embedding<4, 1>,
+}
+
+#[network]
+impl Masked {
+    fn marked(&self, ids: Index<B>) -> Tensor {
+        self.codes(select(ids == -1, 0, ids))
+    }
+
+    fn negative(&self, ids: Index<B>) -> Tensor {
+        self.codes(select(ids < 0, 0, ids))
+    }
+
+    fn last(&self, ids: Index<B>) -> Tensor {
+        self.codes(select(ids >= 4, 3, ids))
+    }
+
+    fn kept(&self, ids: Index<B>) -> Tensor {
+        self.codes(select(ids != -100, ids, 0))
+    }
+
+    fn both(&self, ids: Index<B>) -> Tensor {
+        self.codes(select((ids == -1) | (ids == -100), 0, ids))
+    }
+
+    /// Any number is brought into the table.
+    fn cut(&self, ids: Index<B>) -> Tensor {
+        self.codes(select(ids < 0, 0, select(4 <= ids, 3, ids)))
+    }
+
+    fn inside(&self, ids: Index<B>) -> Tensor {
+        self.codes(select((ids >= 0) & !(ids > 3), ids, 0))
+    }
+
+    fn bounded(&self, ids: Index<B>) -> Tensor {
+        self.codes(maximum(minimum(ids, 3), 0))
+    }
+
+    /// Through views of the mask and of what it chooses from.
+    fn viewed(&self, ids: Index<B>) -> Tensor {
+        let pad = unsqueeze(ids == -1, 1);
+        let rows = self.codes(select(pad, 0, unsqueeze(ids, 1)));
+        select(broadcast_to(unsqueeze(pad, -1), [B, 1, 1]), 9.0, rows)
+    }
+
+    /// The mask of another value says nothing of this one.
+    fn other(&self, ids: Index<B>, of: Index<B>) -> Tensor {
+        self.codes(select(of == -1, 0, ids))
+    }
+
+    /// One use behind a mask, and one without.
+    fn twice(&self, ids: Index<B>) -> Tensor {
+        self.codes(select(ids == -1, 0, ids)) + self.codes(ids)
+    }
+
+    /// Bounds that another input gives say nothing.
+    fn between(&self, ids: Index<B>, of: Index<B>) -> Tensor {
+        self.codes(select(ids < of, ids, 0))
+    }
+}
+
+#[test]
+fn entries_that_a_mask_excludes_may_be_any() -> Result<()> {
+    let mut model = Masked::init(0);
+    model.set("codes.weight", &Tensor::new([4, 1], [0.0, 1.0, 2.0, 3.0])?)?;
+    type Case = (downhill::network::Function<Masked>, fn(i32) -> Option<i32>);
+    fn named(x: i32) -> Option<i32> {
+        (0..4).contains(&x).then_some(x)
+    }
+    let cases: [Case; 9] = [
+        (Masked::marked, |x| named(if x == -1 { 0 } else { x })),
+        (Masked::negative, |x| named(x.max(0))),
+        (Masked::last, |x| named(x.min(3))),
+        (Masked::kept, |x| named(if x == -100 { 0 } else { x })),
+        (Masked::both, |x| named(if x == -1 || x == -100 { 0 } else { x })),
+        (Masked::cut, |x| Some(x.clamp(0, 3))),
+        (Masked::inside, |x| Some(named(x).unwrap_or(0))),
+        (Masked::bounded, |x| Some(x.clamp(0, 3))),
+        (Masked::viewed, |x| if x == -1 { Some(9) } else { named(x) }),
+    ];
+    for (function, expected) in cases {
+        for x in [i32::MIN, -101, -100, -99, -2, -1, 0, 1, 3, 4, 5, i32::MAX] {
+            let ids = Index::new([2], [2, x])?;
+            match (model.call(function, &ids), expected(x)) {
+                (Ok(found), Some(expected)) => assert_eq!(found[0].data(), [2.0, expected as f32], "{function:?}: {x}"),
+                (Err(Error::IndexRange { input, position, value, rows, .. }), None) => {
+                    assert_eq!((input.as_str(), position, value, rows), ("ids", 1, x, 4), "{function:?}");
+                }
+                (found, expected) => panic!("{function:?}: {x}: {found:?}, expected {expected:?}"),
+            }
+        }
+    }
+    let ids = Index::new([2], [2, -1])?;
+    for function in [Masked::other, Masked::between] {
+        let error = model.call(function, (&ids, &Index::new([2], [-1, -1])?)).unwrap_err().to_string();
+        assert!(error.ends_with("`ids` holds -1 at position 1, expected 0 to 3"), "{error}");
+    }
+    assert!(model.call(Masked::twice, &ids).is_err());
+    model.call(Masked::twice, &Index::new([2], [2, 0])?)?;
+    Ok(())
+}
+
+/// What sizes of the inputs decide is refused before anything is staged, with the name of what was called.
+#[test]
+fn a_range_that_inputs_decide_is_seen_when_they_are_there() -> Result<()> {
+    #[network]
+    struct Counted {
+        codes: Embedding<4, 1>,
+    }
+
+    #[network]
+    impl Counted {
+        fn positions(&self, x: Tensor<B, T>) -> Tensor {
+            self.codes(iota(T)) + mean(x)
+        }
+
+        fn places(&self, x: Tensor<B, T>) -> Tensor {
+            one_hot(argmax(x) + 1, 4)
+        }
+    }
+
+    let model = Counted::init(0);
+    let x = |n: usize| Tensor::new([1, n], vec![0.0; n]);
+    model.call(Counted::positions, &x(4)?)?;
+    let error = model.call(Counted::positions, &x(5)?).unwrap_err().to_string();
+    assert_eq!(error, "Counted::positions: Embedding::forward: an index from 0 to 4 reaches a table of 4 rows");
+    model.call(Counted::places, &x(8)?)?;
+    let mut last = x(4)?;
+    last.data_mut()[3] = 1.0;
+    let error = model.call(Counted::places, &last).unwrap_err().to_string();
+    assert_eq!(error, "Counted::places: `the index of within` holds 4 at position 0, expected 0 to 3");
+    Ok(())
+}

@@ -9,8 +9,8 @@ use super::{mentions, parens, tuple};
 use crate::dims::Dim;
 use crate::names::{Names, local, stem};
 use crate::ssa::{
-    Arg, Block, Call, Callee, For, Function, If, Item, Kind, Meaning, Mode, Over, Plain, Read, Site, Slices, Stmt,
-    ValueId,
+    Arg, Block, Call, Callee, For, Function, If, Item, Kind, Meaning, Mode, Number, Over, Plain, Read, Site, Slices,
+    Stmt, ValueId,
 };
 
 /// Writes forward statements.
@@ -52,7 +52,7 @@ impl<'a> Forward<'a> {
         match stmt {
             Stmt::For(source) => return self.for_stmt(source),
             Stmt::Let { plain, out: None }
-                if self.mode == Mode::Shape && matches!(plain.meaning, Meaning::Number { .. }) =>
+                if self.mode == Mode::Shape && matches!(plain.meaning, Meaning::Number(_)) =>
             {
                 return TokenStream::new();
             }
@@ -97,7 +97,7 @@ impl<'a> Forward<'a> {
             },
             Stmt::Let { plain, .. } => match (&plain.meaning, self.mode) {
                 (Meaning::Size(dim), Mode::Shape) => self.named_dim(dim),
-                (Meaning::Sizes(_) | Meaning::Number { .. }, Mode::Shape) => self.plain(plain),
+                (Meaning::Sizes(_) | Meaning::Number(_), Mode::Shape) => self.plain(plain),
                 _ => plain.expr.to_token_stream(),
             },
             Stmt::If(source) => self.if_expr(source),
@@ -133,9 +133,18 @@ impl<'a> Forward<'a> {
     fn plain(&mut self, plain: &Plain) -> TokenStream {
         let expr = &plain.expr;
         match &plain.meaning {
-            Meaning::Number { known: true } if plain.reads.is_empty() => quote!(::downhill::check::Type::number(#expr)),
-            Meaning::Number { known: true } => quote!(#expr),
-            Meaning::Number { known: false } => quote!(::downhill::check::Type::Number),
+            Meaning::Number(Number::Itself) if plain.reads.is_empty() => quote!(::downhill::check::Type::number(#expr)),
+            Meaning::Number(Number::Itself) => quote!(#expr),
+            Meaning::Number(Number::Computed(sizes)) if sizes.is_empty() => {
+                quote!(::downhill::check::Const(#expr).arg())
+            }
+            Meaning::Number(Number::Computed(sizes)) => quote! {
+                match (#(#sizes.get(),)*) {
+                    (#(Some(#sizes),)*) => ::downhill::check::Const(#expr).arg(),
+                    _ => ::downhill::check::Type::Number(None),
+                }
+            },
+            Meaning::Number(Number::Unknown) => quote!(::downhill::check::Type::Number(None)),
             Meaning::Size(dim) => {
                 let dim = self.dim(dim);
                 quote!(::downhill::check::Type::Dim(#dim))

@@ -219,6 +219,10 @@ impl Unit {
             .collect();
         let results = tuple(&results);
         let path = &self.path;
+        let frame = match self.track_caller {
+            true => quote!(::downhill::check::Frame::called(cx, #path)),
+            false => quote!(::downhill::check::Frame::new(#path)),
+        };
         let mutable = (!self.sig.params.is_empty()).then(|| quote!(mut));
         let names = self.sig.params.iter().zip(&function.params).map(|(param, value)| {
             let name = function.name(*value);
@@ -230,7 +234,7 @@ impl Unit {
             params: self.shape_params(quote!(cx), names),
             body: quote! {
                 #prologue
-                let #mutable frame = ::downhill::check::Frame::new(#path);
+                let #mutable frame = #frame;
                 #params
                 #(#symbols)*
                 #body

@@ -6,13 +6,13 @@
 use proc_macro2::Ident;
 use quote::ToTokens;
 use syn::visit_mut::VisitMut;
-use syn::{Expr, Lit, Member, Type, UnOp};
+use syn::{BinOp, Expr, Lit, Member, Type, UnOp};
 
 use super::Lower;
 use super::control::asks_training;
 use crate::dims::{Dim, bare, locals};
 use crate::error::Checked;
-use crate::ssa::{Kind, Meaning, Plain};
+use crate::ssa::{Kind, Meaning, Number, Plain};
 
 /// Whether fields of networks count as constants, as they do in conditions and among sizes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,8 +117,12 @@ impl Lower<'_> {
             return Ok(Meaning::Sizes(dims.into_iter().collect::<Checked<_>>()?));
         }
         if self.is_number(expr) {
-            let named = matches!(expr, Expr::Path(_));
-            return Ok(Meaning::Number { known: named || is_written_out(expr) });
+            if matches!(expr, Expr::Path(_)) || is_written_out(expr) {
+                return Ok(Meaning::Number(Number::Itself));
+            }
+            let mut sizes = Vec::new();
+            let computed = self.is_arithmetic(expr, &mut sizes);
+            return Ok(Meaning::Number(if computed { Number::Computed(sizes) } else { Number::Unknown }));
         }
         if crate::dims::is_integer(expr) || self.mentions(expr, Kind::Size) {
             return self.size(expr).map(Meaning::Size);
@@ -148,6 +152,37 @@ impl Lower<'_> {
         let mut floats = Floats(false);
         syn::visit::Visit::visit_expr(&mut floats, expr);
         floats.0 || self.mentions(expr, Kind::Number)
+    }
+
+    /// Whether a renamed expression is arithmetic of constants, and of sizes as floats, which are listed.
+    fn is_arithmetic(&self, expr: &Expr, sizes: &mut Vec<Ident>) -> bool {
+        match expr {
+            Expr::Lit(lit) => matches!(lit.lit, Lit::Int(_) | Lit::Float(_)),
+            Expr::Path(path) => {
+                path.path.get_ident().and_then(|name| self.kind_of(name)).is_none_or(|kind| kind == Kind::Constant)
+            }
+            Expr::Paren(_) | Expr::Group(_) => self.is_arithmetic(bare(expr), sizes),
+            Expr::Unary(unary) => matches!(unary.op, UnOp::Neg(_)) && self.is_arithmetic(&unary.expr, sizes),
+            Expr::Binary(binary) => {
+                let op = matches!(binary.op, BinOp::Add(_) | BinOp::Sub(_) | BinOp::Mul(_) | BinOp::Div(_));
+                op && self.is_arithmetic(&binary.left, sizes) && self.is_arithmetic(&binary.right, sizes)
+            }
+            Expr::Cast(cast) => match bare(&cast.expr) {
+                // A size of a shape rule has no integer type, so that any goes.
+                Expr::Path(path)
+                    if let Some(name) = path.path.get_ident()
+                        && self.kind_of(name) == Some(Kind::Size) =>
+                {
+                    let float = matches!(cast.ty.to_token_stream().to_string().as_str(), "f32" | "f64");
+                    if !sizes.contains(name) {
+                        sizes.push(name.clone());
+                    }
+                    float
+                }
+                inner => self.is_arithmetic(inner, sizes),
+            },
+            _ => false,
+        }
     }
 
     /// Whether a renamed expression reads a value of this kind.

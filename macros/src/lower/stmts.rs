@@ -149,7 +149,7 @@ impl Lower<'_> {
             plain @ Operand::Plain(_) if mutable => self.tensor(plain, Some(name)),
             Operand::Plain(plain) => {
                 let kind = match plain.meaning {
-                    Meaning::Number { .. } => Kind::Number,
+                    Meaning::Number(_) => Kind::Number,
                     Meaning::Size(_) => Kind::Size,
                     Meaning::Sizes(_) => Kind::Sizes,
                     Meaning::Constant => Kind::Constant,

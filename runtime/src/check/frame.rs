@@ -82,6 +82,8 @@ pub struct Frame {
     dims: [Dim; Frame::CAPACITY],
     len: usize,
     rest: Shape,
+    /// Whether errors of a table's rows name this function.
+    named: bool,
 }
 
 impl Frame {
@@ -95,7 +97,17 @@ impl Frame {
             dims: [Dim::UNKNOWN; Frame::CAPACITY],
             len: 0,
             rest: Shape::SCALAR,
+            named: false,
         }
+    }
+
+    /// A call of the function `name` of a library: mistakes in its body are the caller's.
+    pub const fn called(cx: &mut Check, name: &'static str) -> Frame {
+        let mut frame = Frame::new(name);
+        if cx.caller.is_none() {
+            (frame.named, cx.caller) = (true, Some(name));
+        }
+        frame
     }
 
     /// Checks an argument against its declaration and binds the symbols that stand alone in it.
@@ -193,6 +205,9 @@ impl Frame {
     /// Checks the result against its declaration.
     #[track_caller]
     pub const fn result(&self, cx: &mut Check, ty: Type, declared: Declared) -> Type {
+        if self.named {
+            cx.caller = None;
+        }
         let Some(tensor) = ty.operand(cx, self.name) else {
             return self.assumed(declared);
         };

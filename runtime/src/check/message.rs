@@ -49,6 +49,11 @@ impl Message {
         }
     }
 
+    /// Appends so many rows.
+    pub(crate) const fn rows(self, n: isize) -> Message {
+        self.num(n).str(if n == 1 { " row" } else { " rows" })
+    }
+
     /// Appends a dimension: `128`, `B`, `4*B*T`, or `?` where it is unknown.
     pub const fn dim(self, dim: Dim) -> Message {
         if dim.is_unknown() {

@@ -5,12 +5,19 @@
 //! it becomes [`Error::Shape`](crate::Error::Shape).
 
 mod frame;
+mod holds;
 mod message;
+mod range;
 
 pub use frame::{Declared, Frame};
+pub(crate) use holds::{Holds, Logic, advice, reach};
 pub use message::Message;
+pub(crate) use range::{Range, Told};
+
+use holds::Notes;
 
 use crate::network::Param;
+use crate::ops::elementwise::{Binary, Compare};
 use crate::shape::{DType, Dim, Shape};
 
 /// A set of parameters by number. The first 512 are told apart; a model with more has the rest
@@ -64,40 +71,64 @@ pub struct TensorType {
     pub reach: ParamSet,
     /// The parameters it depends on through an operation without a gradient.
     pub cut: ParamSet,
-    /// The largest number that an `Index` is known to hold, as `iota(8)` holds 7.
-    pub holds: Option<usize>,
+    /// Which numbers its elements are.
+    pub(crate) holds: Holds,
 }
 
 impl TensorType {
     /// A tensor that depends on no parameter.
     pub const fn new(dtype: DType, shape: Shape) -> TensorType {
-        TensorType { dtype, shape, reach: ParamSet::EMPTY, cut: ParamSet::EMPTY, holds: None }
+        TensorType { dtype, shape, reach: ParamSet::EMPTY, cut: ParamSet::EMPTY, holds: Holds::open(dtype) }
     }
 
-    /// The same dependencies with another element type and shape.
+    /// The same dependencies with another element type and shape, and elements of which nothing is known.
     pub const fn like(mut self, dtype: DType, shape: Shape) -> TensorType {
         self.dtype = dtype;
         self.shape = shape;
-        self.holds = None;
+        self.holds = Holds::open(dtype);
         self
     }
 
-    /// The same elements, all of them, under another shape.
+    /// The same elements, all of them and in their order, under another shape.
     pub const fn shown(mut self, shape: Shape) -> TensorType {
         self.shape = shape;
         self
     }
 
-    /// Refuses an index that is known to hold a number of no row, where there are so many.
-    #[track_caller]
-    pub(crate) const fn names_rows(self, cx: &mut Check, op: &str, rows: Dim) -> bool {
-        let (Some(holds), Some(rows)) = (self.holds, rows.get()) else { return true };
-        if (holds as isize) < rows {
-            return true;
+    /// The same elements, all of them, in another order or several times.
+    pub(crate) const fn permuted(mut self, shape: Shape) -> TensorType {
+        self.shape = shape;
+        self.holds = self.holds.permuted();
+        self
+    }
+
+    /// Some of the elements.
+    pub(crate) const fn part(mut self, shape: Shape) -> TensorType {
+        self.shape = shape;
+        self.holds = self.holds.part();
+        self
+    }
+
+    /// So many elements along an axis, from `start` on, each `step` behind the one before.
+    pub(crate) const fn slice(self, axis: usize, start: Dim, step: isize, size: Dim) -> TensorType {
+        let shape = self.shape.with(axis, size);
+        let (first, count) = (start.get(), size.get());
+        match (first, step, count, self.shape.dim(axis).get()) {
+            (Some(0), 1, Some(count), Some(all)) if count == all => self,
+            _ if self.shape.rank() > 1 => self.part(shape),
+            _ => self.like(self.dtype, shape).holding(self.holds.slice(first, step, count, self.dtype)),
         }
-        let message = Message::new().str(op).str(": an index into ").num(rows).str(" rows holds ");
-        cx.error(message.num(holds as isize));
-        false
+    }
+
+    /// Elements of which this is known.
+    pub(crate) const fn holding(mut self, holds: Holds) -> TensorType {
+        self.holds = holds;
+        self
+    }
+
+    /// Elements that are computed, and of which nothing is known.
+    pub(crate) const fn computed(self) -> TensorType {
+        self.holding(Holds::computed(self.dtype))
     }
 
     /// Adds the dependencies of `other`.
@@ -124,10 +155,8 @@ pub enum Type {
     Dim(Dim),
     /// A list of sizes or axes.
     Dims(Shape),
-    /// A number that no shape depends on: a whole one that an `Index` can hold, or one that is not known yet.
-    Number,
-    /// A number that no `Index` can hold: not whole, or out of its range.
-    Fraction,
+    /// A number that no shape depends on; `None` where it is not known yet.
+    Number(Option<f64>),
     /// A truth value.
     Bool(bool),
     /// A tensor whose shape is not known, because an error was reported on the way to it or
@@ -148,15 +177,40 @@ impl Type {
 
     /// A number that is known.
     pub const fn number(x: f64) -> Type {
-        if x as i32 as f64 == x { Type::Number } else { Type::Fraction }
+        Type::Number(Some(x))
     }
 
-    /// Whether this is no number that an `Index` can hold.
+    /// Whether this is a number, which goes with every shape.
+    pub(crate) const fn is_number(self) -> bool {
+        matches!(self, Type::Number(_) | Type::Dim(_))
+    }
+
+    /// Whether this is no number that an `Index` can hold: not whole, or out of its range.
     pub(crate) const fn is_fraction(self) -> bool {
         match self {
-            Type::Fraction => true,
+            Type::Number(Some(x)) => x as i32 as f64 != x,
             Type::Dim(dim) => matches!(dim.get(), Some(n) if n < i32::MIN as isize || n > i32::MAX as isize),
             _ => false,
+        }
+    }
+
+    /// What this number is as an element.
+    const fn element(self, dtype: DType) -> Holds {
+        match self {
+            Type::Number(Some(x)) => Holds::number(x, dtype),
+            Type::Dim(dim) => match dim.get() {
+                Some(n) => Holds::number(n as f64, dtype),
+                None => Holds::vague(dtype),
+            },
+            _ => Holds::vague(dtype),
+        }
+    }
+
+    /// What an operand of an operation on elements of this type holds.
+    pub(crate) const fn holds(self, dtype: DType) -> Holds {
+        match self {
+            Type::Tensor(t) => t.holds,
+            other => other.element(dtype),
         }
     }
 
@@ -170,7 +224,9 @@ impl Type {
                 None
             }
             Type::Tensor(t) => Some(t),
-            Type::Number | Type::Fraction | Type::Dim(_) => Some(TensorType::new(DType::F32, Shape::SCALAR)),
+            Type::Number(_) | Type::Dim(_) => {
+                Some(TensorType::new(DType::F32, Shape::SCALAR).holding(self.element(DType::F32)))
+            }
             Type::Unknown => None,
             Type::Bool(_) | Type::Dims(_) => {
                 cx.error(Message::new().str(op).str(": expected a tensor, found a list or a truth value"));
@@ -252,18 +308,21 @@ pub struct Check {
     raise: usize,
     errors: usize,
     first: Message,
+    /// The function of the library that the user's own calls, while it is looked at.
+    caller: Option<&'static str>,
+    notes: Notes,
 }
 
 impl Check {
     /// Counts errors and keeps the first, as is done when the network runs.
     pub const fn record() -> Check {
-        Check { raise: usize::MAX, errors: 0, first: Message::new() }
+        Check::raise(usize::MAX)
     }
 
     /// Panics at error number `n`, counted from zero: in constant evaluation that is a compile
     /// error at the expression at fault. One constant for each number reports several mistakes.
     pub const fn raise(n: usize) -> Check {
-        Check { raise: n, errors: 0, first: Message::new() }
+        Check { raise: n, errors: 0, first: Message::new(), caller: None, notes: Notes::new() }
     }
 
     /// Reports an error; the value at fault counts as unknown from here on.
@@ -283,8 +342,11 @@ impl Check {
     #[track_caller]
     pub const fn either(&mut self, training: Type, otherwise: Type) -> Type {
         let (Type::Tensor(a), Type::Tensor(b)) = (training, otherwise) else {
-            return match training {
-                Type::Tensor(_) | Type::Fraction => training,
+            return match (training, otherwise) {
+                (Type::Number(Some(a)), Type::Number(Some(b))) if a == b => training,
+                (Type::Tensor(_), _) => training,
+                (Type::Number(_), Type::Number(_)) if training.is_fraction() => training,
+                (Type::Number(_), Type::Number(_)) if !otherwise.is_fraction() => Type::Number(None),
                 _ => otherwise,
             };
         };
@@ -293,7 +355,27 @@ impl Check {
             let message = message.str(" while training, ").str(b.dtype.name()).str(" ").shape(b.shape);
             return self.error(message.str(" otherwise"));
         }
-        training
+        Type::Tensor(if a.holds.same(b.holds) { a } else { a.holding(Holds::vague(a.dtype)) })
+    }
+
+    /// What a function of two numbers makes of elements.
+    pub(crate) const fn binary(&mut self, op: Binary, a: Holds, b: Holds, dtype: DType) -> Holds {
+        self.notes.binary(op, a, b, dtype)
+    }
+
+    /// What a comparison makes of elements.
+    pub(crate) const fn compare(&mut self, op: Compare, a: Holds, b: Holds) -> Holds {
+        self.notes.compare(op, a, b)
+    }
+
+    /// What masks are together.
+    pub(crate) const fn join(&mut self, op: Logic, a: Holds, b: Holds) -> Holds {
+        self.notes.join(op, a, b)
+    }
+
+    /// What a choice of elements takes.
+    pub(crate) const fn select(&mut self, mask: Holds, a: Holds, b: Holds, dtype: DType) -> Holds {
+        self.notes.select(mask, a, b, dtype)
     }
 
     /// The number of errors so far.
@@ -338,7 +420,8 @@ pub const fn carried(cx: &mut Check, name: &str, before: Type, after: Type) -> T
         let message = Message::new().str("for: `").str(name).str("` is ").shape(before.shape);
         return cx.error(message.str(" before a round of the loop and ").shape(after.shape).str(" behind it"));
     }
-    Type::Tensor(after.depends(before))
+    let elements = if before.holds.same(after.holds) { after.holds } else { Holds::vague(after.dtype) };
+    Type::Tensor(after.depends(before).holding(elements))
 }
 
 /// Reports a parameter called `name`, unless the gradient of the loss `y` reaches it; a state needs none.

@@ -19,7 +19,8 @@ use crate::graph::{Graph, Op, Var};
 use crate::kernel::with_multiply_adds;
 use crate::network;
 use crate::ops::{max_axes, min_axes};
-use crate::verify::{Range, ranges_from};
+use crate::verify::ranges_from;
+use crate::check::Range;
 
 /// Numbers of up to this size are far from the largest there is.
 const FAR: f64 = 1e38;
@@ -88,7 +89,7 @@ impl Bounds {
         extents.extend((0..states).map(|i| Extent::read(Slot::Moment(i), len)));
         let measure = (end > 0).then(|| staged.compile("bounds", &extents)).transpose()?;
         let ends = Buffer::zeros(end, "the bounds of the parameters")?;
-        let arrays = vec![Range::between(0.0, 0.0); 1 + states];
+        let arrays = vec![Range::from_to(0.0, 0.0); 1 + states];
         Ok(Bounds { growth, measure, ends, arrays, mark: 0, is_fresh: false, left: 0 })
     }
 
@@ -180,14 +181,14 @@ impl Growth {
             results,
             arrays: [vec![None; arrays], vec![None; arrays]],
             start: Vec::with_capacity(arrays),
-            numbers: vec![Range::between(0.0, 0.0); numbers],
+            numbers: vec![Range::from_to(0.0, 0.0); numbers],
             steps: 0,
         }
     }
 
     /// Whether these numbers are among those for which updates were followed.
     fn admits(&self, numbers: &[f32]) -> bool {
-        self.numbers.iter().zip(numbers).all(|(range, &x)| Range::between(x.into(), x.into()).is_inside(*range))
+        self.numbers.iter().zip(numbers).all(|(range, &x)| Range::from_to(x.into(), x.into()).is_inside(*range))
     }
 
     /// For how many updates from these arrays on, and with numbers like these, everything is sure to be finite.
@@ -213,7 +214,7 @@ impl Growth {
             let source = |v: Var| {
                 let place = sources[v.index()]?;
                 match place.slot {
-                    Slot::Grads => Some(Range::between(-large, large)),
+                    Slot::Grads => Some(Range::from_to(-large, large)),
                     Slot::Numbers => numbers.get(place.offset).copied(),
                     slot => before.get(array(slot)?).copied().flatten(),
                 }
@@ -237,7 +238,7 @@ impl Growth {
 /// weight.
 fn room_for_number(x: f64) -> Range {
     let size = if x.abs() <= 1.0 { (ROOM * x.abs()).min(1.0) } else { ROOM * x.abs() };
-    if x < 0.0 { Range::between(-size, 0.0) } else { Range::between(0.0, size) }
+    if x < 0.0 { Range::from_to(-size, 0.0) } else { Range::from_to(0.0, size) }
 }
 
 /// The number of an array.
@@ -263,8 +264,8 @@ mod tests {
         let entries = [Entry { name: "w".into(), shape: vec![40], offset: 0, state: false }];
         let signed = ["momentum_buffer", "exp_avg", "grad_avg"];
         let low = |name: &&str| if signed.contains(name) { -size } else { 0.0 };
-        let states: Vec<Range> = rule.state().iter().map(|name| Range::between(low(name), size)).collect();
-        let arrays = [vec![Range::between(-size, size)], states].concat();
+        let states: Vec<Range> = rule.state().iter().map(|name| Range::from_to(low(name), size)).collect();
+        let arrays = [vec![Range::from_to(-size, size)], states].concat();
         let numbers = [1, 1000].map(|step| {
             let mut numbers = vec![1.0; 1 + rule.numbers()];
             rule.at(step, rule.lr(), &mut numbers[1..]);

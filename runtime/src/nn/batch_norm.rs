@@ -24,7 +24,7 @@ impl bessel {
     }
 
     const fn shape(_cx: &mut Check, _n: Type) -> Type {
-        Type::Number
+        Type::Number(None)
     }
 }
 
@@ -51,7 +51,7 @@ impl shaped {
 
     const fn shape(_cx: &mut Check, x: Type, like: Type) -> Type {
         match (x, like) {
-            (Type::Tensor(x), Type::Tensor(like)) => Type::Tensor(x.like(x.dtype, like.shape)),
+            (Type::Tensor(x), Type::Tensor(like)) => Type::Tensor(x.shown(like.shape)),
             _ => Type::Unknown,
         }
     }

@@ -4,15 +4,10 @@ use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::shape::Shape;
 
-/// Whether this is a number, which goes with every shape.
-const fn is_number(ty: Type) -> bool {
-    matches!(ty, Type::Number | Type::Fraction | Type::Dim(_))
-}
-
 /// Both as tensors, if there is something to compare.
 #[track_caller]
 const fn tensors(cx: &mut Check, name: &str, x: Type, like: Type) -> Option<(TensorType, TensorType)> {
-    if is_number(x) || is_number(like) {
+    if x.is_number() || like.is_number() {
         return None;
     }
     match (x.operand(cx, name), like.operand(cx, name)) {

@@ -97,13 +97,13 @@ impl unflatten {
     pub const fn shape(cx: &mut Check, x: Type, at: Type, sizes: Type) -> Type {
         let Some(x) = x.operand(cx, "unflatten") else { return Type::Unknown };
         let Some(axis) = axis(cx, "unflatten", &x, at) else { return Type::Unknown };
-        let row = Type::Tensor(x.like(x.dtype, Shape::of(&[x.shape.dim(axis)])));
+        let row = Type::Tensor(x.shown(Shape::of(&[x.shape.dim(axis)])));
         let Type::Tensor(parts) = reshape::shape(cx, row, sizes) else { return Type::Unknown };
         if !axes_fit(cx, "unflatten", x.shape.rank() - 1 + parts.shape.rank()) {
             return Type::Unknown;
         }
         let shape = x.shape.range(0, axis).join(&parts.shape);
-        Type::Tensor(x.like(x.dtype, shape.join(&x.shape.range(axis + 1, x.shape.rank()))))
+        Type::Tensor(x.shown(shape.join(&x.shape.range(axis + 1, x.shape.rank()))))
     }
 }
 
@@ -199,7 +199,7 @@ impl movedim {
             );
             place += 1;
         }
-        Type::Tensor(x.like(x.dtype, shape))
+        Type::Tensor(x.permuted(shape))
     }
 }
 

@@ -95,7 +95,7 @@ const fn border(
             return cx.error(message.num(axis as isize).str(" of ").shape(x.shape));
         }
     }
-    Type::Tensor(x.like(x.dtype, x.shape.with(axis, size.plus(before).plus(after))))
+    Type::Tensor(x.permuted(x.shape.with(axis, size.plus(before).plus(after))))
 }
 
 /// Where the `before` elements in front and the `after` behind are found: at which element each of them

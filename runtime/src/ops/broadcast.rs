@@ -10,8 +10,8 @@ pub(super) const fn broadcast(cx: &mut Check, op: &str, a: Type, b: Type) -> Opt
     let (Some(ta), Some(tb)) = (a.operand(cx, op), b.operand(cx, op)) else { return None };
     let dtype = match (ta.dtype, tb.dtype, a, b) {
         // A number takes the type of the other side.
-        (DType::F32, DType::I32, Type::Dim(_) | Type::Number | Type::Fraction, _)
-        | (DType::I32, DType::F32, _, Type::Dim(_) | Type::Number | Type::Fraction) => {
+        (DType::F32, DType::I32, Type::Dim(_) | Type::Number(_), _)
+        | (DType::I32, DType::F32, _, Type::Dim(_) | Type::Number(_)) => {
             if a.is_fraction() || b.is_fraction() {
                 let message =
                     Message::new().str(op).str(": an Index beside a number that is not whole or out of its range");

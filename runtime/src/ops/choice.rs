@@ -3,7 +3,7 @@
 use super::admitted;
 use super::broadcast::{broadcast, sum_back};
 use super::elementwise::Compare;
-use crate::check::{Check, Message, TensorType, Type};
+use crate::check::{Check, Logic, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::DType;
 
@@ -41,7 +41,11 @@ macro_rules! compare {
             #[track_caller]
             pub const fn shape(cx: &mut Check, a: Type, b: Type) -> Type {
                 match broadcast(cx, stringify!($name), a, b) {
-                    Some(ty) => Type::Tensor(ty.like(DType::Bool, ty.shape).cut()),
+                    Some(ty) => {
+                        let of = [a.holds(ty.dtype), b.holds(ty.dtype)];
+                        let mask = cx.compare(Compare::$variant, of[$a], of[$b]);
+                        Type::Tensor(ty.like(DType::Bool, ty.shape).holding(mask).cut())
+                    }
                     None => Type::Unknown,
                 }
             }
@@ -119,7 +123,10 @@ impl select {
         }
         let Some(ty) = broadcast(cx, "select", a, b) else { return Type::Unknown };
         match mask.shape.broadcast(&ty.shape) {
-            Some(shape) => Type::Tensor(ty.like(ty.dtype, shape).depends(mask)),
+            Some(shape) => {
+                let holds = cx.select(mask.holds, a.holds(ty.dtype), b.holds(ty.dtype), ty.dtype);
+                Type::Tensor(ty.like(ty.dtype, shape).holding(holds).depends(mask))
+            }
             None => {
                 let message = Message::new().str("select: the mask ").shape(mask.shape);
                 cx.error(message.str(" and ").shape(ty.shape).str(" do not broadcast"))
@@ -185,7 +192,7 @@ convert! {
     /// # Ok::<(), downhill::Error>(())
     /// ```
     float Some(DType::F32), |_cx, x| {
-        let ty = x.like(DType::F32, x.shape);
+        let ty = cast(x, DType::F32);
         Type::Tensor(if x.dtype.same(DType::F32) { ty } else { ty.cut() })
     }, |d| d;
     /// Numbers as an `Index`; the part behind the point is cut.
@@ -197,12 +204,19 @@ convert! {
     /// assert_eq!(g.value(y)?.data(), [2.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    integer Some(DType::I32), |_cx, x| Type::Tensor(x.like(DType::I32, x.shape).cut()), |_d| None;
+    integer Some(DType::I32), |_cx, x| Type::Tensor(cast(x, DType::I32).cut()), |_d| None;
+}
+
+const fn cast(x: TensorType, to: DType) -> TensorType {
+    match x.dtype.same(to) {
+        true => x,
+        false => x.like(to, x.shape).holding(x.holds.cast(x.dtype, to)),
+    }
 }
 
 /// Operations on masks.
 macro_rules! logic {
-    ($($(#[doc = $doc:literal])* $name:ident($($arg:ident),*) -> ($($none:expr),*) |$g:ident, $($v:ident),*| $build:expr;)*) => {$(
+    ($($(#[doc = $doc:literal])* $name:ident($($arg:ident),*) $join:ident -> ($($none:expr),*) |$g:ident, $($v:ident),*| $build:expr;)*) => {$(
         $(#[doc = $doc])*
         #[allow(non_camel_case_types)]
         pub enum $name {}
@@ -238,7 +252,10 @@ macro_rules! logic {
                     out = match out {
                         None => Some(t),
                         Some(o) => match o.shape.broadcast(&t.shape) {
-                            Some(shape) => Some(o.like(DType::Bool, shape).depends(t)),
+                            Some(shape) => {
+                                let both = cx.join(Logic::$join, o.holds, t.holds);
+                                Some(o.like(DType::Bool, shape).holding(both).depends(t))
+                            }
                             None => {
                                 let message = Message::new().str(stringify!($name)).str(": ").shape(o.shape);
                                 return cx.error(message.str(" and ").shape(t.shape).str(" do not broadcast"));
@@ -247,6 +264,9 @@ macro_rules! logic {
                     };
                 )*
                 match out {
+                    Some(t) if matches!(Logic::$join, Logic::Not) => {
+                        Type::Tensor(t.holding(cx.join(Logic::Not, t.holds, t.holds)))
+                    }
                     Some(t) => Type::Tensor(t),
                     None => Type::Unknown,
                 }
@@ -267,7 +287,7 @@ logic! {
     /// assert_eq!(g.value(y)?.data(), [0.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    and(a, b) -> (None, None) |g, x, y| {
+    and(a, b) And -> (None, None) |g, x, y| {
         let none = false_like(g, *y);
         g.select(*x, *y, none)
     };
@@ -281,7 +301,7 @@ logic! {
     /// assert_eq!(g.value(y)?.data(), [1.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    or(a, b) -> (None, None) |g, x, y| g.select(*x, *x, *y);
+    or(a, b) Or -> (None, None) |g, x, y| g.select(*x, *x, *y);
     /// Where the mask does not hold, written `!a`.
     ///
     /// ```
@@ -292,7 +312,7 @@ logic! {
     /// assert_eq!(g.value(y)?.data(), [0.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    not(a) -> (None) |g, x| {
+    not(a) Not -> (None) |g, x| {
         let none = false_like(g, *x);
         g.compare(Compare::Eq, *x, none)
     };

@@ -170,7 +170,7 @@ impl convolve {
             out = out.push(count);
             i += 1;
         }
-        Type::Tensor(x.like(x.dtype, out).depends(w))
+        Type::Tensor(x.like(x.dtype, out).computed().depends(w))
     }
 }
 

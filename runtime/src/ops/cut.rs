@@ -1,7 +1,7 @@
 //! Operations that cut tensors and put them together.
 
 use super::{admitted, axis, axis_of, integer, number};
-use crate::check::{Check, Message, TensorType, Type};
+use crate::check::{Check, Holds, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::shape::Dim;
 
@@ -83,7 +83,7 @@ impl slice {
             let message = Message::new().str("slice: ").dim(start).str("..").dim(stop).str(" is not within axis ");
             return cx.error(message.num(axis as isize).str(" of ").shape(x.shape));
         }
-        Type::Tensor(x.like(x.dtype, x.shape.with(axis, stop.minus(start))))
+        Type::Tensor(x.slice(axis, start, 1, stop.minus(start)))
     }
 }
 
@@ -159,7 +159,12 @@ impl pad {
         if negative {
             return cx.error(Message::new().str("pad: expected sizes, found ").dim(before).str(" and ").dim(after));
         }
-        Type::Tensor(x.like(x.dtype, x.shape.with(axis, x.shape.dim(axis).plus(before).plus(after))))
+        let shape = x.shape.with(axis, x.shape.dim(axis).plus(before).plus(after));
+        Type::Tensor(match (before.get(), after.get()) {
+            (Some(0), Some(0)) => x,
+            (Some(_), Some(_)) => x.like(x.dtype, shape).holding(x.holds.hull(Holds::number(0.0, x.dtype))),
+            _ => x.like(x.dtype, shape),
+        })
     }
 }
 
@@ -235,13 +240,7 @@ impl concat {
                         return cx.error(message.str(" differ outside axis ").num(axis as isize));
                     }
                     let size = out.shape.dim(axis).plus(x.shape.dim(axis));
-                    let mut both = out.like(out.dtype, out.shape.with(axis, size)).depends(x);
-                    both.holds = match (out.holds, x.holds) {
-                        (Some(a), Some(b)) if a < b => Some(b),
-                        (Some(a), _) => Some(a),
-                        (None, b) => b,
-                    };
-                    both
+                    out.shown(out.shape.with(axis, size)).holding(out.holds.hull(x.holds)).depends(x)
                 }
             });
             i += 1;

@@ -77,7 +77,10 @@ macro_rules! unary {
                 #[track_caller]
                 pub const fn shape(cx: &mut Check, x: Type) -> Type {
                     match numbers(cx, stringify!($name), x) {
-                        Some(x) => Type::Tensor(if Unary::$variant.is_flat() { x.cut() } else { x }),
+                        Some(x) => {
+                            let y = x.holding(x.holds.unary(Unary::$variant, x.dtype));
+                            Type::Tensor(if Unary::$variant.is_flat() { y.cut() } else { y })
+                        }
                         None => Type::Unknown,
                     }
                 }
@@ -421,7 +424,10 @@ macro_rules! binary {
                             let message = Message::new().str(stringify!($name)).str(": expected Tensor, found Index: ");
                             cx.error(message.str("write `float(..)` around it"))
                         }
-                        Some(ty) => Type::Tensor(ty),
+                        Some(ty) => {
+                            let (a, b) = (a.holds(ty.dtype), b.holds(ty.dtype));
+                            Type::Tensor(ty.holding(cx.binary(Binary::$variant, a, b, ty.dtype)))
+                        }
                         None => Type::Unknown,
                     }
                 }

@@ -71,7 +71,7 @@ impl split_heads {
             return cx.error(Message::new().str("heads ").dim(heads).str(" do not divide width ").dim(width));
         };
         let shape = x.shape.with(2, heads).push(part);
-        Type::Tensor(x.like(x.dtype, shape.with(1, heads).with(2, x.shape.dim(1))))
+        Type::Tensor(x.permuted(shape.with(1, heads).with(2, x.shape.dim(1))))
     }
 }
 
@@ -128,7 +128,7 @@ impl group_heads {
             return cx.error(message.str(" heads of queries"));
         };
         let shape = x.shape.with(1, groups).with(2, run.times(x.shape.dim(2)));
-        Type::Tensor(x.like(x.dtype, shape))
+        Type::Tensor(x.shown(shape))
     }
 }
 

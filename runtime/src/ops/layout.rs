@@ -122,7 +122,7 @@ impl broadcast_to {
             i += 1;
         }
         match x.shape.broadcast(&shape) {
-            Some(out) if out.same(&shape) => Type::Tensor(x.shown(shape)),
+            Some(out) if out.same(&shape) => Type::Tensor(x.permuted(shape)),
             _ => cx
                 .error(Message::new().str("broadcast_to: ").shape(x.shape).str(" does not broadcast to ").shape(shape)),
         }
@@ -191,7 +191,7 @@ impl permute {
             let message = Message::new().str("permute: ").shape(axes).str(" does not name every axis of ");
             return cx.error(message.shape(x.shape).str(" once"));
         }
-        Type::Tensor(x.shown(shape))
+        Type::Tensor(x.permuted(shape))
     }
 }
 
@@ -243,7 +243,7 @@ impl transpose {
         let (Some(a), Some(b)) = (axis(cx, "transpose", &x, a), axis(cx, "transpose", &x, b)) else {
             return Type::Unknown;
         };
-        Type::Tensor(x.shown(x.shape.with(a, x.shape.dim(b)).with(b, x.shape.dim(a))))
+        Type::Tensor(x.permuted(x.shape.with(a, x.shape.dim(b)).with(b, x.shape.dim(a))))
     }
 }
 
@@ -334,7 +334,7 @@ impl count {
     #[track_caller]
     pub const fn shape(cx: &mut Check, x: Type) -> Type {
         match x.operand(cx, "count") {
-            Some(_) => Type::Number,
+            Some(_) => Type::Number(None),
             None => Type::Unknown,
         }
     }
@@ -362,7 +362,7 @@ impl size {
         let (tx, ta) = (g.ty(x), g.ty(axis));
         let mut cx = Check::record();
         match (Self::shape(&mut cx, tx, ta), g.operand(x)) {
-            (Type::Number, Some(x)) => {
+            (Type::Number(_), Some(x)) => {
                 let axes = bits(g, x, axis);
                 let sizes = g[x].shape.iter().enumerate().filter(|(i, _)| axes >> i & 1 == 1);
                 Value::Number(sizes.map(|(_, &size)| size as f64).product())
@@ -381,7 +381,7 @@ impl size {
     pub const fn shape(cx: &mut Check, x: Type, at: Type) -> Type {
         let Some(x) = x.operand(cx, "size") else { return Type::Unknown };
         match mask(cx, "size", &x, Some(at)) {
-            Some(_) => Type::Number,
+            Some(_) => Type::Number(None),
             None => Type::Unknown,
         }
     }

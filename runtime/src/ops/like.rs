@@ -39,7 +39,7 @@ macro_rules! reshape_to {
                     let message = Message::new().str(stringify!($name)).str(": the shape ").shape($x.shape);
                     return $cx.error(message.str(" does not go with ").shape($like.shape));
                 }
-                Type::Tensor($x.like($x.dtype, shape))
+                Type::Tensor($x.shown(shape))
             }
         }
     };

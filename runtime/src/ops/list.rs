@@ -105,7 +105,14 @@ impl chunk {
         let Some(x) = x.operand(cx, "chunk") else { return [Type::Unknown; N] };
         let Some(axis) = axis(cx, "chunk", &x, at) else { return [Type::Unknown; N] };
         match if N == 0 { None } else { x.shape.dim(axis).over(Dim::n(N)) } {
-            Some(size) => [Type::Tensor(x.like(x.dtype, x.shape.with(axis, size))); N],
+            Some(size) => {
+                let (mut parts, mut i) = ([Type::Unknown; N], 0);
+                while i < N {
+                    parts[i] = Type::Tensor(x.slice(axis, size.times(Dim::n(i)), 1, size));
+                    i += 1;
+                }
+                parts
+            }
             None => {
                 let message = Message::new().str("chunk: ").num(N as isize).str(" parts do not divide ");
                 cx.error(message.dim(x.shape.dim(axis)));
@@ -195,8 +202,8 @@ impl split {
             let mut i = 0;
             while i < N {
                 let rest = whole - i as isize * size;
-                let shape = x.shape.with(axis, Dim::int(if rest < size { rest } else { size }));
-                parts[i] = Type::Tensor(x.like(x.dtype, shape));
+                let start = Dim::int(i as isize * size);
+                parts[i] = Type::Tensor(x.slice(axis, start, 1, Dim::int(if rest < size { rest } else { size })));
                 i += 1;
             }
             return parts;
@@ -213,8 +220,8 @@ impl split {
                 cx.error(message.dim(sizes.dim(i)).str(" is no size"));
                 return [Type::Unknown; N];
             }
+            parts[i] = Type::Tensor(x.slice(axis, total, 1, sizes.dim(i)));
             total = total.plus(sizes.dim(i));
-            parts[i] = Type::Tensor(x.like(x.dtype, x.shape.with(axis, sizes.dim(i))));
             i += 1;
         }
         if !total.same(n) {
@@ -275,7 +282,12 @@ impl unbind {
             return [Type::Unknown; N];
         }
         let shape = x.shape.range(0, axis).join(&x.shape.range(axis + 1, x.shape.rank()));
-        [Type::Tensor(x.like(x.dtype, shape)); N]
+        let (mut parts, mut i) = ([Type::Unknown; N], 0);
+        while i < N {
+            parts[i] = Type::Tensor(x.slice(axis, Dim::n(i), 1, Dim::n(1)).shown(shape));
+            i += 1;
+        }
+        parts
     }
 }
 

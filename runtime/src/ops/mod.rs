@@ -90,6 +90,7 @@ pub mod multiply_add;
 pub mod order;
 pub mod product;
 pub(crate) mod random;
+mod range;
 pub mod reduce;
 mod resample;
 pub mod rows;

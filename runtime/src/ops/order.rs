@@ -51,7 +51,7 @@ impl flip {
     pub const fn shape(cx: &mut Check, x: Type, at: Type) -> Type {
         let Some(x) = x.operand(cx, "flip") else { return Type::Unknown };
         match axis(cx, "flip", &x, at) {
-            Some(_) => Type::Tensor(x),
+            Some(_) => Type::Tensor(x.permuted(x.shape)),
             None => Type::Unknown,
         }
     }
@@ -125,7 +125,7 @@ impl roll {
     pub const fn shape(cx: &mut Check, x: Type, at: Type, by: Type) -> Type {
         let Some(x) = x.operand(cx, "roll") else { return Type::Unknown };
         match (axis(cx, "roll", &x, at), number(cx, "roll", by)) {
-            (Some(_), Some(_)) => Type::Tensor(x),
+            (Some(_), Some(_)) => Type::Tensor(x.permuted(x.shape)),
             _ => Type::Unknown,
         }
     }
@@ -208,7 +208,7 @@ macro_rules! repetitions {
                     return cx.error(Message::new().str(name).str(": expected how many times, found ").dim(times));
                 }
                 let size: Dim = x.shape.dim(axis).times(times);
-                Type::Tensor(x.like(x.dtype, x.shape.with(axis, size)))
+                Type::Tensor(x.permuted(x.shape.with(axis, size)))
             }
         }
     )*};

@@ -90,7 +90,7 @@ impl matmul {
         if rb > 1 {
             shape = shape.push(b.shape.dim(rb - 1));
         }
-        Type::Tensor(a.like(DType::F32, shape).depends(b))
+        Type::Tensor(a.like(DType::F32, shape).computed().depends(b))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::check::{Check, Message, Type};
 use crate::codegen::strip::{Reg, Strip};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::ops::elementwise::{Binary, Compare};
+use crate::shape::DType;
 
 /// The finalizer `triple32` of Chris Wellons' hash prospector: shifts and multipliers.
 const ROUNDS: [(u8, u32); 3] = [(17, 0xed5a_d4bb), (11, 0xac4c_1b51), (15, 0x3184_8bab)];
@@ -134,7 +135,7 @@ impl dropout {
     #[track_caller]
     pub const fn shape(cx: &mut Check, x: Type, p: Type) -> Type {
         match (numbers(cx, "dropout", x), p) {
-            (Some(x), Type::Number | Type::Fraction | Type::Dim(_)) => Type::Tensor(x),
+            (Some(x), p) if p.is_number() => Type::Tensor(x.like(DType::F32, x.shape)),
             (None, _) => Type::Unknown,
             _ => cx.error(Message::new().str("dropout: expected a number as probability")),
         }

@@ -142,20 +142,28 @@ fn shifted(g: &mut Stage, x: Var, axis: usize, by: usize, fill: f32) -> Var {
 
 /// Which axes are reduced and whether they stay; the result's shape.
 #[track_caller]
-const fn reduced(cx: &mut Check, op: &str, x: Type, axes: Option<Type>, keep: bool) -> Type {
-    let Some(x) = numbers(cx, op, x) else { return Type::Unknown };
-    let Some(mask) = mask(cx, op, &x, axes) else { return Type::Unknown };
-    let mut shape = Shape::SCALAR;
+const fn reduced(cx: &mut Check, op: Reduce, name: &str, x: Type, axes: Option<Type>, keep: bool) -> Type {
+    let Some(x) = numbers(cx, name, x) else { return Type::Unknown };
+    let Some(mask) = mask(cx, name, &x, axes) else { return Type::Unknown };
+    let (mut shape, mut over) = (Shape::SCALAR, Dim::n(1));
     let mut i = 0;
     while i < x.shape.rank() {
         if mask >> i & 1 == 0 {
             shape = shape.push(x.shape.dim(i));
-        } else if keep {
-            shape = shape.push(Dim::n(1));
+        } else {
+            over = over.times(x.shape.dim(i));
+            if keep {
+                shape = shape.push(Dim::n(1));
+            }
         }
         i += 1;
     }
-    Type::Tensor(x.like(DType::F32, shape))
+    let holds = match op {
+        Reduce::Sum => x.holds.sum(over.get()),
+        Reduce::Max | Reduce::Min => x.holds.part(),
+        Reduce::Prod => x.holds.product(over.get()),
+    };
+    Type::Tensor(x.like(DType::F32, shape).holding(holds))
 }
 
 /// The axes of a list, or all of them, as bits.
@@ -242,7 +250,7 @@ macro_rules! reductions {
             /// The shape rule.
             #[track_caller]
             pub const fn shape(cx: &mut Check, x: Type) -> Type {
-                reduced(cx, stringify!($all), x, None, false)
+                reduced(cx, Reduce::$op, stringify!($all), x, None, false)
             }
         }
 
@@ -288,7 +296,7 @@ macro_rules! reductions {
             /// The shape rule.
             #[track_caller]
             pub const fn shape(cx: &mut Check, x: Type, axes: Type) -> Type {
-                reduced(cx, stringify!($name), x, Some(axes), $keep)
+                reduced(cx, Reduce::$op, stringify!($name), x, Some(axes), $keep)
             }
         }
     };
@@ -352,7 +360,7 @@ impl cumsum {
     pub const fn shape(cx: &mut Check, x: Type, at: Type) -> Type {
         let Some(x) = numbers(cx, "cumsum", x) else { return Type::Unknown };
         match super::axis(cx, "cumsum", &x, at) {
-            Some(_) => Type::Tensor(x),
+            Some(_) => Type::Tensor(x.like(DType::F32, x.shape)),
             None => Type::Unknown,
         }
     }

@@ -1,13 +1,15 @@
 //! Rows by number: lookup tables and counting.
 
 use super::{admitted, axes_fit, number, numbers};
-use crate::check::{Check, Message, TensorType, Type};
+use crate::check::{Check, Holds, Message, TensorType, Type};
 use crate::graph::{Grad, Rows, Stage, Value};
 use crate::shape::{DType, Dim, Shape};
 
 /// The rows of `table` that `index` names: `[V, D]` and `[B, T]` give `[B, T, D]`. Every entry of
-/// `index` must be below V: those of an input are compared before a step runs; one that is computed must have such a
-/// range, as `argmax`, `iota` or a clamp give it, or be promised by [`within`].
+/// `index` must be below V: those of an input are compared before a step runs, but for those that a [`select`](super::select)
+/// replaces, as in `select(ids == -1, 0, ids)`; one that is computed must have such a
+/// range, as `argmax`, `iota`, a clamp or arithmetic of such give it, or be promised by [`within`]. Where sizes are
+/// constants, an index beyond the table is a compile error.
 ///
 /// ```
 /// use downhill::prelude::*;
@@ -54,12 +56,12 @@ impl gather {
             return cx.error(Message::new().str("gather: the table has no axes"));
         }
         if !axes_fit(cx, "gather", index.shape.rank() + table.shape.rank() - 1)
-            || !index.names_rows(cx, "gather", table.shape.dim(0))
+            || !index.holds.names_rows(cx, "gather", table.shape.dim(0), false)
         {
             return Type::Unknown;
         }
         let shape = index.shape.join(&table.shape.range(1, table.shape.rank()));
-        Type::Tensor(table.like(DType::F32, shape).depends(index.cut()))
+        Type::Tensor(table.part(shape).depends(index.cut()))
     }
 }
 
@@ -151,12 +153,11 @@ impl iota {
                 cx.error(message)
             }
             size => {
-                let mut ty = TensorType::new(DType::I32, Shape::of(&[if n.is_unknown() { Dim::UNKNOWN } else { n }]));
-                ty.holds = match size {
-                    Some(size) if size > 0 => Some(size as usize - 1),
-                    _ => None,
-                };
-                Type::Tensor(ty)
+                let ty = TensorType::new(DType::I32, Shape::of(&[if n.is_unknown() { Dim::UNKNOWN } else { n }]));
+                Type::Tensor(match size {
+                    Some(size) => ty.holding(Holds::count(size)),
+                    None => ty,
+                })
             }
         }
     }
@@ -196,10 +197,9 @@ impl within {
     /// The shape rule.
     #[track_caller]
     pub const fn shape(cx: &mut Check, index: Type, n: Type) -> Type {
-        let ty = promised(cx, "within", index, n);
-        match (ty, n) {
-            (Type::Tensor(index), Type::Dim(n)) if !index.names_rows(cx, "within", n) => Type::Unknown,
-            _ => ty,
+        match promised(cx, "within", index, n, None) {
+            Some((index, n, ty)) if index.holds.names_rows(cx, "within", n, true) => ty,
+            _ => Type::Unknown,
         }
     }
 }
@@ -243,23 +243,39 @@ impl within_or {
     /// The shape rule.
     #[track_caller]
     pub const fn shape(cx: &mut Check, index: Type, n: Type, other: Type) -> Type {
-        match number(cx, "within_or", other) {
-            Some(_) => promised(cx, "within_or", index, n),
+        let Some(other) = number(cx, "within_or", other) else { return Type::Unknown };
+        match promised(cx, "within_or", index, n, other.get()) {
+            Some((.., ty)) => ty,
             None => Type::Unknown,
         }
     }
 }
 
+/// An index, below what it is promised to be, and what it is then; `other` is what may stand for no row.
 #[track_caller]
-const fn promised(cx: &mut Check, op: &str, index: Type, n: Type) -> Type {
-    let (Some(index), Some(n)) = (index.operand(cx, op), number(cx, op, n)) else {
-        return Type::Unknown;
-    };
+const fn promised(
+    cx: &mut Check,
+    op: &str,
+    index: Type,
+    n: Type,
+    other: Option<isize>,
+) -> Option<(TensorType, Dim, Type)> {
+    let (Some(index), Some(n)) = (index.operand(cx, op), number(cx, op, n)) else { return None };
     if matches!(n.get(), Some(n) if n < 1) {
-        return cx.error(Message::new().str(op).str(": expected at least one row, found ").dim(n));
+        cx.error(Message::new().str(op).str(": expected at least one row, found ").dim(n));
+        return None;
     }
     if !index.dtype.same(DType::I32) {
-        return cx.error(Message::new().str(op).str(": expected Index, found ").str(index.dtype.name()));
+        cx.error(Message::new().str(op).str(": expected Index, found ").str(index.dtype.name()));
+        return None;
     }
-    Type::Tensor(index.cut())
+    let other = match other {
+        Some(x) if i32::MIN as isize <= x && x <= i32::MAX as isize => Some(x as i32),
+        _ => None,
+    };
+    let holds = match n.get() {
+        Some(n) => index.holds.within(Rows { count: n as usize, other }),
+        None => Holds::open(DType::I32),
+    };
+    Some((index, n, Type::Tensor(index.holding(holds).cut())))
 }

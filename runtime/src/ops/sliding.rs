@@ -31,7 +31,12 @@ tensor_op! {
         if !holds(cx, "pad_constant", x, value) {
             return Type::Unknown;
         }
-        super::pad::shape(cx, Type::Tensor(x), axis, before, after)
+        match super::pad::shape(cx, Type::Tensor(x), axis, before, after) {
+            Type::Tensor(padded) if !is_zero(before) || !is_zero(after) => {
+                Type::Tensor(padded.holding(padded.holds.hull(value.holds(x.dtype))))
+            }
+            other => other,
+        }
     },
 }
 
@@ -172,6 +177,14 @@ const fn holds(cx: &mut Check, op: &str, x: TensorType, value: Type) -> bool {
         cx.error(message.str(": write `float(..)` around the argument"));
     }
     holds
+}
+
+/// Whether this is the size zero.
+const fn is_zero(size: Type) -> bool {
+    match size {
+        Type::Dim(size) => matches!(size.get(), Some(0)),
+        _ => false,
+    }
 }
 
 fn float_of(value: Value) -> f64 {

@@ -78,7 +78,11 @@ impl stride {
             (Some(n), Some(step)) => Dim::int((n + step - 1) / step),
             _ => Dim::UNKNOWN,
         };
-        Type::Tensor(x.like(x.dtype, x.shape.with(axis, size)))
+        let step = match step.get() {
+            Some(step) => step,
+            None => return Type::Tensor(x.like(x.dtype, x.shape.with(axis, size))),
+        };
+        Type::Tensor(x.slice(axis, Dim::n(0), step, size))
     }
 }
 
@@ -233,6 +237,6 @@ impl diagonal {
             }
             i += 1;
         }
-        Type::Tensor(x.like(x.dtype, shape.push(size)))
+        Type::Tensor(x.part(shape.push(size)))
     }
 }

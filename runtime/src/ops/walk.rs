@@ -121,7 +121,9 @@ impl slices {
                 }
                 places = size;
                 let shape = x.shape.range(0, axis).join(&x.shape.range(axis + 1, x.shape.rank()));
-                slices[i] = Type::Tensor(x.like(x.dtype, shape));
+                // Each round has another part of the elements.
+                let slice = x.slice(axis, Dim::UNKNOWN, 1, Dim::n(1)).shown(shape);
+                slices[i] = Type::Tensor(slice);
             }
             i += 1;
         }
@@ -155,7 +157,7 @@ impl slices {
             return cx.error(message.shape(slice.shape).str(" along"));
         };
         let shape = slice.shape.range(0, axis).join(&Shape::of(&[places])).join(&slice.shape.range(axis, rank));
-        Type::Tensor(slice.like(slice.dtype, shape))
+        Type::Tensor(slice.part(shape))
     }
 }
 

@@ -93,7 +93,7 @@ impl windows {
             return Type::Unknown;
         }
         let shape = x.shape.range(0, axis).push(count).push(size);
-        Type::Tensor(x.like(x.dtype, shape.join(&x.shape.range(axis + 1, x.shape.rank()))))
+        Type::Tensor(x.part(shape.join(&x.shape.range(axis + 1, x.shape.rank()))))
     }
 }
 

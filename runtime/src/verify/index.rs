@@ -1,13 +1,17 @@
 //! What entries that name rows may be.
 //!
 //! An entry that is computed names a row if the interval of its node says so. Entries of an input are compared before a
-//! run, those that reach the table and no others: views from the use down to the input are composed. What
-//! neither way proves is refused, or compared when it is computed, where that is asked for (`within`).
+//! run, those that reach the table and no others: views from the use down to the input are composed, and what a mask
+//! keeps from the table may be any number. What neither way proves is refused, or compared when it is computed, where
+//! that is asked for (`within`).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::range::{Range, known, ranges};
+use super::entries::Entries;
+use super::range::{is_mask, known, ranges, shown_alike};
+use crate::check::{Message, Range, advice, reach};
 use crate::graph::{Graph, Node, Op, Rows, Var};
+use crate::ops::elementwise::Compare;
 use crate::shape::DType;
 use crate::strides::{dense, reshaped};
 
@@ -17,71 +21,56 @@ const MOST: usize = 1 << 12;
 /// The longest path of nodes that is followed from a use.
 const DEEP: usize = 1 << 8;
 
-/// What the entries of an input may be: one limit for all, or a list of limits that repeats along the entries.
+/// How deeply masks are nested of which is asked what they exclude.
+const NESTED: usize = 8;
+
+/// What the entries of an input may be: each has the limit of this number, or all have the only one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bound {
     limits: Vec<Limit>,
+    /// The limits of entries, a list that repeats; none if there is one limit.
+    of: Vec<u32>,
 }
 
-/// What an entry may be: from 0 to the last row, or one other number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an entry may be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Limit {
-    last: u32,
-    /// Zero if there is no other.
-    other: i32,
+    entries: Entries,
+    /// How many rows the smallest table has that it reaches.
+    rows: usize,
 }
 
 impl Limit {
-    fn new(rows: Option<Rows>) -> Limit {
-        match rows {
-            Some(rows) => Limit {
-                last: u32::try_from(rows.count - 1).unwrap_or(u32::MAX).min(i32::MAX as u32),
-                other: rows.other.unwrap_or(0),
-            },
-            None => Limit { last: u32::MAX, other: 0 },
-        }
+    fn and(&self, with: &Limit) -> Limit {
+        Limit { entries: self.entries.and(&with.entries), rows: self.rows.min(with.rows) }
     }
 
-    /// The row that an entry names, the first one for what stands for none.
-    fn row(self, entry: i32) -> u32 {
-        if entry == self.other { 0 } else { entry as u32 }
-    }
-
-    fn admits(self, entry: i32) -> bool {
-        self.row(entry) <= self.last
+    /// The first entry that is not admitted.
+    fn find(&self, entries: &[i32]) -> Option<usize> {
+        let inside = |(low, high): (i32, i32), entry: i32| low <= entry && entry <= high;
+        // Without a branch for each entry; the culprit is looked for only if there is one.
+        let is_refused = match *self.entries.intervals() {
+            [a] => entries.iter().fold(false, |found, &entry| found | !inside(a, entry)),
+            [a, b] => entries.iter().fold(false, |found, &entry| found | !(inside(a, entry) | inside(b, entry))),
+            _ => true,
+        };
+        entries.iter().position(|&entry| is_refused && !self.entries.has(entry))
     }
 }
 
 impl Bound {
-    /// The same limit for all entries.
-    fn of_all(rows: Rows) -> Bound {
-        Bound { limits: vec![Limit::new(Some(rows))] }
-    }
-
-    /// The bound of an input of this shape, from what each entry must be.
-    fn new(shape: &[usize], entries: &[Option<Rows>]) -> Bound {
-        let repeats = |&len: &usize| entries.chunks(len).all(|chunk| chunk == &entries[..len]);
-        let runs = (0..shape.len()).rev().map(|axis| shape[axis..].iter().product());
-        let len = std::iter::once(1).chain(runs).find(repeats).unwrap_or(entries.len());
-        Bound { limits: entries[..len].iter().map(|&rows| Limit::new(rows)).collect() }
-    }
-
     /// The first entry that is not admitted: its place, the entry, and the number of rows.
     pub(crate) fn find(&self, entries: &[i32]) -> Option<(usize, i32, usize)> {
-        // Without a branch for each entry; the culprit is looked for only if there is one.
-        let refuses = |limit: &Limit, entry: &i32| u32::from(!limit.admits(*entry));
-        let refused = match &self.limits[..] {
-            [limit] => entries.iter().fold(0, |found, entry| found | refuses(limit, entry)),
-            limits => entries.chunks(limits.len()).fold(0, |found, row| {
-                row.iter().zip(limits).fold(found, |found, (entry, limit)| found | refuses(limit, entry))
-            }),
+        let (place, limit) = match &self.limits[..] {
+            [limit] => (limit.find(entries)?, limit),
+            limits => {
+                let mut places = entries.iter().zip(self.of.iter().cycle()).enumerate();
+                let refuses = |(_, (entry, of)): &(usize, (&i32, &u32))| !limits[**of as usize].entries.has(**entry);
+                let (place, (_, of)) = places.find(refuses)?;
+                (place, &limits[*of as usize])
+            }
         };
-        if refused == 0 {
-            return None;
-        }
-        let mut places = entries.iter().zip(self.limits.iter().cycle()).enumerate();
-        let (place, (&entry, limit)) = places.find(|(_, (entry, limit))| !limit.admits(**entry))?;
-        Some((place, entry, limit.last as usize + 1))
+        Some((place, entries[place], limit.rows))
     }
 }
 
@@ -105,36 +94,68 @@ struct Shown {
 }
 
 /// What the entries of an input must be.
-#[derive(Default)]
 struct Needed {
-    /// All of them.
-    all: Option<Rows>,
-    /// Each; nothing while there is no difference.
-    each: Vec<Option<Rows>>,
+    limits: Vec<Limit>,
+    /// The number of the limit of all of them, and of each; those while there is a difference.
+    all: u32,
+    each: Vec<u32>,
+    /// What two limits come to.
+    joined: HashMap<(u32, u32), u32>,
 }
 
 impl Needed {
+    fn new() -> Needed {
+        let free = Limit { entries: Entries::all(), rows: usize::MAX };
+        Needed { limits: vec![free], all: 0, each: vec![], joined: HashMap::new() }
+    }
+
+    /// The number of a limit.
+    fn number(&mut self, limit: Limit) -> u32 {
+        let known = self.limits.iter().position(|known| *known == limit);
+        known.unwrap_or_else(|| {
+            self.limits.push(limit);
+            self.limits.len() - 1
+        }) as u32
+    }
+
+    /// The number of what two limits come to.
+    fn and(&mut self, a: u32, b: u32) -> u32 {
+        if let Some(&both) = self.joined.get(&(a, b)) {
+            return both;
+        }
+        let both = self.limits[a as usize].and(&self.limits[b as usize]);
+        let both = self.number(both);
+        self.joined.insert((a, b), both);
+        both
+    }
+
     /// Adds what a value of this shape needs that shows entries.
-    fn add(&mut self, shown: &Shown, graph: &Graph, shape: &[usize], rows: Rows) {
-        let joined = |before: Option<Rows>| Some(before.map_or(rows, |before| before.and(rows)));
+    fn add(&mut self, shown: &Shown, graph: &Graph, shape: &[usize], limit: Limit) {
+        let limit = self.number(limit);
         if shown.all {
-            self.all = joined(self.all);
+            self.all = self.and(self.all, limit);
             return;
         }
-        self.each.resize(graph[shown.input].len(), None);
+        self.each.resize(graph[shown.input].len(), 0);
         for entry in shown.listed(shape).into_iter().flatten() {
-            self.each[entry] = joined(self.each[entry]);
+            self.each[entry] = self.and(self.each[entry], limit);
         }
     }
 
-    fn bound(self, shape: &[usize]) -> Bound {
-        let both = |each: Option<Rows>| match (self.all, each) {
-            (Some(a), Some(b)) => Some(a.and(b)),
-            (a, b) => a.or(b),
-        };
-        match self.all {
-            Some(rows) if self.each.is_empty() => Bound::of_all(rows),
-            _ => Bound::new(shape, &self.each.into_iter().map(both).collect::<Vec<_>>()),
+    /// The bound of an input of this shape.
+    fn bound(mut self, shape: &[usize]) -> Bound {
+        let all = self.all;
+        let mut of: Vec<u32> = std::mem::take(&mut self.each).into_iter().map(|each| self.and(all, each)).collect();
+        if of.is_empty() {
+            return Bound { limits: vec![self.limits.swap_remove(all as usize)], of };
+        }
+        let repeats = |&len: &usize| of.chunks(len).all(|chunk| chunk == &of[..len]);
+        let runs = (0..shape.len()).rev().map(|axis| shape[axis..].iter().product());
+        let len = std::iter::once(1).chain(runs).find(repeats).unwrap_or(of.len());
+        of.truncate(len);
+        match of[..] {
+            [only] => Bound { limits: vec![self.limits.swap_remove(only as usize)], of: vec![] },
+            _ => Bound { limits: self.limits, of },
         }
     }
 }
@@ -164,11 +185,13 @@ impl Indices {
             if !seen.insert((index, rows)) && !matches!(graph[v].op, Op::Within(_)) {
                 continue;
             }
-            let mut search = Search { graph, ranges: &ranges, rows, left: MOST };
-            match search.inputs(index, 0) {
+            let mut search = Search { graph, ranges: &ranges, left: MOST };
+            match search.inputs(index, &Entries::of(rows), &[], 0) {
                 Ok(inputs) => {
-                    for shown in inputs {
-                        needed.entry(shown.input).or_default().add(&shown, graph, &graph[index].shape, rows);
+                    for (shown, entries) in inputs {
+                        let limit = Limit { entries, rows: rows.count };
+                        let needed = needed.entry(shown.input).or_insert_with(Needed::new);
+                        needed.add(&shown, graph, &graph[index].shape, limit);
                     }
                 }
                 Err(Unknown) if matches!(graph[v].op, Op::Within(_)) && !known(graph, index) => found.checked.push(v),
@@ -195,71 +218,123 @@ fn used(graph: &Graph, node: &Node) -> Option<(Var, Rows)> {
 }
 
 fn refusal(graph: &Graph, v: Var, index: Var, rows: Rows, range: Range) -> String {
-    let (name, count) = (graph[v].name(), rows.count);
-    match range.named() {
-        Some(range) if known(graph, index) => format!("{name}: an index into {count} rows holds {range}"),
-        range => {
-            let beyond = range.map(|range| format!(" beyond {range}")).unwrap_or_default();
-            format!(
-                "{name}: an index into {count} rows is computed, and its range is not known{beyond}: \
-                 `within(index, {count})` compares it when it runs"
-            )
-        }
-    }
+    let promised = matches!(graph[v].op, Op::Within(_));
+    let count = isize::try_from(rows.count).unwrap_or(isize::MAX);
+    let message = reach(Message::new().str(&graph[v].name()).str(": "), range, count, promised);
+    if known(graph, index) { message.get().into() } else { advice(message, count).get().into() }
 }
+
+/// That a mask holds where elements are taken, or that it does not.
+type Condition = (Var, bool);
 
 /// A walk from a use to the inputs whose entries it reads.
 struct Search<'a> {
     graph: &'a Graph,
     ranges: &'a [Range],
-    rows: Rows,
     left: usize,
 }
 
 impl Search<'_> {
-    /// The inputs that `v` shows entries of and that must be admitted for all its elements to be. An error if
-    /// elements of it are computed and may be others.
-    fn inputs(&mut self, v: Var, depth: usize) -> Result<Vec<Shown>, Unknown> {
-        if self.ranges[v.index()].is_within(self.rows) {
+    /// The inputs that `v` shows entries of, and what these may be for the elements of `v` to be among `entries` where
+    /// they are taken. An error if elements of it are computed and may be others.
+    fn inputs(
+        &mut self,
+        v: Var,
+        entries: &Entries,
+        taken: &[Condition],
+        depth: usize,
+    ) -> Result<Vec<(Shown, Entries)>, Unknown> {
+        let (graph, node) = (self.graph, &self.graph[v]);
+        let mut entries = entries.clone();
+        for &(mask, holds) in taken {
+            let [where_it_holds, elsewhere] = self.excluded(mask, v, 0);
+            entries = entries.or(if holds { &where_it_holds } else { &elsewhere });
+        }
+        if entries.hold(self.ranges[v.index()]) {
             return Ok(vec![]);
         }
         self.left = self.left.checked_sub(1).filter(|_| depth < DEEP).ok_or(Unknown)?;
-        let (graph, node, rows) = (self.graph, &self.graph[v], self.rows);
-        let mut inner = |i: usize| self.inputs(node.args[i], depth + 1);
+        // What is known of masks at the places of a view.
+        let same = |&(mask, holds): &Condition| (shown_alike(graph, mask, v)).then(|| (graph[mask].args[0], holds));
+        let behind: Vec<Condition> = taken.iter().filter_map(same).collect();
+        let mut inner = |i: usize, taken: &[Condition]| self.inputs(node.args[i], &entries, taken, depth + 1);
         let shape = |i: usize| &graph[node.args[i]].shape[..];
-        let shown = match &node.op {
-            Op::Input(_) if node.dtype == DType::I32 => vec![Shown::whole(v, &node.shape)],
+        let each = |all: Vec<(Shown, Entries)>, change: &dyn Fn(Shown) -> Shown| {
+            all.into_iter().map(|(shown, entries)| (change(shown), entries)).collect()
+        };
+        let found = match &node.op {
+            Op::Input(_) if node.dtype == DType::I32 => vec![(Shown::whole(v, &node.shape), entries)],
             // What stands for no row there must do so here.
-            Op::Within(inside) if inside.other.is_none_or(|x| rows.admits(x)) => inner(0)?,
-            Op::Reshape => inner(0)?.into_iter().map(|s| s.reshaped(shape(0), &node.shape)).collect(),
-            Op::Broadcast => inner(0)?.into_iter().map(|s| s.broadcast(shape(0))).collect(),
-            Op::Transpose(axes) => inner(0)?.into_iter().map(|s| s.transposed(axes)).collect(),
+            Op::Within(inside) if inside.other.is_none_or(|x| entries.has(x)) => inner(0, taken)?,
+            Op::Reshape => each(inner(0, &behind)?, &|s| s.reshaped(shape(0), &node.shape)),
+            Op::Broadcast => each(inner(0, &behind)?, &|s| s.broadcast(shape(0))),
+            Op::Transpose(axes) => each(inner(0, &behind)?, &|s| s.transposed(axes)),
             Op::Slice(window) => {
                 let all = node.len() == graph[node.args[0]].len();
-                inner(0)?.into_iter().map(|s| s.sliced(window, all)).collect()
+                each(inner(0, &behind)?, &|s| s.sliced(window, all))
             }
             Op::Windows { axis, start, step, dilation } => {
-                inner(0)?.into_iter().map(|s| s.windows(*axis, *start, *step, *dilation)).collect()
+                each(inner(0, &behind)?, &|s| s.windows(*axis, *start, *step, *dilation))
             }
-            Op::Pad(before) if rows.admits(0) => {
-                inner(0)?.into_iter().map(|s| s.placed(before, shape(0), &node.shape)).collect()
-            }
+            Op::Pad(before) if entries.has(0) => each(inner(0, &[])?, &|s| s.placed(before, shape(0), &node.shape)),
             Op::Concat(axis) => {
                 let (mut all, mut before) = (Vec::new(), vec![0; node.shape.len()]);
                 for i in 0..node.args.len() {
-                    all.extend(inner(i)?.into_iter().map(|s| s.placed(&before, shape(i), &node.shape)));
+                    all.extend(each(inner(i, &[])?, &|s| s.placed(&before, shape(i), &node.shape)));
                     before[*axis] += shape(i)[*axis];
                 }
                 all
             }
             Op::Select => {
-                let mut both = inner(1)?;
-                both.extend(inner(2)?);
+                let with = |holds: bool| [taken, &[(node.args[0], holds)]].concat();
+                let mut both = inner(1, &with(true))?;
+                both.extend(inner(2, &with(false))?);
                 both
             }
             _ => return Err(Unknown),
         };
-        Ok(shown)
+        Ok(found)
+    }
+
+    /// The numbers of which it is known that no element of `v` is one of them: where a mask holds, and where it does not.
+    fn excluded(&self, mask: Var, v: Var, deep: usize) -> [Entries; 2] {
+        let (graph, node) = (self.graph, &self.graph[mask]);
+        let range = self.ranges[mask.index()];
+        let known =
+            [range.high < 1.0, range.low > 0.0].map(|never| if never { Entries::all() } else { Entries::none() });
+        if deep == NESTED {
+            return known;
+        }
+        let of = |mask: Var| self.excluded(mask, v, deep + 1);
+        let more = match (&node.op, &node.args[..]) {
+            (Op::Compare(Compare::Eq), &[inner, never]) if graph[never].op == Op::Const(0) && is_mask(graph, inner) => {
+                let [holds, fails] = of(inner);
+                [fails, holds]
+            }
+            (Op::Compare(op), &[a, b]) if a == v || b == v => {
+                let with = self.ranges[if a == v { b } else { a }.index()];
+                let any = Range::any(DType::I32);
+                [true, false].map(|holds| match (op, holds) {
+                    (Compare::Eq, false) | (Compare::Ne, true) if with.is_one() => Entries::from(with.low, with.low),
+                    (Compare::Eq, false) | (Compare::Ne, true) => Entries::none(),
+                    _ => {
+                        let left = if a == v { op.left(any, with, holds) } else { op.right(with, any, holds) };
+                        Entries::from(left.low, left.high).not()
+                    }
+                })
+            }
+            (Op::Select, &[choice, a, b]) => {
+                let [first, second] = of(choice);
+                // Where a mask chooses itself, it holds.
+                let a = if a == choice { [Entries::none(), Entries::all()] } else { of(a) };
+                let both = |[a, b]: [&Entries; 2]| first.or(a).and(&second.or(b));
+                let b = of(b);
+                [both([&a[0], &b[0]]), both([&a[1], &b[1]])]
+            }
+            (_, &[inner]) if shown_alike(graph, mask, v) => self.excluded(inner, graph[v].args[0], deep + 1),
+            _ => return known,
+        };
+        [known[0].or(&more[0]), known[1].or(&more[1])]
     }
 }
 

@@ -6,12 +6,13 @@
 //! nothing that reads a graph meets an ill-formed one, and once more for what is compiled, behind the last pass that
 //! changes it.
 
+mod entries;
 mod index;
 mod range;
 mod rules;
 
 pub(crate) use index::{Bound, Indices};
-pub(crate) use range::{Range, ranges_from};
+pub(crate) use range::ranges_from;
 pub(crate) use rules::{check, check_shape};
 
 use crate::graph::{Graph, Op, Var};

@@ -1,4 +1,4 @@
-//! An index that holds numbers of no row, where sizes are constants.
+//! An index whose range is known and that names no row, where sizes are constants.
 
 use downhill::prelude::*;
 
@@ -27,6 +27,29 @@ impl Places {
 
     fn fits(&self, x: Tensor<B, 4>) -> Tensor<B, 8, 4> {
         unsqueeze(x, 1) + self.rows(iota(8))
+    }
+}
+
+/// Of a single row, by a number.
+#[network]
+struct Single {
+    row: Embedding<1, 4>,
+    #[init(zeros)]
+    turn: State,
+}
+
+#[network]
+impl Single {
+    fn second(&self, x: Tensor<B>) -> Tensor {
+        self.row(integer(1.0)) + sum(x)
+    }
+
+    fn counted(&self, x: Tensor<B>) -> Tensor {
+        self.row(integer(self.turn)) + sum(x)
+    }
+
+    fn padding(&self, ids: Index<B>) -> Tensor {
+        self.row(within_or(ids, 1, -100))
     }
 }
 

@@ -1,0 +1,117 @@
+//! Which numbers the results of elementwise operations may be, given those of the operands.
+//!
+//! What is said here holds for what the kernels compute, so that a function without an exact result has all numbers.
+
+use super::elementwise::{Binary, Compare, Unary};
+use crate::check::Range;
+use crate::shape::DType;
+
+impl Unary {
+    /// The interval of the results; `None` for one that may be any number.
+    const fn interval(self, x: Range) -> Option<Range> {
+        match self {
+            Unary::Neg => Some(x.negative()),
+            Unary::Abs => Some(x.size()),
+            Unary::Floor => Some(x.floor()),
+            Unary::Sqrt => Some(x.root()),
+            Unary::Exp
+            | Unary::Log
+            | Unary::Tanh
+            | Unary::Sigmoid
+            | Unary::Erf
+            | Unary::Sin
+            | Unary::Cos
+            | Unary::Expm1
+            | Unary::Log1p
+            | Unary::Erfc
+            | Unary::Tan
+            | Unary::Asin
+            | Unary::Acos
+            | Unary::Atan
+            | Unary::Sinh
+            | Unary::Cosh
+            | Unary::Asinh
+            | Unary::Acosh
+            | Unary::Atanh
+            | Unary::Exp2 => None,
+        }
+    }
+
+    /// The interval of the results.
+    pub(crate) const fn range(self, x: Range, dtype: DType) -> Range {
+        match self.interval(x) {
+            Some(range) => range.rounded(dtype),
+            None if x.is_none() => Range::NONE,
+            None => Range { own: [x.is_own(); 2], ..Range::any(dtype) },
+        }
+    }
+}
+
+impl Binary {
+    /// The interval of the results; `None` for one that may be any number.
+    const fn interval(self, a: Range, b: Range) -> Option<Range> {
+        match self {
+            Binary::Add => Some(a.plus(b)),
+            Binary::Sub => Some(a.plus(b.negative())),
+            Binary::Mul => Some(a.times(b)),
+            Binary::Div => Some(a.over(b)),
+            Binary::Max => Some(a.larger(b)),
+            Binary::Min => Some(a.smaller(b)),
+            Binary::Fmod => Some(a.rest(b)),
+            Binary::Pow | Binary::Atan2 => None,
+        }
+    }
+
+    /// The interval of the results.
+    pub(crate) const fn range(self, a: Range, b: Range, dtype: DType) -> Range {
+        match self.interval(a, b) {
+            Some(range) => range.rounded(dtype),
+            None if a.is_none() || b.is_none() => Range::NONE,
+            None => Range { own: [a.is_own() && b.is_own(); 2], ..Range::any(dtype) },
+        }
+    }
+
+    /// Whether results grow, or fall, with one operand where the other one is a number.
+    pub(crate) const fn is_monotonic(self) -> bool {
+        match self {
+            Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Max | Binary::Min => true,
+            Binary::Fmod | Binary::Pow | Binary::Atan2 => false,
+        }
+    }
+}
+
+impl Compare {
+    /// The interval of the mask.
+    pub(crate) const fn range(self, a: Range, b: Range) -> Range {
+        let low = if self.left(a, b, false).is_none() { 1.0 } else { 0.0 };
+        let high = if self.left(a, b, true).is_none() { 0.0 } else { 1.0 };
+        if low > high { Range::NONE } else { Range::whole(low, high) }
+    }
+
+    /// What is left of `a` where the comparison with `b` holds, or where it does not.
+    pub(crate) const fn left(self, a: Range, b: Range, holds: bool) -> Range {
+        match (self, holds) {
+            (Compare::Lt, true) => a.numbers().below(b, true),
+            (Compare::Le, true) => a.numbers().below(b, false),
+            (Compare::Eq, true) | (Compare::Ne, false) => a.numbers().equal(b),
+            // What is no number is below none, and equal to none.
+            _ if b.nan => a,
+            (Compare::Lt, false) => a.above(b, false),
+            (Compare::Le, false) => a.above(b, true),
+            (Compare::Eq, false) | (Compare::Ne, true) => a.unequal(b),
+        }
+    }
+
+    /// What is left of `b`.
+    pub(crate) const fn right(self, a: Range, b: Range, holds: bool) -> Range {
+        match (self, holds) {
+            (Compare::Lt, true) => b.numbers().above(a, true),
+            (Compare::Le, true) => b.numbers().above(a, false),
+            (Compare::Eq, true) | (Compare::Ne, false) => b.numbers().equal(a),
+            _ if a.nan => b,
+            (Compare::Lt, false) => b.below(a, false),
+            (Compare::Le, false) => b.below(a, true),
+            (Compare::Eq, false) | (Compare::Ne, true) => b.unequal(a),
+        }
+    }
+}
