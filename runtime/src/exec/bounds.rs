@@ -13,6 +13,7 @@ use super::model::Entry;
 use super::slots::{Extent, Memory, Place, Region, Slot};
 use super::update::Staged;
 use super::{Buffer, Program};
+use crate::check::Range;
 use crate::codegen::matmul::LARGE_SQUARES;
 use crate::error::Result;
 use crate::graph::{Graph, Op, Var};
@@ -20,7 +21,6 @@ use crate::kernel::with_multiply_adds;
 use crate::network;
 use crate::ops::{max_axes, min_axes};
 use crate::verify::ranges_from;
-use crate::check::Range;
 
 /// Numbers of up to this size are far from the largest there is.
 const FAR: f64 = 1e38;

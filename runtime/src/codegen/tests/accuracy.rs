@@ -41,7 +41,11 @@ fn pairs() -> [Vec<f32>; 2] {
     let number = |i: u32, factor: u32| {
         let bits = i.wrapping_mul(factor) ^ i.wrapping_mul(factor) >> 15;
         let bits = bits.wrapping_mul(0x2c1b_3c6d);
-        f32::from_bits(if i % 2 == 0 { bits } else { bits & !(0xff << 23) | (bits >> 23 & 0xf) + 119 << 23 })
+        f32::from_bits(if i.is_multiple_of(2) {
+            bits
+        } else {
+            bits & !(0xff << 23) | (((bits >> 23) & 0xf) + 119) << 23
+        })
     };
     some.chain((0..1 << 18).map(|i| (number(i, 0x9e37_79b9), number(i, 0x85eb_ca6b)))).unzip().into()
 }
