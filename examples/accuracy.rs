@@ -3,12 +3,48 @@
 //! wrong sign.
 //!
 //! ```sh
-//! cargo run --release --example accuracy                          # all functions: about two minutes of a core each
-//! cargo run --release --example accuracy -- sin erfc              # some
-//! DOWNHILL_SIMD=avx2 cargo run --release --example accuracy -- --every 101 # every 101st number, of other vectors
+//! cargo run --release --example accuracy                                    # all functions: half an hour of a core
+//! cargo run --release --example accuracy -- sin erfc                        # some
+//! DOWNHILL_SIMD=avx2 cargo run --release --example accuracy -- --every 101  # some numbers, with other vectors
 //! ```
 //!
-//! Functions of two numbers are tried on 2³² random pairs: half of them any numbers, half of sizes from 2⁻⁸ to 2⁸.
+//! `DOWNHILL_THREADS` says on how many cores. Functions of two numbers are tried on 2³² random pairs: half of them any
+//! numbers, half of sizes from 2⁻⁸ to 2⁸.
+//!
+//! Of all numbers, with AVX-512 (Zen 4):
+//!
+//! | function | largest error, ulps | at |
+//! |---|---|---|
+//! | neg | 0.00 | |
+//! | abs | 0.00 | |
+//! | exp | 0.90 | -5.926467e1 |
+//! | log | 0.97 | 1.4783521e0 |
+//! | sqrt | 0.50 | 4.701977e-38 |
+//! | tanh | 2.61 | 6.241588e-2 |
+//! | sigmoid | 3.44 | -1.6765856e1 |
+//! | erf | 1.27 | 9.096256e-1 |
+//! | sin | 1.53 | 8.882828e4 |
+//! | cos | 1.53 | 2.4819902e4 |
+//! | expm1 | 1.46 | 3.8107875e-1 |
+//! | log1p | 2.47 | 1.5624939e-2 |
+//! | erfc | 3.58 | 9.116044e-1 |
+//! | tan | 3.53 | 9.727784e4 |
+//! | asin | 2.36 | 5.01064e-1 |
+//! | acos | 1.28 | -5.0042754e-1 |
+//! | atan | 2.80 | 4.3206868e-1 |
+//! | sinh | 2.38 | 1.2404172e-1 |
+//! | cosh | 1.35 | 5.200064e0 |
+//! | asinh | 2.95 | 1.5504748e-2 |
+//! | acosh | 3.12 | 1.0283386e0 |
+//! | atanh | 3.25 | -5.882165e-2 |
+//! | floor | 0.00 | |
+//! | exp2 | 0.91 | -1.2643665e2 |
+//! | pow | 1.40 | 2.1789481e-1, -4.3215282e1 |
+//! | atan2 | 3.19 | -1.7006653e1, 3.931768e1 |
+//! | fmod | 0.00 | |
+//!
+//! With AVX2, all numbers of the first eight rows gave the same, and every 1009th of the others nothing larger; so did
+//! every 13th at the portable level, and every 1009th there without an instruction for a product and a sum.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
