@@ -194,7 +194,7 @@ fn pair(i: u64) -> (f32, f32) {
     let z = z ^ z >> 31;
     let number = |bits: u32| match i % 2 {
         0 => bits,
-        _ => bits & !(0xff << 23) | (bits >> 23 & 0xf) + 127 - 8 << 23,
+        _ => bits & !(0xff << 23) | (((bits >> 23) & 0xf) + 127 - 8) << 23,
     };
     (f32::from_bits(number(z as u32)), f32::from_bits(number((z >> 32) as u32)))
 }
@@ -216,5 +216,5 @@ fn ulps(found: f32, exact: f64) -> f64 {
     // The distance of the numbers around the exact value, a power of two: its exponent is 23 less than the value's. It
     // is the same for all numbers below the normal ones.
     let exponent = (exact.to_bits() >> 52 & 0x7ff).clamp(1023 - 126, 1023 + 127);
-    (found as f64 - exact).abs() / f64::from_bits(exponent - 23 << 52)
+    (found as f64 - exact).abs() / f64::from_bits((exponent - 23) << 52)
 }

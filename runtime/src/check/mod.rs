@@ -148,6 +148,10 @@ impl TensorType {
 
 /// An argument or result of a shape rule.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "types are copied while a network is compiled, where nothing can be boxed"
+)]
 pub enum Type {
     /// A tensor of a known shape.
     Tensor(TensorType),

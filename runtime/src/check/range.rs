@@ -442,7 +442,8 @@ impl Range {
         // Each partial sum is off by half a unit in its last place at most.
         let off = count * most * f32::EPSILON as f64;
         // Partial sums that are too large are infinite, and opposite ones add up to no number.
-        if !(most + off < f32::MAX as f64) {
+        let is_finite = most + off < f32::MAX as f64;
+        if !is_finite {
             return Range::unknown(DType::F32, x, x);
         }
         Range { low: low - off, high: high + off, whole: false, ..x }.rounded(DType::F32)
