@@ -95,10 +95,12 @@ impl Stage {
     /// `dout`: what is computed there may be made of NaN and infinity.
     pub(crate) fn only_rows_taken(&mut self, dx: Var, dout: Var, axis: isize) -> Var {
         let rank = self[dout].shape.len() as isize;
-        let axes = 1 << if axis < 0 { axis + rank } else { axis };
-        if !self.may_be_chosen(dout) {
+        let axis = if axis < 0 { axis + rank } else { axis };
+        // An axis that is not there is refused by the rule of the operation.
+        if !(0..rank).contains(&axis) || !self.may_be_chosen(dout) {
             return dx;
         }
+        let axes = 1 << axis;
         let zero = self.number(0.0);
         let taken = self.rows_taken(dout, axes).unwrap_or_else(|| {
             let sizes = self.unary(Unary::Abs, dout);
