@@ -42,7 +42,7 @@ pub(super) struct Blocks {
 
 /// The blocks of a product; none if it is short, or its result is large beside the arguments.
 pub(super) fn blocks(product: &MatMul) -> Option<Blocks> {
-    let (terms, [left, right, _]) = (terms(product), product.elements());
+    let (terms, [left, right, _]) = (product.terms(), product.elements());
     let fit = (left + right) / (FEW * len(product)).max(1);
     if terms <= LONG || fit < 2 {
         return None;
@@ -80,11 +80,6 @@ pub(super) fn len(p: &MatMul) -> usize {
     p.m * p.n * p.pairs()
 }
 
-/// The products of elements that are added up.
-fn terms(p: &MatMul) -> usize {
-    p.k * p.sums.iter().map(|(size, _)| size).product::<usize>()
-}
-
 /// Cuts the longest loop until a block has few terms.
 fn cut(piece: Piece, most: usize, pieces: &mut Vec<Piece>) {
     let Piece { starts, blocks, product } = &piece;
@@ -92,11 +87,11 @@ fn cut(piece: Piece, most: usize, pieces: &mut Vec<Piece>) {
     let loops = around.map(Inner::Around).chain([Inner::Axis]);
     let Some(longest) = loops.max_by_key(|&inner| size(product, inner)) else { return pieces.push(piece) };
     let all = size(product, longest);
-    if terms(product) <= most || all == 1 {
+    if product.terms() <= most || all == 1 {
         return pieces.push(piece);
     }
     // Blocks as equal as can be.
-    let wanted = (most / (terms(product) / all)).max(1);
+    let wanted = (most / (product.terms() / all)).max(1);
     let steps = all.div_ceil(all.div_ceil(wanted));
     let [a, b] = match longest {
         Inner::Axis => [product.strides[0][1], product.strides[1][0]],

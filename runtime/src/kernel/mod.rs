@@ -100,9 +100,14 @@ pub(crate) struct Border {
 }
 
 impl MatMul {
+    /// The products of elements that are added up in each result.
+    pub(crate) fn terms(&self) -> usize {
+        self.k * self.sums.iter().map(|(size, _)| size).product::<usize>()
+    }
+
     /// Multiplications and additions of one pair.
     pub(crate) fn work(&self) -> usize {
-        self.m * self.n * self.k * self.sums.iter().map(|(size, _)| size).product::<usize>()
+        self.m * self.n * self.terms()
     }
 
     /// The elements of the left, right and result matrices, those that several pairs share only once.

@@ -1,27 +1,9 @@
 //! A compiled step allocates nothing.
 
+use super::Net;
 use super::counting::{allocations, runs_alone};
 use downhill::prelude::*;
 use downhill::shape::DType;
-
-#[network]
-struct Net {
-    table: Embedding<11, 24>,
-    norm: LayerNorm<24>,
-    hidden: Linear<24, 300>,
-    out: Linear<300, 11>,
-}
-
-#[network]
-impl Net {
-    fn forward(&self, tokens: Index<B, T>) -> Tensor<B, T, 11> {
-        self.out(gelu(self.hidden(self.norm(self.table(tokens)))))
-    }
-
-    fn loss(&self, tokens: Index<B, T>, targets: Index<B, T>) -> Tensor {
-        cross_entropy(self.forward(tokens), targets)
-    }
-}
 
 #[test]
 fn a_step_allocates_nothing() -> downhill::Result<()> {

@@ -159,8 +159,7 @@ impl Blocking {
     /// Roughly how many vector instructions there are.
     pub(super) fn cost(&self, spec: &Spec) -> usize {
         if self.packing == Packing::Dots {
-            let rows: usize = spec.sums.iter().map(|(size, _)| size).product();
-            return spec.m * spec.n * (rows * spec.k.div_ceil(self.lanes) + dots::ADD_LANES);
+            return spec.m * spec.n * (dots::terms(spec) + dots::ADD_LANES);
         }
         // Each tile reads a row of its panel for each step.
         let tiles = |p: &Panel| p.tiles.iter().map(|tile| tile.0).sum::<usize>();

@@ -5,7 +5,7 @@
 
 use iced_x86::code_asm::registers::*;
 
-use super::blocking::Panel;
+use super::blocking::{Packing, Panel};
 use super::simd::Emit;
 use super::x86::{CHUNKS, Emitter, Sums, at};
 
@@ -29,9 +29,10 @@ impl Emitter<'_> {
         self.simd.store(at(rsp, ON_TOP), LAST, false)
     }
 
-    /// Bytes that a checked kernel has on the stack.
-    pub(super) fn check_len(&self) -> i32 {
-        if self.spec.checked { SQUARES } else { 0 }
+    /// Where the stack goes on above the sums of squares, if there are any, while a tile is computed.
+    pub(super) fn above_check(&self) -> i64 {
+        let turns = if self.blocking.packing == Packing::Dots { ON_TOP } else { BELOW_TURNS };
+        turns + if self.spec.checked { i64::from(SQUARES) } else { 0 }
     }
 
     /// Leaves the sum in register 0, as the result of the function.

@@ -9,7 +9,7 @@ use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
 use super::SEGMENT;
-use super::blocking::{Packing, registers};
+use super::blocking::registers;
 use super::simd::Emit;
 use super::x86::{Emitter, at};
 
@@ -30,10 +30,8 @@ impl Emitter<'_> {
         COUNTER + (registers(self.spec.level) * 4 * self.simd.lanes()) as i32
     }
 
-    /// Where the counter is: above what a checked kernel has on the stack, and the number of turns in a chunk.
     fn counter(&self) -> AsmMemoryOperand {
-        let turns = if self.blocking.packing == Packing::Dots { 0 } else { 8 };
-        qword_ptr(at(rsp, i64::from(self.check_len() + turns)))
+        qword_ptr(at(rsp, self.above_check()))
     }
 
     fn total(&self, r: usize) -> AsmMemoryOperand {
@@ -75,7 +73,9 @@ impl Emitter<'_> {
         let sweeps = (SEGMENT / steps.max(1)) as i32;
         let (segments, rest) = (steps.saturating_sub(1) / SEGMENT, (steps.max(1) - 1) % SEGMENT + 1);
         self.clear_totals(sums.clone())?;
-        self.simd.code.mov(self.counter(), sweeps)?;
+        if segments == 0 {
+            self.simd.code.mov(self.counter(), sweeps)?;
+        }
         self.sums(a_moved, b_moved, &|e| {
             if segments > 0 {
                 e.simd.code.mov(e.counter(), segments as i32)?;
