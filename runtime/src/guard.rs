@@ -14,8 +14,8 @@ use crate::shape::DType;
 /// the products of all before it anew.
 const NESTED: usize = 4;
 
-/// How many operations back a selection is looked for.
-const REACH: usize = 64;
+/// How many views of a selection are looked through.
+const VIEWS: usize = 16;
 
 /// A value that is zero where a mask says so.
 pub(crate) struct Choice {
@@ -47,10 +47,7 @@ impl Stage {
             return self.select(mask, x, y);
         }
         let product = self.guarded(Binary::Mul, a, b);
-        if self.is_finite(a) || !self.is_choice(b, REACH) || self.is_somewhere(b) {
-            return product;
-        }
-        self.where_not_zero(b, product)
+        if self.is_finite(a) || !self.may_be_chosen(b) { product } else { self.where_not_zero(b, product) }
     }
 
     fn inside(&mut self, op: Binary, d: Var, by: Var, nested: usize) -> Var {
@@ -68,7 +65,7 @@ impl Stage {
             return self.chosen(choice.mask, choice.holds, product);
         }
         let product = self.binary(op, d, by);
-        if self.is_finite(by) || !self.is_choice(d, REACH) { product } else { self.where_not_zero(d, product) }
+        if self.is_finite(by) || !self.may_be_chosen(d) { product } else { self.where_not_zero(d, product) }
     }
 
     /// The product, but zero where `d` is.
@@ -81,10 +78,20 @@ impl Stage {
 
     /// Whether a mask, or what it is a view of, is one of `where_not_zero`.
     fn is_of_zeros(&self, mask: Var) -> bool {
-        match (&self[mask].op, &self[mask].args[..]) {
-            (Op::Broadcast | Op::Reshape | Op::Transpose(_), &[inner]) => self.is_of_zeros(inner),
-            _ => self.not_zero.contains(&mask),
+        let (_, inner) = self.behind_views(mask);
+        self.not_zero.contains(&inner)
+    }
+
+    /// The views that `v` is of a value, the last one first, and that value.
+    fn behind_views(&self, mut v: Var) -> (Vec<Var>, Var) {
+        let mut views = Vec::new();
+        while let (Op::Broadcast | Op::Reshape | Op::Transpose(_), &[inner]) = (&self[v].op, &self[v].args[..])
+            && views.len() < VIEWS
+        {
+            views.push(v);
+            v = inner;
         }
+        (views, v)
     }
 
     fn chosen(&mut self, mask: Var, holds: bool, value: Var) -> Var {
@@ -94,68 +101,27 @@ impl Stage {
 
     /// What `v` is if it is a selection against zero, or a view of one.
     pub(crate) fn choice(&mut self, v: Var) -> Option<Choice> {
-        let (op, args) = (self[v].op.clone(), self[v].args.clone());
-        match op {
-            Op::Select if self[v].dtype != DType::F32 => None,
-            Op::Select => match [args[1], args[2]].map(|x| self.is_zero(x)) {
-                [false, true] => Some(Choice { mask: args[0], value: args[1], holds: true }),
-                [true, false] => Some(Choice { mask: args[0], value: args[2], holds: false }),
-                _ => None,
-            },
-            Op::Broadcast | Op::Reshape | Op::Transpose(_) => {
-                let inner = self.choice(args[0])?;
-                let shape = self[v].shape.clone();
-                let mask = self.push(op.clone(), vec![inner.mask], shape.clone(), DType::Bool);
-                let value = self.push(op, vec![inner.value], shape, DType::F32);
-                Some(Choice { mask, value, ..inner })
-            }
-            _ => None,
-        }
+        let (views, inner) = self.behind_views(v);
+        let (Op::Select, DType::F32, &[mask, x, y]) = (&self[inner].op, self[inner].dtype, &self[inner].args[..])
+        else {
+            return None;
+        };
+        let choice = match [x, y].map(|x| self.is_zero(x)) {
+            [false, true] => Choice { mask, value: x, holds: true },
+            [true, false] => Choice { mask, value: y, holds: false },
+            _ => return None,
+        };
+        Some(views.into_iter().rev().fold(choice, |choice, view| {
+            let (op, shape) = (self[view].op.clone(), self[view].shape.clone());
+            let mask = self.push(op.clone(), vec![choice.mask], shape.clone(), DType::Bool);
+            let value = self.push(op, vec![choice.value], shape, DType::F32);
+            Choice { mask, value, ..choice }
+        }))
     }
 
     /// Whether elements of `v` may be zero because a branch was not taken.
     pub(crate) fn may_be_chosen(&mut self, v: Var) -> bool {
-        self.is_choice(v, REACH)
-    }
-
-    fn is_choice(&mut self, v: Var, reach: usize) -> bool {
-        if reach == 0 {
-            return false;
-        }
-        if let Some(&known) = self.choices.get(&v) {
-            return known;
-        }
-        let (op, args) = (self[v].op.clone(), self[v].args.clone());
-        let slope = self.scaled.get(&v).map(|&(d, slope)| [d, slope]);
-        let reach = reach - 1;
-        let found = match op {
-            // What is dropped at random is no branch.
-            Op::Select if self.is_random(args[0]) => args[1..].iter().any(|&x| self.is_choice(x, reach)),
-            Op::Select => args[1..].iter().any(|&x| self.is_zero(x) || self.is_choice(x, reach)),
-            Op::Cast => self[args[0]].dtype == DType::Bool,
-            // Zeros around a part, and rows that no index names.
-            Op::Pad(_) => true,
-            Op::ScatterAdd => args.get(2).is_none_or(|&d| self.is_choice(d, reach)),
-            Op::Binary(Binary::Add | Binary::Sub) => args.iter().all(|&x| self.is_choice(x, reach)),
-            // Forward values are no choices, but a slope may be one.
-            Op::Binary(Binary::Mul) if let Some([d, slope]) = slope => {
-                self.is_choice(d, reach)
-                    || matches!(self[slope].op, Op::Select | Op::Cast) && self.is_choice(slope, reach)
-            }
-            Op::Binary(Binary::Div) | Op::Unary(Unary::Neg) | Op::Reduce(Reduce::Sum, _) => {
-                self.is_choice(args[0], reach)
-            }
-            Op::Binary(Binary::Mul)
-            | Op::Concat(_)
-            | Op::Broadcast
-            | Op::Reshape
-            | Op::Transpose(_)
-            | Op::Slice(_)
-            | Op::Windows { .. } => args.iter().any(|&x| self.is_choice(x, reach)),
-            _ => false,
-        };
-        self.choices.insert(v, found);
-        found
+        self.taken(v).when != ALWAYS
     }
 
     fn is_random(&self, mask: Var) -> bool {
@@ -184,70 +150,109 @@ const EQUAL: u8 = 2;
 const GREATER: u8 = 4;
 const ALWAYS: u8 = LESS | EQUAL | GREATER;
 
-/// What a mask compares, and for which outcomes it holds.
-type Outcomes = ((Var, Var), u8);
+/// For which outcomes of one comparison no element of a value is zero by a choice, as far as is known. A sum of choices
+/// is zero by a choice only where all of them are, and often one of them is taken whatever happens, as of the sides of a
+/// piecewise function.
+#[derive(Clone, Copy)]
+pub(crate) struct Taken {
+    /// What is compared.
+    of: (Var, Var),
+    when: u8,
+}
 
-/// A sum of choices is one only where all of them are zero. Often one of them is taken whatever happens, as the two
-/// sides of a piecewise function.
+impl Taken {
+    const ALWAYS: Taken = Taken { of: (Var(0), Var(0)), when: ALWAYS };
+    const NEVER: Taken = Taken { of: (Var(0), Var(0)), when: 0 };
+
+    /// The outcomes of another comparison.
+    fn by(self, of: (Var, Var)) -> u8 {
+        if self.of == of || self.when == ALWAYS { self.when } else { 0 }
+    }
+
+    /// What is made of two values, by the comparison of one of them that says the most.
+    fn both(self, other: Taken, join: fn(u8, u8) -> u8) -> Taken {
+        let [first, second] = [self.of, other.of].map(|of| Taken { of, when: join(self.by(of), other.by(of)) });
+        if second.when.count_ones() > first.when.count_ones() { second } else { first }
+    }
+}
+
 impl Stage {
-    /// Whether for each outcome of the first comparison on which `v` depends some part of it is taken.
-    fn is_somewhere(&self, v: Var) -> bool {
-        self.first_comparison(v, REACH).is_some_and(|pair| self.taken(v, pair, REACH) == ALWAYS)
+    /// What is known of a value; of every node once, in their order.
+    fn taken(&mut self, v: Var) -> Taken {
+        for i in self.taken.len()..=v.index() {
+            let taken = self.find(Var(i as u32));
+            self.taken.push(taken);
+        }
+        self.taken[v.index()]
     }
 
-    fn first_comparison(&self, v: Var, reach: usize) -> Option<(Var, Var)> {
+    fn find(&self, v: Var) -> Taken {
         let node = &self[v];
-        match node.op {
-            Op::Select => Some(self.outcomes(node.args[0]).0),
-            Op::Binary(Binary::Add | Binary::Sub | Binary::Mul) | Op::Unary(Unary::Neg) if reach > 0 => {
-                node.args.iter().find_map(|&arg| self.first_comparison(arg, reach - 1))
+        let of = |v: Var| self.taken[v.index()];
+        let all = |args: &[Var]| match args.iter().all(|&arg| of(arg).when == ALWAYS) {
+            true => Taken::ALWAYS,
+            false => Taken::NEVER,
+        };
+        let (and, or): (fn(u8, u8) -> u8, fn(u8, u8) -> u8) = (|a, b| a & b, |a, b| a | b);
+        match (&node.op, &node.args[..]) {
+            // What is dropped at random is no branch.
+            (Op::Select, &[mask, x, y]) if self.is_random(mask) => of(x).both(of(y), and),
+            (Op::Select, &[mask, x, y]) => {
+                let [x, y] = [x, y].map(|x| if self.is_zero(x) { Taken::NEVER } else { of(x) });
+                let (pair, when) = self.outcomes(mask);
+                let by_mask = Taken { of: pair, when: when & x.by(pair) | (ALWAYS ^ when) & y.by(pair) };
+                by_mask.both(x.both(y, and), or)
             }
-            _ => None,
-        }
-    }
-
-    /// The outcomes of a comparison for which `v` is not zero by a choice, as far as is known.
-    fn taken(&self, v: Var, pair: (Var, Var), reach: usize) -> u8 {
-        if reach == 0 {
-            return 0;
-        }
-        let node = &self[v];
-        let of = |i: usize| self.taken(node.args[i], pair, reach - 1);
-        match node.op {
-            _ if self.is_zero(v) => 0,
-            Op::Select => match self.outcomes(node.args[0]) {
-                (same, when) if same == pair => when & of(1) | (ALWAYS ^ when) & of(2),
-                _ => of(1) & of(2),
+            (Op::Cast, &[x]) if self[x].dtype == DType::Bool => Taken::NEVER,
+            // Zeros around a part, and rows that no index names.
+            (Op::Pad(_), _) => Taken::NEVER,
+            (Op::ScatterAdd, args) => args.get(2).map_or(Taken::NEVER, |&d| all(&[d])),
+            (Op::Binary(Binary::Add | Binary::Sub), &[a, b]) => of(a).both(of(b), or),
+            // Forward values are no choices, but a slope may be one.
+            (Op::Binary(Binary::Mul), &[a, b]) => match self.scaled.get(&v) {
+                Some(&(d, slope)) if matches!(self[slope].op, Op::Select | Op::Cast) => of(d).both(of(slope), and),
+                Some(&(d, _)) => of(d),
+                None => of(a).both(of(b), and),
             },
-            Op::Binary(Binary::Add | Binary::Sub) => of(0) | of(1),
-            Op::Binary(Binary::Mul) => of(0) & of(1),
-            Op::Binary(Binary::Div) | Op::Unary(Unary::Neg) => of(0),
-            Op::Cast | Op::Pad(_) | Op::Concat(_) | Op::ScatterAdd | Op::Broadcast | Op::Reshape | Op::Reduce(..) => 0,
-            _ => ALWAYS,
+            (Op::Binary(Binary::Div) | Op::Unary(Unary::Neg), args) => of(args[0]),
+            (
+                Op::Reduce(Reduce::Sum, _)
+                | Op::Concat(_)
+                | Op::Broadcast
+                | Op::Reshape
+                | Op::Transpose(_)
+                | Op::Slice(_)
+                | Op::Windows { .. },
+                args,
+            ) => all(args),
+            _ => Taken::ALWAYS,
         }
     }
 
-    fn outcomes(&self, mask: Var) -> Outcomes {
-        let node = &self[mask];
-        match node.op {
-            Op::Compare(op) if self[node.args[0]].dtype != DType::Bool => {
-                let (a, b) = (node.args[0], node.args[1]);
+    /// What a mask compares, and for which outcomes it holds.
+    fn outcomes(&self, mut mask: Var) -> ((Var, Var), u8) {
+        let mut turned = 0;
+        // What is no mask: a comparison of it with a constant.
+        while let (Op::Compare(Compare::Eq), &[inner, zero]) = (&self[mask].op, &self[mask].args[..])
+            && self[inner].dtype == DType::Bool
+            && self.is_zero(zero)
+        {
+            (mask, turned) = (inner, turned ^ ALWAYS);
+        }
+        let (pair, when) = match (&self[mask].op, &self[mask].args[..]) {
+            (Op::Compare(op), &[a, b]) if self[a].dtype != DType::Bool => {
                 let when = match op {
                     Compare::Lt => LESS,
                     Compare::Le => LESS | EQUAL,
                     Compare::Eq => EQUAL,
                     Compare::Ne => LESS | GREATER,
                 };
-                let turned = |when: u8| when & EQUAL | (when & LESS) << 2 | (when & GREATER) >> 2;
-                if a < b { ((a, b), when) } else { ((b, a), turned(when)) }
-            }
-            // Not a mask: a comparison of that with a constant.
-            Op::Compare(Compare::Eq) if self.is_zero(node.args[1]) => {
-                let (pair, when) = self.outcomes(node.args[0]);
-                (pair, ALWAYS ^ when)
+                let mirrored = when & EQUAL | (when & LESS) << 2 | (when & GREATER) >> 2;
+                if a < b { ((a, b), when) } else { ((b, a), mirrored) }
             }
             _ => ((mask, mask), LESS),
-        }
+        };
+        (pair, when ^ turned)
     }
 }
 
@@ -289,6 +294,23 @@ mod tests {
         });
         let sum = g.add(parts[0], parts[1]).unwrap();
         assert_eq!(g[sum].op, Op::Binary(Binary::Mul), "one product, without a selection around it");
+    }
+
+    #[test]
+    fn what_is_used_twice_is_looked_at_once() {
+        let mut g = Stage::new();
+        let [x, mut a, mut d] = inputs(&mut g);
+        let mask = g.compare(Compare::Lt, x, a);
+        let zero = g.number(0.0);
+        for _ in 0..100 {
+            let [left, right] = [g.binary(Binary::Mul, a, x), g.binary(Binary::Div, a, x)];
+            a = g.binary(Binary::Add, left, right);
+            let [left, right] = [g.choose(mask, d, zero), g.binary(Binary::Mul, d, x)];
+            d = g.binary(Binary::Sub, left, right);
+        }
+        g.scale(d, a);
+        let rows = g.broadcast(d, &[4, 8]);
+        assert_eq!(g.rows_taken(rows, 0b10), None);
     }
 
     #[test]

@@ -9,86 +9,111 @@ use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::reduce::Reduce;
 use crate::shape::DType;
 
-/// How many operations back a mask is looked for.
-const REACH: usize = 64;
+/// What is asked of a value and the axes of a row, whose bits are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Question {
+    /// Where rows of a gradient count, with size one on these axes, if some are known to be left out.
+    Taken(Var, u8),
+    /// The value with size one on these axes, if it is the same all along them.
+    Same(Var, u8),
+}
+
+/// An answer, or the question that is to be answered before.
+type Answer = Result<Option<Var>, Question>;
 
 impl Stage {
     /// Where rows of the gradient `d` count, with size one on the axes of a row, whose bits are set; `None` where no
     /// row is known to be left out.
     pub(crate) fn rows_taken(&mut self, d: Var, axes: u8) -> Option<Var> {
-        self.taken_in(d, axes, REACH)
-    }
-
-    fn taken_in(&mut self, d: Var, axes: u8, reach: usize) -> Option<Var> {
-        let reach = reach.checked_sub(1)?;
-        if let Some(&known) = self.rows.get(&(d, axes)) {
-            return known;
+        // Every question is answered once, and a stack of them, not of calls, is as deep as the graph may be.
+        let asked = Question::Taken(d, axes);
+        let mut open = vec![asked];
+        while let Some(&question) = open.last() {
+            if self.known(question).is_ok() {
+                open.pop();
+                continue;
+            }
+            let answer = match question {
+                Question::Taken(d, axes) => self.find_taken(d, axes),
+                Question::Same(v, axes) => self.same_along(v, axes),
+            };
+            match answer {
+                Ok(answer) => _ = self.rows.insert(question, answer),
+                Err(before) => open.push(before),
+            }
         }
-        let found = self.find_taken(d, axes, reach);
-        self.rows.insert((d, axes), found);
-        found
+        self.rows[&asked]
     }
 
-    fn find_taken(&mut self, d: Var, axes: u8, reach: usize) -> Option<Var> {
+    fn known(&self, question: Question) -> Answer {
+        self.rows.get(&question).copied().ok_or(question)
+    }
+
+    fn find_taken(&mut self, d: Var, axes: u8) -> Answer {
         match (&self[d].op, &self[d].args[..]) {
             (Op::Reshape, &[inner]) => {
-                let (inner_axes, shape) = self.before_reshape(d, inner, axes)?;
-                let mask = self.taken_in(inner, inner_axes, reach)?;
-                return Some(self.reshape(mask, &shape));
+                let Some((inner_axes, shape)) = self.before_reshape(d, inner, axes) else { return Ok(None) };
+                let mask = self.known(Question::Taken(inner, inner_axes))?;
+                return Ok(mask.map(|mask| self.reshape(mask, &shape)));
             }
             (Op::Broadcast, &[inner]) => {
+                let mask = self.known(Question::Taken(inner, axes))?;
                 let shape = without(&self[d].shape, axes);
-                let mask = self.taken_in(inner, axes, reach)?;
-                return Some(self.broadcast(mask, &shape));
+                return Ok(mask.map(|mask| self.broadcast(mask, &shape)));
             }
-            (&Op::Reduce(Reduce::Sum, over), &[inner]) => return self.taken_in(inner, axes | over, reach),
+            (&Op::Reduce(Reduce::Sum, over), &[inner]) => return self.known(Question::Taken(inner, axes | over)),
             (Op::Transpose(order), &[inner]) => {
                 let order = order.clone();
-                let mask = self.taken_in(inner, before_transpose(&order, axes), reach)?;
-                return Some(self.transpose(mask, &order));
+                let mask = self.known(Question::Taken(inner, before_transpose(&order, axes)))?;
+                return Ok(mask.map(|mask| self.transpose(mask, &order)));
             }
             (Op::Slice(window), &[inner]) => {
                 let along = |(axis, &step)| if axes >> axis & 1 == 1 { (0, 1) } else { step };
                 let window: Vec<(usize, isize)> = window.iter().enumerate().map(along).collect();
+                let mask = self.known(Question::Taken(inner, axes))?;
                 let shape = without(&self[d].shape, axes);
-                let mask = self.taken_in(inner, axes, reach)?;
-                return Some(self.slice(mask, &window, &shape));
+                return Ok(mask.map(|mask| self.slice(mask, &window, &shape)));
             }
             // What stands one behind the other in a row.
             (&Op::Concat(axis), parts) if axes >> axis & 1 == 1 => {
-                let parts: Vec<Var> = parts.iter().copied().filter(|&part| !self.is_zero(part)).collect();
+                let parts = parts.iter().filter(|&&part| !self.is_zero(part));
                 let masks =
-                    parts.into_iter().map(|part| self.taken_in(part, axes, reach)).collect::<Option<Vec<_>>>()?;
-                return masks.into_iter().reduce(|all, mask| self.either(all, mask));
+                    parts.map(|&part| self.known(Question::Taken(part, axes))).collect::<Result<Vec<_>, _>>()?;
+                let masks = masks.into_iter().collect::<Option<Vec<_>>>();
+                return Ok(masks.and_then(|masks| masks.into_iter().reduce(|all, mask| self.either(all, mask))));
             }
             (Op::Pad(_), &[inner]) => {
                 let mut padded =
                     (0..self[d].shape.len()).filter(|&axis| self[d].shape[axis] != self[inner].shape[axis]);
                 let within_rows = padded.all(|axis| axes >> axis & 1 == 1);
-                return if within_rows { self.taken_in(inner, axes, reach) } else { None };
+                return if within_rows { self.known(Question::Taken(inner, axes)) } else { Ok(None) };
             }
             (Op::Binary(Binary::Add | Binary::Sub), &[a, b]) => {
-                let first = self.taken_in(a, axes, reach)?;
-                let second = if a == b { first } else { self.taken_in(b, axes, reach)? };
-                return Some(self.either(first, second));
+                let Some(first) = self.known(Question::Taken(a, axes))? else { return Ok(None) };
+                let second = self.known(Question::Taken(b, axes))?;
+                return Ok(second.map(|second| self.either(first, second)));
             }
             (Op::Binary(Binary::Mul), &[a, b]) => {
-                return self.taken_in(a, axes, reach).or_else(|| self.taken_in(b, axes, reach));
+                return match self.known(Question::Taken(a, axes))? {
+                    None => self.known(Question::Taken(b, axes)),
+                    mask => Ok(mask),
+                };
             }
-            (Op::Binary(Binary::Div), &[d, _]) => return self.taken_in(d, axes, reach),
-            (Op::Unary(Unary::Neg), &[d]) => return self.taken_in(d, axes, reach),
+            (Op::Binary(Binary::Div), &[d, _]) | (Op::Unary(Unary::Neg), &[d]) => {
+                return self.known(Question::Taken(d, axes));
+            }
             _ => {}
         }
-        let choice = self.choice(d)?;
-        let own = self.mask_of_rows(choice.mask, choice.holds, axes, reach);
-        let inner = self.taken_in(choice.value, axes, reach);
-        match (own, inner) {
+        let Some(choice) = self.choice(d) else { return Ok(None) };
+        let own = self.mask_of_rows(choice.mask, choice.holds, axes)?;
+        let inner = self.known(Question::Taken(choice.value, axes))?;
+        Ok(match (own, inner) {
             (Some(own), Some(inner)) => {
                 let none = self.nowhere(inner);
                 Some(self.select(own, inner, none))
             }
             (own, inner) => own.or(inner),
-        }
+        })
     }
 
     /// The gradient `dx` of an operation on rows along an axis, with zeros in the rows whose result has no gradient
@@ -111,11 +136,13 @@ impl Stage {
     }
 
     /// Whether a value is a parameter under another shape.
-    pub(crate) fn is_weight(&self, v: Var) -> bool {
-        match (&self[v].op, &self[v].args[..]) {
-            (Op::Broadcast | Op::Reshape | Op::Transpose(_) | Op::Slice(_), &[inner]) => self.is_weight(inner),
-            (op, _) => matches!(op, Op::Param(_)),
+    pub(crate) fn is_weight(&self, mut v: Var) -> bool {
+        while let (Op::Broadcast | Op::Reshape | Op::Transpose(_) | Op::Slice(_), &[inner]) =
+            (&self[v].op, &self[v].args[..])
+        {
+            v = inner;
         }
+        matches!(self[v].op, Op::Param(_))
     }
 
     /// The product of a gradient and a matrix, in which rows and columns of the gradient that are not taken count
@@ -146,21 +173,23 @@ impl Stage {
         self.select(taken, x, zero)
     }
 
-    fn mask_of_rows(&mut self, mask: Var, holds: bool, axes: u8, reach: usize) -> Option<Var> {
+    fn mask_of_rows(&mut self, mask: Var, holds: bool, axes: u8) -> Answer {
         // What was guarded by its own zeros.
         if let (Op::Compare(Compare::Ne), &[d, zero]) = (&self[mask].op, &self[mask].args[..])
             && holds
             && self.is_zero(zero)
-            && let Some(rows) = self.taken_in(d, axes, reach)
+            && let Some(rows) = self.known(Question::Taken(d, axes))?
         {
-            return Some(rows);
+            return Ok(Some(rows));
         }
-        let rows = self.same_along(mask, axes)?;
+        let rows = self.known(Question::Same(mask, axes))?;
         if holds {
-            return Some(rows);
+            return Ok(rows);
         }
-        let none = self.nowhere(rows);
-        Some(self.compare(Compare::Eq, rows, none))
+        Ok(rows.map(|rows| {
+            let none = self.nowhere(rows);
+            self.compare(Compare::Eq, rows, none)
+        }))
     }
 
     /// Where one mask holds or the other.
@@ -174,34 +203,33 @@ impl Stage {
         self.push(Op::Const(0), vec![], shape, DType::Bool)
     }
 
-    /// The value with size one on these axes, if it is the same all along them.
-    fn same_along(&mut self, v: Var, axes: u8) -> Option<Var> {
+    fn same_along(&mut self, v: Var, axes: u8) -> Answer {
         let node = self[v].clone();
         let narrow = without(&node.shape, axes);
         if narrow == node.shape {
-            return Some(v);
+            return Ok(Some(v));
         }
-        match (&node.op, &node.args[..]) {
+        Ok(match (&node.op, &node.args[..]) {
             (Op::Const(_), _) => Some(self.push(node.op, vec![], narrow, node.dtype)),
             (Op::Broadcast, &[inner]) => {
                 let same = self[inner].shape.iter().zip(&narrow).all(|(&size, &to)| size == 1 || size == to);
                 same.then(|| self.broadcast(inner, &narrow))
             }
             (Op::Reshape, &[inner]) => {
-                let (inner_axes, shape) = self.before_reshape(v, inner, axes)?;
-                let inner = self.same_along(inner, inner_axes)?;
-                Some(self.reshape(inner, &shape))
+                let Some((inner_axes, shape)) = self.before_reshape(v, inner, axes) else { return Ok(None) };
+                self.known(Question::Same(inner, inner_axes))?.map(|inner| self.reshape(inner, &shape))
             }
             (Op::Transpose(order), &[inner]) => {
-                let inner = self.same_along(inner, before_transpose(order, axes))?;
-                Some(self.transpose(inner, order))
+                let inner = self.known(Question::Same(inner, before_transpose(order, axes)))?;
+                inner.map(|inner| self.transpose(inner, order))
             }
             (Op::Select | Op::Compare(_), args) => {
-                let args = args.iter().map(|&arg| self.same_along(arg, axes)).collect::<Option<Vec<_>>>()?;
-                Some(self.push(node.op, args, narrow, node.dtype))
+                let of = |&arg: &Var| self.known(Question::Same(arg, axes));
+                let args: Option<Vec<Var>> = args.iter().map(of).collect::<Result<Vec<_>, _>>()?.into_iter().collect();
+                args.map(|args| self.push(node.op, args, narrow, node.dtype))
             }
             _ => None,
-        }
+        })
     }
 
     /// The axes of `inner` that the last axes of `v`, another shape of it, are; and the shape of `v` without them.

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::check::{Check, TensorType, Type};
 use crate::graph::{Contraction, Grad, Graph, Node, Op, Rows, Value, Var};
+use crate::guard::Taken;
+use crate::masked::Question;
 use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::reduce::Reduce;
 use crate::path::Path;
@@ -43,12 +45,12 @@ pub struct Stage {
     pub(crate) scaled: HashMap<Var, (Var, Var)>,
     /// Of sums of gradients with something in common, both that were added up.
     pub(crate) sums: HashMap<Var, (Var, Var)>,
-    /// Whether a value may be zero because a branch was not taken, where that was asked for.
-    pub(crate) choices: HashMap<Var, bool>,
+    /// Where values are not zero because a branch was not taken, for the first nodes.
+    pub(crate) taken: Vec<Taken>,
     /// Masks of what is not zero, of gradients that may be chosen.
     pub(crate) not_zero: HashSet<Var>,
-    /// Where rows along some axes are taken, where that was asked for.
-    pub(crate) rows: HashMap<(Var, u8), Option<Var>>,
+    /// What was asked of rows.
+    pub(crate) rows: HashMap<Question, Option<Var>>,
     /// Single numbers that were staged as a sum of all elements of a value, which may have been one.
     pub(crate) totals: HashSet<Var>,
 }

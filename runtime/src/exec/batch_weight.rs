@@ -4,8 +4,10 @@
 //! several batches together only if each is weighted by its count: Σ nᵢ / Σ dᵢ = Σ dᵢ (nᵢ / dᵢ) / Σ dᵢ. The count is
 //! read off the graph, so that a loss of one's own is weighted as those of the library are.
 
+use std::ops::Index;
+
 use super::slots::{Extent, Memory, Region, Slot};
-use crate::graph::{Graph, Op, Stage, Var};
+use crate::graph::{Graph, Node, Op, Stage, Var};
 use crate::ops::elementwise::{Binary, Unary};
 use crate::ops::reduce::Reduce;
 use crate::shape::DType;
@@ -13,7 +15,7 @@ use crate::shape::DType;
 /// The weight of a batch in the mean of a result: a number that may be a multiple of a count, the same one for
 /// every batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Weight {
+enum Weight {
     /// A number that depends on the shapes of the inputs alone.
     Number(f64),
     /// A multiple of a single number of the graph.
@@ -29,39 +31,70 @@ impl Weight {
     }
 }
 
-/// How many operations are followed: from a loss back to the sum over the batch, and from there into its terms.
-const BEHIND: usize = 256;
-const TERMS: usize = 8;
-
-/// The weights of single numbers; `None` where one is not known to be a sum over a count.
-pub(super) fn weights(g: &Stage, results: &[Var]) -> Vec<Option<Weight>> {
-    let reader = Reader::new(g);
-    results.iter().map(|&v| if g[v].len() == 1 { reader.weight(v, BEHIND) } else { None }).collect()
+/// What is known of a node, by what is known of its arguments.
+struct Facts {
+    /// Whether it depends on inputs.
+    input: bool,
+    /// Whether it depends on parameters.
+    param: bool,
+    /// The value that is repeated in every element.
+    repeated: Var,
+    /// What it counts as a divisor, and a factor: a sum over the inputs, which no parameter has a part in, or one that is
+    /// kept away from zero.
+    count: Option<(Var, f64)>,
+    /// The weight that it brings along as terms of a sum, as in `sum(terms * mask / sum(mask))`.
+    terms: Option<Weight>,
+    /// The same where it is a factor of the terms: numbers count if the whole is divided by them, not here.
+    factor: Option<Weight>,
+    /// The weight of a sum over a count, a multiple of one, or a sum of such.
+    weight: Option<Weight>,
 }
 
+/// Reads what is known of nodes, in their order.
 struct Reader<'g> {
     g: &'g Stage,
-    /// Which nodes depend on inputs.
-    input: Vec<bool>,
-    /// Which nodes depend on parameters.
-    param: Vec<bool>,
+    facts: Vec<Facts>,
+}
+
+impl Index<Var> for Reader<'_> {
+    type Output = Facts;
+
+    fn index(&self, v: Var) -> &Facts {
+        &self.facts[v.index()]
+    }
 }
 
 impl Reader<'_> {
     fn new(g: &Stage) -> Reader<'_> {
-        let (mut input, mut param): (Vec<bool>, Vec<bool>) = (Vec::new(), Vec::new());
-        for node in g.graph().nodes() {
-            let any = |of: &[bool]| node.args.iter().any(|arg| of[arg.index()]);
-            let (on_input, on_param) = (any(&input), any(&param));
-            input.push(on_input || matches!(node.op, Op::Input(_)));
-            param.push(on_param || matches!(node.op, Op::Param(_)));
+        let mut reader = Reader { g, facts: Vec::with_capacity(g.graph().nodes().len()) };
+        for (v, _) in g.graph().vars() {
+            let facts = reader.read(v);
+            reader.facts.push(facts);
         }
-        Reader { g, input, param }
+        reader
+    }
+
+    fn read(&self, v: Var) -> Facts {
+        let node = &self.g[v];
+        let param = matches!(node.op, Op::Param(_)) || node.args.iter().any(|&arg| self[arg].param);
+        let (terms, factor) = (self.terms(node, true), self.terms(node, false));
+        Facts {
+            input: matches!(node.op, Op::Input(_)) || node.args.iter().any(|&arg| self[arg].input),
+            param,
+            repeated: match (&node.op, &node.args[..]) {
+                (Op::Broadcast | Op::Reshape, &[x]) => self[x].repeated,
+                _ => v,
+            },
+            count: if param || node.len() != 1 { None } else { self.count(v) },
+            terms,
+            factor,
+            weight: if self.g.totals.contains(&v) { self.total(node, terms) } else { self.weight(node) },
+        }
     }
 
     /// Whether a value is the same for all batches of a step.
     fn is_fixed(&self, v: Var) -> bool {
-        !self.input[v.index()]
+        !self[v].input
     }
 
     /// Whether a value is written as zero times another one.
@@ -78,80 +111,61 @@ impl Reader<'_> {
         }
     }
 
-    /// The weight of a sum over a count, a multiple of one, or a sum of such.
-    fn weight(&self, v: Var, depth: usize) -> Option<Weight> {
-        let depth = depth.checked_sub(1)?;
-        let node = &self.g[v];
-        if self.g.totals.contains(&v) {
-            let terms = if matches!(node.op, Op::Reduce(..)) { node.args[0] } else { v };
-            return self.terms(terms, true, TERMS);
-        }
+    /// The weight of a sum of all elements of a value.
+    fn total(&self, node: &Node, own: Option<Weight>) -> Option<Weight> {
+        if matches!(node.op, Op::Reduce(..)) { self[node.args[0]].terms } else { own }
+    }
+
+    fn weight(&self, node: &Node) -> Option<Weight> {
         match (&node.op, &node.args[..]) {
             (Op::MatMul(..) | Op::Contract(_), _) => Some(Weight::Number(1.0)),
-            (Op::Reshape | Op::Broadcast | Op::Unary(Unary::Neg), &[x]) if self.g[x].len() == 1 => {
-                self.weight(x, depth)
-            }
-            (Op::Binary(Binary::Mul), &[a, b]) => self.product(a, b, depth).or_else(|| self.product(b, a, depth)),
-            (Op::Binary(Binary::Div), &[a, b]) => self.quotient(self.weight(a, depth)?, b),
-            (Op::Binary(Binary::Add | Binary::Sub), &[a, b]) => self.sum(a, b, depth),
-            (Op::Select, &[_, x, fixed] | &[_, fixed, x]) if self.is_fixed(fixed) => self.weight(x, depth),
+            (Op::Reshape | Op::Broadcast | Op::Unary(Unary::Neg), &[x]) if self.g[x].len() == 1 => self[x].weight,
+            (Op::Binary(Binary::Mul), &[a, b]) => self.product(a, b).or_else(|| self.product(b, a)),
+            (Op::Binary(Binary::Div), &[a, b]) => self.quotient(self[a].weight?, b),
+            (Op::Binary(Binary::Add | Binary::Sub), &[a, b]) => self.sum(a, b),
+            (Op::Select, &[_, x, fixed] | &[_, fixed, x]) if self.is_fixed(fixed) => self[x].weight,
             _ => None,
         }
     }
 
-    /// The weight that the terms of a sum bring along, as in `sum(terms * mask / sum(mask))`. Numbers count if the
-    /// whole is divided by them, not where they scale a factor of it.
-    fn terms(&self, v: Var, whole: bool, depth: usize) -> Option<Weight> {
-        let node = &self.g[v];
-        let Some(depth) = depth.checked_sub(1) else { return Some(Weight::Number(1.0)) };
+    fn terms(&self, node: &Node, whole: bool) -> Option<Weight> {
+        let of = |v: Var| if whole { self[v].terms } else { self[v].factor };
         let scaled = |weight: Weight, by: f64| if whole && by != 0.0 { weight.times(by.abs()) } else { weight };
         match (&node.op, &node.args[..]) {
-            (Op::Unary(Unary::Neg) | Op::Reshape | Op::Broadcast, &[x]) => self.terms(x, whole, depth),
-            (Op::Reduce(Reduce::Sum, _), &[x]) => self.terms(x, false, depth),
+            (Op::Unary(Unary::Neg) | Op::Reshape | Op::Broadcast, &[x]) => of(x),
+            (Op::Reduce(Reduce::Sum, _), &[x]) => self[x].factor,
             (Op::Binary(Binary::Mul), &[a, b]) => match (self.number(a), self.number(b)) {
-                (Some(number), _) => Some(scaled(self.terms(b, whole, depth)?, 1.0 / number)),
-                (_, Some(number)) => Some(scaled(self.terms(a, whole, depth)?, 1.0 / number)),
-                _ => match (self.terms(a, false, depth)?, self.terms(b, false, depth)?) {
+                (Some(number), _) => Some(scaled(of(b)?, 1.0 / number)),
+                (_, Some(number)) => Some(scaled(of(a)?, 1.0 / number)),
+                _ => match (self[a].factor?, self[b].factor?) {
                     (Weight::Number(number), weight) | (weight, Weight::Number(number)) => Some(weight.times(number)),
                     _ => None,
                 },
             },
             (Op::Binary(Binary::Div), &[a, b]) => {
                 if let Some(number) = self.number(b) {
-                    return Some(scaled(self.terms(a, whole, depth)?, number));
+                    return Some(scaled(of(a)?, number));
                 }
-                let (terms, by) = (self.terms(a, false, depth)?, self.repeated(b));
-                if self.is_fixed(by) || self.count(by, BEHIND).is_none() {
-                    Some(terms)
-                } else {
-                    self.quotient(terms, by)
-                }
+                let (terms, by) = (self[a].factor?, self[b].repeated);
+                let counts = !self.is_fixed(by) && self[by].count.is_some();
+                if counts { self.quotient(terms, by) } else { Some(terms) }
             }
-            (Op::Select, &[_, x, fixed] | &[_, fixed, x]) if self.is_fixed(fixed) => self.terms(x, whole, depth),
+            (Op::Select, &[_, x, fixed] | &[_, fixed, x]) if self.is_fixed(fixed) => of(x),
             _ => Some(Weight::Number(1.0)),
         }
     }
 
-    /// The value that is repeated in every element.
-    fn repeated(&self, mut v: Var) -> Var {
-        while let Op::Broadcast | Op::Reshape = self.g[v].op {
-            v = self.g[v].args[0];
-        }
-        v
-    }
-
     /// The weight of `a b`, where `b` is the same for all batches or one over a count.
-    fn product(&self, a: Var, b: Var, depth: usize) -> Option<Weight> {
+    fn product(&self, a: Var, b: Var) -> Option<Weight> {
+        let weight = self[a].weight?;
         if let Some(number) = self.number(b) {
-            return self.weight(a, depth).filter(|_| number != 0.0).map(|weight| weight.times(1.0 / number.abs()));
+            return (number != 0.0).then(|| weight.times(1.0 / number.abs()));
         }
         if self.is_fixed(b) {
-            return self.weight(a, depth);
+            return Some(weight);
         }
         match (&self.g[b].op, &self.g[b].args[..]) {
-            (Op::Binary(Binary::Div), &[one, count]) if self.is_fixed(one) => {
-                self.quotient(self.weight(a, depth)?, count)
-            }
+            (Op::Binary(Binary::Div), &[one, count]) if self.is_fixed(one) => self.quotient(weight, count),
             _ => None,
         }
     }
@@ -164,7 +178,7 @@ impl Reader<'_> {
         if self.is_fixed(b) {
             return Some(a);
         }
-        match (a, self.count(b, BEHIND)?) {
+        match (a, self[b].count?) {
             (Weight::Number(number), (count, factor)) => Some(Weight::Value(count, number * factor)),
             (Weight::Value(..), _) => None,
         }
@@ -172,12 +186,12 @@ impl Reader<'_> {
 
     /// The weight of `a + b`: the terms must have it in common. A term that is the same for all batches, such as a
     /// penalty of the parameters, has any weight, and so has zero times a term.
-    fn sum(&self, a: Var, b: Var, depth: usize) -> Option<Weight> {
+    fn sum(&self, a: Var, b: Var) -> Option<Weight> {
         let has_any = |v: Var| self.is_fixed(v) || self.is_times_zero(v);
         if has_any(a) || has_any(b) {
-            return self.weight(if has_any(a) { b } else { a }, depth);
+            return self[if has_any(a) { b } else { a }].weight;
         }
-        match (self.weight(a, depth)?, self.weight(b, depth)?) {
+        match (self[a].weight?, self[b].weight?) {
             // Means over as many elements a sample as one likes are in proportion to the samples.
             (Weight::Number(a), Weight::Number(b)) => Some(Weight::Number(a.max(b))),
             (a @ Weight::Value(v, _), Weight::Value(other, _)) if v == other => Some(a),
@@ -185,34 +199,29 @@ impl Reader<'_> {
         }
     }
 
-    /// What a divisor counts, and a factor: a sum over the inputs, which no parameter has a part in, or one that
-    /// is kept away from zero.
-    fn count(&self, v: Var, depth: usize) -> Option<(Var, f64)> {
-        let depth = depth.checked_sub(1)?;
+    /// What a single number counts that no parameter has a part in.
+    fn count(&self, v: Var) -> Option<(Var, f64)> {
         let node = &self.g[v];
-        if self.param[v.index()] || node.len() != 1 {
-            return None;
-        }
         let whole = Some((v, 1.0)).filter(|_| node.dtype == DType::F32);
         if self.g.totals.contains(&v) {
             return whole;
         }
-        let scaled = |v: Var, by: f64| self.count(v, depth).map(|(count, factor)| (count, factor * by));
+        let scaled = |v: Var, by: f64| self[v].count.map(|(count, factor)| (count, factor * by));
         match (&node.op, &node.args[..]) {
             (Op::MatMul(..) | Op::Contract(_), _) => whole,
             // Whole numbers are counted as numbers.
             (Op::Cast, &[x]) if self.g[x].dtype != DType::F32 && self.g.totals.contains(&x) => whole,
-            (Op::Reshape | Op::Broadcast, &[x]) => self.count(x, depth),
+            (Op::Reshape | Op::Broadcast, &[x]) => self[x].count,
             (Op::Binary(Binary::Mul), &[a, b]) => match (self.number(a), self.number(b)) {
                 (Some(number), _) => scaled(b, number),
                 (_, Some(number)) => scaled(a, number),
                 _ => None,
             },
             (Op::Binary(Binary::Div), &[a, b]) => scaled(a, 1.0 / self.number(b)?),
-            (Op::Binary(Binary::Max), &[x, fixed] | &[fixed, x]) if self.is_fixed(fixed) => self.count(x, depth),
-            (Op::Select, &[_, x, fixed] | &[_, fixed, x]) if self.is_fixed(fixed) => self.count(x, depth),
+            (Op::Binary(Binary::Max), &[x, fixed] | &[fixed, x]) if self.is_fixed(fixed) => self[x].count,
+            (Op::Select, &[_, x, fixed] | &[_, fixed, x]) if self.is_fixed(fixed) => self[x].count,
             (Op::Binary(Binary::Add), &[a, b]) => {
-                let counts = |v| self.is_fixed(v) || self.count(v, depth).is_some();
+                let counts = |v| self.is_fixed(v) || self[v].count.is_some();
                 whole.filter(|_| counts(a) && counts(b))
             }
             _ => None,
@@ -221,6 +230,7 @@ impl Reader<'_> {
 }
 
 /// The weights of the results of a compiled function, and the counts of its last run that they are made of.
+#[derive(Clone)]
 pub(super) struct BatchWeights {
     of: Vec<Option<Weight>>,
     /// The values that are counts, each once, and what they were.
@@ -229,7 +239,11 @@ pub(super) struct BatchWeights {
 }
 
 impl BatchWeights {
-    pub(super) fn new(of: &[Option<Weight>]) -> BatchWeights {
+    /// The weights of results, as far as each is known to be a single number that is a sum over a count.
+    pub(super) fn new(g: &Stage, results: &[Var]) -> BatchWeights {
+        let reader = Reader::new(g);
+        let weight = |&v: &Var| if g[v].len() == 1 { reader[v].weight } else { None };
+        let of: Vec<Option<Weight>> = results.iter().map(weight).collect();
         let mut values = Vec::new();
         for weight in of.iter().flatten() {
             match weight {
@@ -237,7 +251,7 @@ impl BatchWeights {
                 _ => {}
             }
         }
-        BatchWeights { of: of.to_vec(), counts: vec![0.0; values.len()], values }
+        BatchWeights { of, counts: vec![0.0; values.len()], values }
     }
 
     /// What a program writes.
@@ -267,5 +281,30 @@ impl BatchWeights {
             }
             None => samples as f64,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_twice_is_looked_at_once() {
+        let mut g = Stage::new();
+        let (x, w) = (g.input(0, &[8], DType::F32), g.param(0, &[]));
+        let (total, count) = (g.reduce(Reduce::Sum, x, 1), g.unary(Unary::Abs, x));
+        let mut count = g.reduce(Reduce::Sum, count, 1);
+        let mut loss = g.binary(Binary::Div, total, count);
+        loss = g.reshape(loss, &[]);
+        for _ in 0..100 {
+            let [left, right] = [g.binary(Binary::Mul, loss, w), g.binary(Binary::Div, loss, w)];
+            loss = g.binary(Binary::Add, left, right);
+            let two = g.number(2.0);
+            let [left, right] = [g.binary(Binary::Max, count, two), g.binary(Binary::Mul, count, two)];
+            count = g.binary(Binary::Add, left, right);
+        }
+        let counted = g.binary(Binary::Div, total, count);
+        let weights = BatchWeights::new(&g, &[loss, counted]);
+        assert!(matches!(weights.of[..], [Some(Weight::Value(..)), Some(Weight::Value(v, _))] if v == count));
     }
 }

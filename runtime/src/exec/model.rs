@@ -375,16 +375,15 @@ impl<N: Network> Model<N> {
         slots.extend(outputs(&staged).map(|(i, _, shape)| output_slot(i, shape)));
         let mut results: Vec<_> =
             outputs(&staged).map(|(i, v, shape)| (v, Region::numbers(Slot::Output(i).start(), shape))).collect();
-        let weights = BatchWeights::new(&staged.weights);
-        slots.extend(weights.slots());
-        results.extend(weights.results(&staged.graph));
+        slots.extend(staged.weights.slots());
+        results.extend(staged.weights.results(&staged.graph));
         let source = |op: &Op| source(&self.entries, &signature, op);
         let program = Program::compile(function.name, &staged.graph, &source, &results, &slots)?;
         let memory = |(_, v, shape): (usize, Var, &[usize])| {
             Ok((shape.to_vec(), Buffer::zeros(staged.graph[v].len(), &format!("the results of {}", function.name))?))
         };
         let outputs = outputs(&staged).map(memory).collect::<Result<_>>()?;
-        Ok(Compiled { function, signature, program, outputs, weights })
+        Ok(Compiled { function, signature, program, outputs, weights: staged.weights })
     }
 
     pub(super) fn entry(&self, name: &str) -> Result<&Entry> {

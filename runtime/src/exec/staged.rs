@@ -1,6 +1,6 @@
 //! From a network function and the shapes of its inputs to a graph that is known to be sound.
 
-use super::batch_weight::{Weight, weights};
+use super::batch_weight::BatchWeights;
 use super::slots::{Extent, Region, Slot};
 use crate::check::{Check, Message, ParamSet, Type};
 use crate::error::{Error, Result};
@@ -57,7 +57,7 @@ pub(super) struct Staged {
     /// The new value of every state that a loss assigns, by number.
     pub(super) updates: Updates,
     /// What the inputs count in the mean of each result over batches, where that is known.
-    pub(super) weights: Vec<Option<Weight>>,
+    pub(super) weights: BatchWeights,
 }
 
 /// Stages a function without its gradient.
@@ -65,7 +65,7 @@ pub(super) fn stage<N: Network>(net: &N, f: &Function<N>, inputs: &Signature) ->
     let (mut g, values, _) = checked(net, f, inputs)?;
     let results = (f.rules.stage)(net, &mut g, &values);
     let outputs = tensors(&mut g, f, results)?;
-    let weights = weights(&g, &outputs);
+    let weights = BatchWeights::new(&g, &outputs);
     finish(g, f, outputs, Updates::new(), weights)
 }
 
@@ -90,7 +90,7 @@ pub(super) fn stage_loss<N: Network>(
         return Err(not_a_loss(&g, f, &outputs));
     };
     g.set_loss(loss);
-    let weights = weights(&g, &outputs);
+    let weights = BatchWeights::new(&g, &outputs);
     let shape = g[loss].shape.clone();
     let mut douts = vec![None; outputs.len()];
     douts[0] = Some(g.fill(1.0, &shape));
@@ -165,13 +165,7 @@ fn tensors<N>(g: &mut Stage, f: &Function<N>, values: Vec<Value>) -> Result<Vec<
     values.into_iter().map(tensor).collect()
 }
 
-fn finish<N>(
-    g: Stage,
-    f: &Function<N>,
-    outputs: Vec<Var>,
-    updates: Updates,
-    weights: Vec<Option<Weight>>,
-) -> Result<Staged> {
+fn finish<N>(g: Stage, f: &Function<N>, outputs: Vec<Var>, updates: Updates, weights: BatchWeights) -> Result<Staged> {
     if let Some(message) = g.error() {
         return Err(Error::Shape { function: f.name.into(), message: message.into() });
     }

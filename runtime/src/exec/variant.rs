@@ -67,7 +67,7 @@ impl<N: Network> Loss<'_, N> {
             states: staged.updates.keys().map(|&id| self.state(id)).collect::<Result<_>>()?,
             outputs: outputs.map(|shape| Tensor::zeros(shape)).collect::<Result<_>>()?,
             checkpoints: staged.graph.nodes().iter().any(|node| node.scope > 0),
-            weights: BatchWeights::new(&staged.weights),
+            weights: staged.weights,
         })
     }
 
@@ -105,7 +105,7 @@ impl<N: Network> Loss<'_, N> {
         ];
         slots.extend(inputs.slots());
         slots.extend(model::outputs(staged).map(|(i, _, shape)| model::output_slot(i, shape)));
-        slots.extend(BatchWeights::new(&staged.weights).slots());
+        slots.extend(staged.weights.slots());
         slots
     }
 
@@ -132,7 +132,7 @@ impl<N: Network> Loss<'_, N> {
             let place = Place { slot: Slot::States, offset: self.state(id)?.start };
             results.push((v, self.entries[id].region(place, "state ")));
         }
-        results.extend(BatchWeights::new(&staged.weights).results(&staged.graph));
+        results.extend(staged.weights.results(&staged.graph));
         Ok(results)
     }
 
