@@ -1,30 +1,20 @@
 //! The `#[network]` attribute of downhill.
 //!
-//! Data flows one way: source → single assignments (`lower`, `ssa`) → gradient (`gradient`) →
-//! tokens (`emit`). What the attribute stands on decides what is around that: a function is
-//! expanded by `function`, an `impl` block by `methods`, a struct by `structs`.
+//! Data flows one way: source (`parse`) → single assignments (`lower`) → gradient (`gradient`) → tokens (`emit`). What
+//! the attribute stands on decides what is around that (`expand`): a function, an `impl` block or a struct.
 
-mod attr;
-mod dims;
 mod emit;
 mod error;
-mod fields;
-mod function;
+mod expand;
 mod gradient;
-mod liveness;
 mod lower;
-mod methods;
 mod names;
-mod sequential;
-mod signature;
-mod ssa;
-mod structs;
+mod parse;
 
 use proc_macro2::TokenStream;
-use syn::Item;
 
-use crate::attr::Args;
-use crate::error::Errors;
+use error::Errors;
+use parse::attr::Args;
 
 /// Makes a network of a struct, of its `impl` block, or an operation of a function.
 ///
@@ -106,15 +96,15 @@ use crate::error::Errors;
 /// `reshape(x, [B * T, D])`. Brackets of tensors are a list: `concat([a, b], -1)`.
 #[proc_macro_attribute]
 pub fn network(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    expand(args.into(), item.into()).into()
+    expansion(args.into(), item.into()).into()
 }
 
 /// The expansion, with the mistakes that were found beside it.
-fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
+fn expansion(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let args = errors.ok(Args::parse(args)).unwrap_or_default();
     let mut expansion = match syn::parse2(item.clone()) {
-        Ok(item) => expand_item(&args, item, &mut errors),
+        Ok(item) => expand::expand(&args, item, &mut errors),
         Err(error) => {
             errors.push(error);
             item
@@ -122,23 +112,6 @@ fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     };
     expansion.extend(errors.into_tokens());
     expansion
-}
-
-fn expand_item(args: &Args, item: Item, errors: &mut Errors) -> TokenStream {
-    if !matches!(item, Item::Struct(_))
-        && let Some(path) = args.sequential.as_ref().or(args.loss.as_ref())
-    {
-        errors.at(path, "only a struct can be `sequential` or have a `loss = …`");
-    }
-    match item {
-        Item::Fn(item) => function::expand(args, item, errors),
-        Item::Impl(item) => methods::expand(args, item, None, errors),
-        Item::Struct(item) => structs::expand(args, item, errors),
-        other => {
-            errors.at(&other, "`#[network]` goes on a struct, on its `impl` block, or on a function");
-            quote::quote!(#other)
-        }
-    }
 }
 
 #[cfg(test)]

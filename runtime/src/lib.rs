@@ -3,36 +3,27 @@
 
 extern crate self as downhill;
 
-pub mod check;
 mod codegen;
 pub mod data;
 mod error;
 mod exec;
 pub mod graph;
-mod guard;
-pub mod init;
+mod ir;
 mod kernel;
-mod masked;
 pub mod network;
 pub mod nn;
 pub mod ops;
 pub mod optim;
-mod path;
-pub mod reference;
 pub mod shape;
-mod simplify;
-mod slope;
-mod stage;
-mod strides;
-mod structure;
 mod tensor;
 pub mod train;
-mod verify;
 
 pub use downhill_macros::network;
 pub use error::{Error, Result};
-pub use exec::{Computation, KernelProfile, Model, ParamInfo, Pass, Profile, Step, set_threads, threads};
-pub use graph::{Grad, Stage, Value};
+pub use exec::{Computation, KernelProfile, Model, Pass, Profile, Step, set_threads, threads};
+pub use graph::{Grad, Stage, Value, reference};
+pub use network::{ParamInfo, init};
+pub use shape::check;
 pub use tensor::{Elements, Index, Input, Inputs, Tensor};
 pub use train::{Epochs, Report, Trainer};
 

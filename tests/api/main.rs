@@ -9,6 +9,7 @@ mod idx;
 mod ill_formed;
 mod index_ranges;
 mod programs;
+mod rooms;
 mod sizes;
 mod soundness;
 mod weights;

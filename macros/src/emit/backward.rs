@@ -6,7 +6,7 @@ use quote::{ToTokens, quote};
 use super::forward::{Forward, assign, callee, stage_at};
 use super::tuple;
 use crate::gradient::{Back, BackBlock, BackFor, BackSlices, DArg, GradId, Gradient};
-use crate::ssa::{Call, Function, Item, Mode, Over, Slices};
+use crate::lower::ssa::{Call, Function, Item, Mode, Over, Slices};
 
 /// Writes the statements of a gradient.
 pub struct Backward<'a> {

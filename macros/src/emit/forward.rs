@@ -6,12 +6,12 @@ use syn::spanned::Spanned;
 use syn::{Expr, Lit};
 
 use super::{mentions, parens, tuple};
-use crate::dims::Dim;
-use crate::names::{Names, local, stem};
-use crate::ssa::{
+use crate::lower::ssa::{
     Arg, Block, Call, Callee, For, Function, If, Item, Kind, Meaning, Mode, Number, Over, Plain, Read, Site, Slices,
     Stmt, ValueId,
 };
+use crate::names::{Names, local, stem};
+use crate::parse::dims::Dim;
 
 /// Writes forward statements.
 pub struct Forward<'a> {

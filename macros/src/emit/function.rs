@@ -8,11 +8,11 @@ use syn::{Attribute, Type, Visibility};
 use super::backward::Backward;
 use super::forward::Forward;
 use super::{mentions, parens, tuple, unused};
-use crate::dims::locals;
 use crate::gradient::differentiate;
-use crate::liveness::{Liveness, Needs};
-use crate::signature::{DType, Declared, Dims, ParamKind, Signature};
-use crate::ssa::{Block, Function, Mode, ValueId};
+use crate::gradient::liveness::{Liveness, Needs};
+use crate::lower::ssa::{Block, Function, Mode, ValueId};
+use crate::parse::dims::locals;
+use crate::parse::signature::{DType, Declared, Dims, ParamKind, Signature};
 
 /// A network function, read and lowered.
 pub struct Unit {

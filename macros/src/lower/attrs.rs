@@ -3,9 +3,9 @@
 use syn::{Attribute, Expr};
 
 use super::plain::Fields;
+use super::ssa::Stmt;
 use super::{Lower, Operand};
 use crate::error::Checked;
-use crate::ssa::Stmt;
 
 pub const CHECKPOINT: &str = "`#[checkpoint]` goes in front of a call: `let y = #[checkpoint] self.block(x);`";
 

@@ -6,9 +6,9 @@ use syn::{Expr, Path, PathArguments};
 
 use super::control::asks_training;
 use super::plain::TRAINING;
+use super::ssa::{Arg, Call, Callee, Kind, Read, Site, Stmt, ValueId};
 use super::{Lower, Operand, Want};
 use crate::error::{Checked, Reported};
-use crate::ssa::{Arg, Call, Callee, Kind, Read, Site, Stmt, ValueId};
 
 impl Lower<'_> {
     /// `gelu(x)`, `nn::gelu(x)`, `block(x)`, `(self.encoder.up)(x)`, `self.blocks[0](x)`.

@@ -5,10 +5,10 @@ use quote::format_ident;
 use syn::spanned::Spanned;
 use syn::{Expr, Pat, UnOp};
 
+use super::ssa::{Block, Carried, For, If, Item, Kind, Meaning, Over, Plain, Read, Slices, Stmt, ValueId};
 use super::{Local, Lower, Operand, Want};
-use crate::dims::bare;
 use crate::error::{Checked, Reported};
-use crate::ssa::{Block, Carried, For, If, Item, Kind, Meaning, Over, Plain, Read, Slices, Stmt, ValueId};
+use crate::parse::dims::bare;
 
 const FOR: &str = "`for` runs over an array of networks or the slices of a tensor: write `for block in &self.blocks` or `for x in unbind(xs, 1)`";
 

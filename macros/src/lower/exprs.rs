@@ -5,10 +5,10 @@ use syn::{BinOp, Expr, UnOp};
 
 use super::calls::last_name;
 use super::plain::Fields;
+use super::ssa::{Kind, Read, Stmt};
 use super::{Lower, Operand, Want};
-use crate::dims::bare;
 use crate::error::{Checked, Reported};
-use crate::ssa::{Kind, Read, Stmt};
+use crate::parse::dims::bare;
 
 const NO_LIST: &str = "`[…]` takes apart the list that an operation such as `chunk` returns";
 

@@ -1,4 +1,4 @@
-//! Source to single assignments: the body of a network function as [`ssa::Function`](crate::ssa).
+//! Source to single assignments: the body of a network function as [`ssa::Function`](self::ssa).
 //!
 //! An environment says which value each variable holds at the moment, so a shadowing `let` and
 //! an assignment are the same thing here: the name now means another value.
@@ -8,6 +8,7 @@ mod calls;
 mod control;
 mod exprs;
 mod plain;
+pub mod ssa;
 mod states;
 mod stmts;
 mod unsupported;
@@ -19,8 +20,8 @@ use quote::{ToTokens, format_ident};
 
 use crate::error::{Checked, Errors, Reported};
 use crate::names::{Names, local};
-use crate::signature::{Declared, Dims, ParamKind, Signature};
-use crate::ssa::{Block, Function, Kind, Meaning, Plain, Read, Site, Stmt, Symbol, ValueId, ValueInfo};
+use crate::parse::signature::{Declared, Dims, ParamKind, Signature};
+use ssa::{Block, Function, Kind, Meaning, Plain, Read, Site, Stmt, Symbol, ValueId, ValueInfo};
 
 /// What a function body can refer to besides its own parameters.
 pub struct Scope<'a> {
@@ -247,7 +248,7 @@ impl Lower<'_> {
 /// The axis that is declared as `letter` alone, counted from the end behind `[N]`.
 fn axis_of(declared: &Declared, letter: &Ident) -> Option<isize> {
     let dims = declared.dims.listed();
-    let axis = dims.iter().position(|dim| matches!(dim, crate::dims::Dim::Symbol(name) if name == letter))?;
+    let axis = dims.iter().position(|dim| matches!(dim, crate::parse::dims::Dim::Symbol(name) if name == letter))?;
     match declared.dims {
         Dims::Rest(..) => Some(axis as isize - dims.len() as isize),
         _ => Some(axis as isize),

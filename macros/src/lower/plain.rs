@@ -10,9 +10,9 @@ use syn::{BinOp, Expr, Lit, Member, Type, UnOp};
 
 use super::Lower;
 use super::control::asks_training;
-use crate::dims::{Dim, bare, locals};
+use super::ssa::{Kind, Meaning, Number, Plain};
 use crate::error::Checked;
-use crate::ssa::{Kind, Meaning, Number, Plain};
+use crate::parse::dims::{Dim, bare, locals};
 
 /// Whether fields of networks count as constants, as they do in conditions and among sizes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Lower<'_> {
 
     fn with_reads(&self, expr: Expr, meaning: Meaning) -> Plain {
         let is_read = |name: &Ident| self.values.iter().position(|value| value.name == *name);
-        let mut reads: Vec<_> = locals(&expr).into_iter().filter_map(is_read).map(crate::ssa::ValueId).collect();
+        let mut reads: Vec<_> = locals(&expr).into_iter().filter_map(is_read).map(super::ssa::ValueId).collect();
         reads.dedup();
         Plain { expr: Box::new(expr), meaning, reads }
     }
@@ -124,7 +124,7 @@ impl Lower<'_> {
             let computed = self.is_arithmetic(expr, &mut sizes);
             return Ok(Meaning::Number(if computed { Number::Computed(sizes) } else { Number::Unknown }));
         }
-        if crate::dims::is_integer(expr) || self.mentions(expr, Kind::Size) {
+        if crate::parse::dims::is_integer(expr) || self.mentions(expr, Kind::Size) {
             return self.size(expr).map(Meaning::Size);
         }
         Ok(Meaning::Constant)

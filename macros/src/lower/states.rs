@@ -4,9 +4,9 @@ use proc_macro2::{Ident, Span};
 use syn::visit::Visit;
 use syn::{Expr, Member};
 
+use super::ssa::{Arg, Call, Callee, Kind, Plain, Read, Stmt, ValueId};
 use super::{Local, Lower, Operand};
 use crate::error::{Checked, Reported};
-use crate::ssa::{Arg, Call, Callee, Kind, Plain, Read, Stmt, ValueId};
 
 impl Lower<'_> {
     /// Declares a variable for every field that the body assigns; gives their places.

@@ -5,10 +5,10 @@ use syn::spanned::Spanned;
 use syn::{BinOp, Expr, Pat, Stmt as Source};
 
 use super::attrs::{CHECKPOINT, attributes};
+use super::ssa::{Kind, Meaning, Stmt, ValueId};
 use super::{Local, Lower, Operand, Want, unsupported};
-use crate::dims::bare;
 use crate::error::{Checked, Reported};
-use crate::ssa::{Kind, Meaning, Stmt, ValueId};
+use crate::parse::dims::bare;
 
 impl Lower<'_> {
     /// Lowers a block. Its variables go out of scope; what it assigned outside stays.

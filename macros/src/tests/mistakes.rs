@@ -7,7 +7,7 @@ use quote::quote;
 /// The messages that an expansion reports.
 fn messages(args: TokenStream, item: TokenStream) -> Vec<String> {
     let mut found = Vec::new();
-    collect(crate::expand(args, item), &mut found);
+    collect(crate::expansion(args, item), &mut found);
     found
 }
 
@@ -404,7 +404,7 @@ fn the_item_is_emitted_nonetheless() {
             x.relu()
         }
     );
-    let text = crate::expand(quote!(), item).to_string();
+    let text = crate::expansion(quote!(), item).to_string();
     for name in ["enum f", "fn stage", "fn grad", "fn shape"] {
         assert!(text.contains(name), "{name} is missing in {text}");
     }

@@ -1,9 +1,11 @@
 //! Loop kernels as functions: compiled by the emitter of a level.
 
-use super::code::{self, Cache, Compiled};
-use super::{Level, emit};
+use super::code;
+use super::code::{Cache, Compiled};
+use super::portable;
 use crate::error::Result;
-use crate::kernel::LoopKernel;
+use crate::ir::Level;
+use crate::ir::nest::LoopKernel;
 
 /// Loop nests at some level that some program still holds.
 static KNOWN: Cache<(LoopKernel, Level)> = Cache::new();
@@ -31,19 +33,19 @@ pub(crate) fn compile(kernels: &[&LoopKernel], level: Level) -> Result<Vec<Compi
 #[cfg(all(test, not(miri)))]
 pub(super) fn compile_without_fma(kernel: &LoopKernel) -> Result<CompiledLoop> {
     static KNOWN: Cache<LoopKernel> = Cache::new();
-    let code = KNOWN.compile(&[kernel], |kernel| code::machine_code(3, |b, _| emit::emit(b, kernel, false)))?;
+    let code = KNOWN.compile(&[kernel], |kernel| code::machine_code(3, |b, _| portable::emit(b, kernel, false)))?;
     Ok(CompiledLoop { code: code[0].clone() })
 }
 
 fn machine_code(kernel: &LoopKernel, level: Level) -> Result<Vec<u8>> {
     #[cfg(target_arch = "x86_64")]
     if level > Level::Portable
-        && let Some(bytes) = super::wide::machine_code(kernel, level)?
+        && let Some(bytes) = super::x86::machine_code(kernel, level)?
     {
         return Ok(bytes);
     }
     let _ = level;
-    code::machine_code(3, |b, fma| emit::emit(b, kernel, fma))
+    code::machine_code(3, |b, fma| portable::emit(b, kernel, fma))
 }
 
 impl CompiledLoop {

@@ -1,24 +1,13 @@
-//! Machine code for kernels: strips of plain instructions, the functions expanded into them, and
-//! their emission, by Cranelift (`emit`) or with wider vectors (`wide`); matrix products in `matmul`.
+//! Machine code for kernels: loop nests by Cranelift (`portable`) or with wider vectors (`x86`), matrix products in
+//! `matmul`, and the memory that code lives in (`code`).
 
 mod code;
-mod emit;
-mod expand;
-mod inverse;
-mod level;
 mod loops;
-mod math;
 pub(crate) mod matmul;
-mod rare;
-pub(crate) mod strip;
+mod portable;
 #[cfg(target_arch = "x86_64")]
-mod wide;
+mod x86;
 
-/// Numbers that a total of single precision is the sum of at most, in each lane, and a part of a sum over rows.
-/// As many equal numbers, for which the error is largest, are added up to half a millionth.
-pub(crate) const TERMS: usize = 32;
-
-pub(crate) use level::Level;
 pub(crate) use loops::{CompiledLoop, compile};
 #[cfg(all(test, not(miri)))]
 mod tests;

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use crate::error::{Error, Result};
-use crate::exec::file;
+use crate::exec::io::file;
 use crate::shape::MAX_RANK;
 use crate::tensor::{Index, Tensor};
 

@@ -1,39 +1,14 @@
-//! Running compiled programs: buffers, models with their parameters, and training steps.
+//! Running compiled programs: `run` has programs, threads and buffers; `api` models with their parameters, and training
+//! steps; `io` their files; `measure` what a step takes.
 
-mod batch_weight;
-mod bounds;
-mod buffer;
-mod computation;
-pub(crate) mod file;
-mod finite;
-mod guard_pages;
-mod kernel;
-mod machine;
-mod model;
-mod once;
-mod pace;
-mod profile;
-mod program;
-mod refused;
-mod rows;
-mod rules;
-mod settings;
-mod slots;
-mod staged;
-mod step;
-mod team;
-mod update;
-mod variant;
-mod weights;
+mod api;
+pub(crate) mod io;
+mod measure;
+pub(crate) mod run;
 
-pub(crate) use buffer::Buffer;
-pub use computation::Computation;
-#[cfg(all(test, not(miri)))]
-pub(crate) use guard_pages::{Regions, Side};
-pub use model::{Model, ParamInfo};
-pub use profile::{KernelProfile, Pass, Profile};
-pub(crate) use program::Program;
-pub(crate) use rules::Rules;
-pub(crate) use slots::{Outside, Place, Slot};
-pub use step::Step;
-pub use team::{set_threads, threads};
+pub use api::computation::Computation;
+pub use api::model::Model;
+pub(crate) use api::rules::Rules;
+pub use api::step::Step;
+pub use measure::profile::{KernelProfile, Pass, Profile};
+pub use run::team::{set_threads, threads};

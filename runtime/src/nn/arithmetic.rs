@@ -1,7 +1,7 @@
 //! Divisions that round, bounds, sums of products, and numbers that are none.
 
+use super::math::trunc;
 use crate::network;
-use crate::nn::math::trunc;
 use crate::ops::*;
 
 /// The smallest whole number that is not below x. It has no gradient.

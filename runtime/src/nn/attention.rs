@@ -3,10 +3,10 @@
 use super::activation::{softmax, softmax_or_zeros};
 use super::math::rsqrt;
 use super::operation::operation;
-use crate::check::{Check, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::ops::*;
+use crate::shape::check::{Check, Type};
 
 /// Scores of a head from which on reading its weights takes longer than computing them again: as many as a
 /// second-level cache holds with all that belongs to them.

@@ -12,7 +12,7 @@ use crate::ops::*;
 ///
 /// Options and their defaults: `causal = false`, whether a place sees those up to itself only;
 /// `dropout = 0.0`, the probability with which a weight is dropped in training; `bias = true` of both
-/// projections; `rotary = false`, whether [`rotary`](crate::nn::rotary) turns queries and keys of
+/// projections; `rotary = false`, whether [`rotary`](super::rotary) turns queries and keys of
 /// `forward` and `masked`, with `rotary_base = 10000.0`.
 ///
 /// The parameters are those of PyTorch's `nn.MultiheadAttention` under other names: `qkv.weight` is
@@ -125,7 +125,7 @@ impl MultiHeadAttention {
 }
 
 /// Self-attention of `H` heads over `D` features, where `G` heads of keys and values serve H / G heads of
-/// queries each (see [`grouped_query_attention`](crate::nn::grouped_query_attention)). The projections
+/// queries each (see [`grouped_query_attention`](super::grouped_query_attention)). The projections
 /// are named as in Llama, whose layer this is with `causal = true, rotary = true, bias = false`.
 ///
 /// Options and their defaults: `causal = false`, `dropout = 0.0`, `bias = true`, `rotary = false`,

@@ -1,10 +1,10 @@
 //! Batch normalisation, with running statistics for evaluation.
 
 use super::math::rsqrt;
-use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::ops::*;
+use crate::shape::check::{Check, Message, Type};
 
 /// n / (n − 1), by which the variance of `n` values becomes an estimate of that of all there could be. No
 /// gradient passes through a state, so it needs none.

@@ -1,9 +1,9 @@
 //! Numbers between bounds.
 
-use crate::check::{Check, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::ops::*;
+use crate::shape::check::{Check, Type};
 
 /// x, but not below `low` and not above `high`; where the bounds cross, `high`. NaN stays. No gradient passes
 /// where a bound is taken, nor at a bound that is a number. A bound that is a tensor gets the gradient where it is

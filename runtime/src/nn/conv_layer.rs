@@ -1,8 +1,8 @@
 //! Layers of convolution.
 
 use super::convolution::{conv_transpose1d, conv_transpose2d, conv1d, conv2d};
-use crate::init::Init;
 use crate::network;
+use crate::network::init::Init;
 use crate::ops::*;
 
 /// Other starts of the parameters of a layer.

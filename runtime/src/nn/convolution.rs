@@ -1,8 +1,8 @@
 //! Convolution over sequences, `[batch, channels, length]`, and images, `[batch, channels, height, width]`.
 
 use super::per_axis::{known, part, part_type, per_axis, slides};
-use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};
+use crate::shape::check::{Check, Message, Type};
 
 per_axis! {
     /// The cross-correlation of sequences with kernels, PyTorch's `conv1d`: `[B, C, L]` and

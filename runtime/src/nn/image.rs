@@ -167,7 +167,7 @@ padding_layer! {
     CircularPad2d, pad_circular
 }
 
-/// All axes but the first as one, as a layer between images and [`Linear`](crate::nn::Linear).
+/// All axes but the first as one, as a layer between images and [`Linear`](super::Linear).
 ///
 /// ```
 /// use downhill::prelude::*;

@@ -1,8 +1,8 @@
 //! Layers with parameters.
 
 use super::norm::standardize;
-use crate::init::Init;
 use crate::network;
+use crate::network::init::Init;
 use crate::ops::*;
 
 /// A linear layer, x Wᵀ + b, from `I` features to `O`. The weight is `[O, I]`, as PyTorch has it;

@@ -1,10 +1,10 @@
 //! Norms of vectors.
 
-use crate::check::{Check, Type};
+use super::statistic::root;
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
-use crate::nn::statistic::root;
 use crate::ops::*;
+use crate::shape::check::{Check, Type};
 
 /// The Euclidean length; its gradient at zero is zero.
 #[network(track_caller)]

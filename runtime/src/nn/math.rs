@@ -1,9 +1,9 @@
 //! Functions of elements that need no primitive of their own.
 
-use crate::check::{Check, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::ops::*;
+use crate::shape::check::{Check, Type};
 
 /// 1 / ln 2.
 const LOG2_E: f32 = std::f32::consts::LOG2_E;

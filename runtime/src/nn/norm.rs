@@ -1,13 +1,13 @@
 //! Normalisation without parameters.
 
+use super::math::{reciprocal, rsqrt};
 use super::operation::{closed, operation};
 use super::per_axis::{known, part, part_type, per_axis};
-use crate::check::{Check, Message, Type};
+use super::statistic::mean_keepdim;
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
-use crate::nn::math::{reciprocal, rsqrt};
-use crate::nn::statistic::mean_keepdim;
 use crate::ops::*;
+use crate::shape::check::{Check, Message, Type};
 
 closed! {
     /// Each row along an axis less its mean, over the square root of its variance plus `eps`: the part without

@@ -1,9 +1,9 @@
 //! Operations over the last axes of images and sequences, which take a number for all axes or a list with
 //! one for each.
 
-use crate::check::{Check, Message, Type};
 use crate::graph::Value;
 use crate::ops::reach;
+use crate::shape::check::{Check, Message, Type};
 use crate::shape::{MAX_RANK, MOST};
 
 /// Defines an operation by a network function that takes one number for each axis: `stride[0 1]` is the
@@ -34,7 +34,7 @@ macro_rules! per_axis {
                 let rule = {
                     $(let $x = g.ty($x);)+
                     $(let $list = g.ty($list);)+
-                    move |cx: &mut Check| Self::shape(cx, $($x,)+ $($list,)+ $($crate::check::Const($flag).arg()),*)
+                    move |cx: &mut Check| Self::shape(cx, $($x,)+ $($list,)+ $($crate::shape::check::Const($flag).arg()),*)
                 };
                 if g.checked(rule).is_none() {
                     return Value::Unknown;

@@ -1,7 +1,7 @@
 //! Where the largest and smallest elements are, and where a mask holds.
 
+use super::statistic::mean;
 use crate::network;
-use crate::nn::statistic::mean;
 use crate::ops::*;
 
 /// The place of the largest element of each row, the first where several are equal; NaN counts as the largest.

@@ -1,11 +1,11 @@
 //! Pooling over the last axes of sequences and images.
 
 use super::per_axis::{known, part, part_type, per_axis, slides};
-use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::ops::*;
 use crate::shape::Dim;
+use crate::shape::check::{Check, Message, Type};
 
 per_axis! {
     /// The largest element of each window of `size` elements of the last axis, PyTorch's `max_pool1d`. What is

@@ -1,7 +1,7 @@
 //! Products of matrices with something added.
 
+use super::math::share;
 use crate::network;
-use crate::nn::math::share;
 use crate::ops::*;
 
 /// x Wᵀ + b: any number of outer axes, then `I` features, to as many with `O` features. The weight is

@@ -1,12 +1,12 @@
 //! Means and what is built on them.
 
-use crate::check::{Check, Type};
+use super::activation::relu;
+use super::math::reciprocal;
+use super::operation::operation;
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
-use crate::nn::activation::relu;
-use crate::nn::math::reciprocal;
-use crate::nn::operation::operation;
 use crate::ops::*;
+use crate::shape::check::{Check, Type};
 
 /// The mean of all elements.
 ///

@@ -1,8 +1,8 @@
 //! Arguments that belong together element by element: what losses compare may not be broadcast against each other.
 
-use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::shape::Shape;
+use crate::shape::check::{Check, Message, TensorType, Type};
 
 /// Both as tensors, if there is something to compare.
 #[track_caller]

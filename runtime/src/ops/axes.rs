@@ -2,8 +2,8 @@
 
 use super::reduce::mask;
 use super::{admitted, axes_fit, axis, axis_of, list, reshape};
-use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
+use crate::shape::check::{Check, Message, TensorType, Type};
 use crate::shape::{Dim, Shape};
 
 /// The tensor without an axis, or several, of size one. Another size is an error, so that the number of

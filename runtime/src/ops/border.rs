@@ -1,9 +1,9 @@
 //! Padding by the elements themselves: mirrored, repeated, or from the other end.
 
 use super::{axis, axis_of, integer, number};
-use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
-use crate::ops::reduce::Reduce;
+use crate::ir::reduce::Reduce;
+use crate::shape::check::{Check, Message, TensorType, Type};
 
 /// What a border is made of.
 #[derive(Clone, Copy, PartialEq)]
@@ -164,7 +164,7 @@ fn unframed(g: &mut Stage, x: Var, d: Var, border: Border, axis: Value, before: 
         let mut offsets = vec![0; shape.len()];
         offsets[axis] = first;
         let part = g.pad(part, &offsets, &shape);
-        sum = g.binary(crate::ops::elementwise::Binary::Add, sum, part);
+        sum = g.binary(crate::ir::elementwise::Binary::Add, sum, part);
     }
     sum
 }

@@ -1,8 +1,8 @@
 //! Two operands broadcast against each other: the shape rule, and the way back.
 
-use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Var};
 use crate::shape::DType;
+use crate::shape::check::{Check, Message, TensorType, Type};
 
 /// The shape and element type of two operands broadcast against each other.
 #[track_caller]

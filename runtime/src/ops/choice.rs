@@ -2,10 +2,10 @@
 
 use super::admitted;
 use super::broadcast::{broadcast, sum_back};
-use super::elementwise::Compare;
-use crate::check::{Check, Logic, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
+use crate::ir::elementwise::Compare;
 use crate::shape::DType;
+use crate::shape::check::{Check, Logic, Message, TensorType, Type};
 
 /// The comparisons of a network function: which row of [`Compare`], and whether sides are swapped.
 macro_rules! compare {

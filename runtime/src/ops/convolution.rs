@@ -2,8 +2,8 @@
 
 use super::window::add_windows;
 use super::{admitted, integer, number, numbers};
-use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
+use crate::shape::check::{Check, Message, Type};
 use crate::shape::{Dim, Shape};
 
 /// The cross-correlation of images with kernels, group by group: `[B, G, C, H, W]` and `[G, O, C, K, L]`

@@ -1,9 +1,9 @@
 //! Operations that cut tensors and put them together.
 
 use super::{admitted, axis, axis_of, integer, number};
-use crate::check::{Check, Holds, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::shape::Dim;
+use crate::shape::check::{Check, Holds, Message, TensorType, Type};
 
 /// The elements from `start` up to, not including, `stop` along an axis.
 ///

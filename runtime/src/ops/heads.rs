@@ -1,8 +1,8 @@
 //! Features in equal parts: heads of attention, and the two halves that rotary embedding turns.
 
 use super::{admitted, integer, number, numbers};
-use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};
+use crate::shape::check::{Check, Message, Type};
 use crate::shape::{DType, Dim};
 
 /// One of `parts` equal parts of a size; `None` where it is known that there are none. Of a symbol that is

@@ -2,8 +2,8 @@
 
 use super::reduce::{bits, mask};
 use super::{admitted, axes_fit, axis, axis_of, integer, list, number};
-use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
+use crate::shape::check::{Check, Message, Type};
 use crate::shape::{Dim, Shape};
 
 /// A list of sizes.

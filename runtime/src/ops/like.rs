@@ -1,8 +1,8 @@
 //! Tensors under a shape that another one decides.
 
 use super::reshape;
-use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value};
+use crate::shape::check::{Check, Message, Type};
 use crate::shape::{Dim, Shape};
 
 /// Defines a reshape to a shape that another tensor decides, to which no gradient goes.

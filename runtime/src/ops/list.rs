@@ -4,9 +4,9 @@
 //! names says how many parts there are.
 
 use super::{admitted, axis, axis_of, concat, list, number, squeeze, unsqueeze};
-use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::Dim;
+use crate::shape::check::{Check, Message, TensorType, Type};
 
 /// The parts of an axis with these sizes, one behind the other.
 fn cut<const N: usize>(g: &mut Stage, x: Var, axis: usize, sizes: [usize; N]) -> [Value; N] {

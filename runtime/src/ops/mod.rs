@@ -86,10 +86,9 @@ mod heads;
 pub mod layout;
 mod like;
 mod list;
-pub mod multiply_add;
 pub mod order;
 pub mod product;
-pub(crate) mod random;
+mod random;
 mod range;
 pub mod reduce;
 mod resample;
@@ -124,8 +123,8 @@ pub use strided::*;
 pub use walk::*;
 pub use window::*;
 
-use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
+use crate::shape::check::{Check, Message, TensorType, Type};
 use crate::shape::{DType, Dim, MAX_RANK, MOST};
 
 /// A number that an operation takes: an axis, an offset or a size.

@@ -2,9 +2,9 @@
 
 use super::reduce::flip_axis;
 use super::{admitted, axis, axis_of, integer, number};
-use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::Dim;
+use crate::shape::check::{Check, Message, Type};
 
 /// The elements of an axis in reverse order.
 ///

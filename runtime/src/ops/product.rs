@@ -1,9 +1,9 @@
 //! The matrix product.
 
 use super::{admitted, numbers};
-use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::DType;
+use crate::shape::check::{Check, Message, Type};
 
 /// The matrix product over the last two axes, by NumPy's rule: outer axes are broadcast, and an
 /// operand with a single axis is a row on the left and a column on the right.

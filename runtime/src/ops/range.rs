@@ -2,9 +2,9 @@
 //!
 //! What is said here holds for what the kernels compute, so that a function without an exact result has all numbers.
 
-use super::elementwise::{Binary, Compare, Unary};
-use crate::check::Range;
+use crate::ir::elementwise::{Binary, Compare, Unary};
 use crate::shape::DType;
+use crate::shape::check::Range;
 
 impl Unary {
     /// The interval of the results; `None` for one that may be any number.

@@ -1,58 +1,14 @@
 //! Reductions over axes.
 
+pub use crate::ir::reduce::Reduce;
+
 use super::{admitted, axis_of, list, numbers};
-use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
-use crate::ops::elementwise::{Binary, Compare};
+use crate::ir::elementwise::{Binary, Compare};
+use crate::shape::check::{Check, Message, TensorType, Type};
 use crate::shape::{DType, Dim, Shape};
 
-/// What a reduction does with the elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reduce {
-    /// Their sum.
-    Sum,
-    /// The largest of them.
-    Max,
-    /// The smallest of them.
-    Min,
-    /// Their product.
-    Prod,
-}
-
 impl Reduce {
-    /// All reductions.
-    pub const ALL: &[Reduce] = &[Reduce::Sum, Reduce::Max, Reduce::Min, Reduce::Prod];
-
-    /// The name of the operation.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Reduce::Sum => "sum",
-            Reduce::Max => "max",
-            Reduce::Min => "min",
-            Reduce::Prod => "prod",
-        }
-    }
-
-    /// What the reduction of no element is.
-    pub const fn identity(self) -> f32 {
-        match self {
-            Reduce::Sum => 0.0,
-            Reduce::Max => f32::NEG_INFINITY,
-            Reduce::Min => f32::INFINITY,
-            Reduce::Prod => 1.0,
-        }
-    }
-
-    /// One step in double precision.
-    pub fn reference(self, acc: f64, x: f64) -> f64 {
-        match self {
-            Reduce::Sum => acc + x,
-            Reduce::Max => Binary::Max.reference(acc, x),
-            Reduce::Min => Binary::Min.reference(acc, x),
-            Reduce::Prod => acc * x,
-        }
-    }
-
     /// The gradient of `x`, given that of its reduction `y`, both with `y`'s axes kept. Where
     /// several elements are the largest or smallest, they share it equally, as PyTorch's `amax` has it.
     fn grad(self, g: &mut Stage, x: Var, y: Var, axes: u8, dy: Var) -> Var {

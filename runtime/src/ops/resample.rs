@@ -2,10 +2,10 @@
 //! sum of elements of the axis, so all of them together are the product with a constant matrix.
 
 use super::{axis, axis_of, integer, number, numbers};
-use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
-use crate::ops::elementwise::Binary;
-use crate::ops::reduce::Reduce;
+use crate::ir::elementwise::Binary;
+use crate::ir::reduce::Reduce;
+use crate::shape::check::{Check, Message, TensorType, Type};
 
 tensor_op! {
     /// An axis resampled to `size` elements, each a copy of the one at `floor(i / scale)`: one axis of PyTorch's

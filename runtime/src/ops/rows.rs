@@ -1,8 +1,9 @@
 //! Rows by number: lookup tables and counting.
 
 use super::{admitted, axes_fit, number, numbers};
-use crate::check::{Check, Holds, Message, TensorType, Type};
-use crate::graph::{Grad, Rows, Stage, Value};
+use crate::graph::{Grad, Stage, Value};
+use crate::shape::Rows;
+use crate::shape::check::{Check, Holds, Message, TensorType, Type};
 use crate::shape::{DType, Dim, Shape};
 
 /// The rows of `table` that `index` names: `[V, D]` and `[B, T]` give `[B, T, D]`. Every entry of

@@ -1,9 +1,9 @@
 //! Windows over an axis that is padded first: what convolution and pooling slide.
 
 use super::{axis_of, integer, number, windows};
-use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
-use crate::ops::elementwise::Compare;
+use crate::ir::elementwise::Compare;
+use crate::shape::check::{Check, Message, TensorType, Type};
 use crate::shape::{DType, Dim};
 
 tensor_op! {

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use super::admitted;
-use crate::check::{Check, Message, Type};
-use crate::graph::{Stage, Value, Var};
+use crate::graph::{Stage, Updates, Value, Var};
 use crate::network::State;
-use crate::stage::Updates;
+use crate::shape::check::{Check, Message, Type};
 
 /// What `self.mean = x` leaves in `self.mean` for the rest of the body: the new value, without a gradient.
 #[doc(hidden)]

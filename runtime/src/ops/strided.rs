@@ -1,8 +1,8 @@
 //! Elements in steps: every n-th of an axis, and the diagonal of two.
 
 use super::{admitted, axis, axis_of, integer, number};
-use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
+use crate::shape::check::{Check, Message, Type};
 use crate::shape::{Dim, Shape};
 
 /// Every `step`-th element of an axis, from the first on: PyTorch's `x[::step]`.

@@ -1,8 +1,8 @@
 //! Tensors as their slices along an axis: what a loop over time walks.
 
 use super::{axes_fit, axis, axis_of};
-use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
+use crate::shape::check::{Check, Message, Type};
 use crate::shape::{Dim, Shape};
 
 /// The slices of tensors along an axis, for a `for` to run over. The axis is gone in a slice, so that

@@ -1,10 +1,10 @@
 //! Windows that slide along an axis, and what adds them back: the base of convolution and pooling.
 
 use super::{admitted, axes_fit, axis, axis_of, fitting, integer, number};
-use crate::check::{Check, Message, Type};
 use crate::graph::{Grad, Stage, Value, Var};
-use crate::ops::reduce::Reduce;
+use crate::ir::reduce::Reduce;
 use crate::shape::Dim;
+use crate::shape::check::{Check, Message, Type};
 
 /// The windows of `size` elements along an axis, `step` apart, with elements `dilation` apart. Two axes
 /// take the place of the one: which window, and which element in it. Nothing is copied.

@@ -1,6 +1,6 @@
 //! Which parameters a setting is for.
 
-use crate::ParamInfo;
+use crate::network::ParamInfo;
 
 /// Which parameters a setting is for: a pattern of their names, in which `*` stands for any
 /// characters, or a closure.

@@ -4,9 +4,9 @@
 
 use iced_x86::code_asm::*;
 
-use super::blocking::{Packing, Panel};
 use super::simd::Emit;
 use super::x86::{A_AT, B_AT, Emitter, PANELS, TILES, at};
+use crate::ir::product::blocking::{Packing, Panel};
 
 /// Bytes that come from memory together.
 const LINE: i64 = 64;

@@ -5,9 +5,9 @@
 
 use iced_x86::code_asm::registers::*;
 
-use super::blocking::{Packing, Panel};
 use super::simd::Emit;
 use super::x86::{CHUNKS, Emitter, Sums, at};
+use crate::ir::product::blocking::{Packing, Panel};
 
 /// Bytes on the stack for a vector of sums of squares.
 const SQUARES: i32 = 64;

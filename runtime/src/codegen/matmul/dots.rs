@@ -1,51 +1,10 @@
 //! Few rows times the transpose of a matrix: each element of the result is the product of two
 //! contiguous vectors. There are too few uses of the right matrix to pay for turning it around.
 
-use super::blocking::{lanes, registers};
 use super::simd::Emit;
 use super::x86::{A, A_AT, A_TILE, B, B_AT, C, C_TILE, Emitter, PANELS, TILES, TURNS, at};
-use super::{Spec, split};
-use crate::codegen::Level;
-
-/// The most rows of the left matrix.
-const ROWS: usize = 32;
-
-/// The least length of vectors, in multiples of the rows: for each column, adding up the lanes of so
-/// many results takes as long as packing the column.
-const LENGTH: usize = 12;
-
-/// Vector instructions that add up the lanes of a result.
-pub(super) const ADD_LANES: usize = 8;
-
-/// Rows and columns of the result that are computed together: as many as let the fewest vectors be loaded.
-fn tile(spec: &Spec) -> (usize, usize) {
-    let (most, mask) = if spec.level == Level::Avx512 { (6, 0) } else { (3, 1) };
-    let even = |len: usize, most: usize| len.div_ceil(len.div_ceil(most).max(1)).max(1);
-    let tiles = (1..=most.min(spec.m)).map(|rows| {
-        let rows = even(spec.m, rows);
-        // Besides the sums there are a vector of each row, one of a column, and with AVX2 the mask.
-        let columns = ((registers(spec.level) - rows - 1 - mask) / rows).min(8);
-        (rows, even(spec.n, columns))
-    });
-    let loads = |&(rows, columns): &(usize, usize)| spec.m * spec.n.div_ceil(columns) + spec.n * spec.m.div_ceil(rows);
-    tiles.rev().min_by_key(loads).unwrap_or((1, 1))
-}
-
-/// Steps along the vectors, the last one of which may be masked.
-fn steps(spec: &Spec) -> usize {
-    spec.k.div_ceil(lanes(spec.level))
-}
-
-/// Numbers that a lane adds up.
-pub(super) fn terms(spec: &Spec) -> usize {
-    spec.terms() / spec.k.max(1) * steps(spec)
-}
-
-/// Whether a product is computed like this.
-pub(super) fn suits(spec: &Spec, lanes: usize) -> bool {
-    let [[_, a_column], [b_row, _], _] = spec.strides;
-    a_column == 1 && b_row == 1 && spec.k >= (LENGTH * spec.m).max(2 * lanes) && (1..=ROWS).contains(&spec.m)
-}
+use crate::ir::product::dots::{steps, tile};
+use crate::ir::product::split;
 
 impl Emitter<'_> {
     /// The body of the function.

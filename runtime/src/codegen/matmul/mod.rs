@@ -1,17 +1,14 @@
 //! Matrix products: kernels for the exact sizes and strides.
 //!
 //! On x86-64 a kernel is emitted with vectors of 512 or 256 bits (`x86`), which Cranelift does not
-//! have; `blocking` chooses its tiles. Elsewhere Cranelift compiles one (`portable`).
+//! have. Elsewhere Cranelift compiles one (`portable`).
 
 #[cfg(target_arch = "x86_64")]
 mod ahead;
 #[cfg(target_arch = "x86_64")]
-mod blocking;
-#[cfg(target_arch = "x86_64")]
 mod check;
 #[cfg(target_arch = "x86_64")]
 mod dots;
-mod form;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 mod peak;
@@ -32,115 +29,12 @@ pub(crate) use peak::peak;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use form::Form;
+use crate::ir::product::{Form, MatMul, Piece, Spec, pieces};
 
-use super::Level;
-use super::code::{self, Cache, Compiled};
+use super::code;
+use super::code::{Cache, Compiled};
 use crate::error::Result;
-use crate::kernel::MatMul;
-
-/// A product of two matrices at one level: what a kernel is compiled for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Spec {
-    level: Level,
-    m: usize,
-    n: usize,
-    k: usize,
-    strides: [[isize; 2]; 3],
-    sums: Vec<(usize, [isize; 2])>,
-    /// Rows are in blocks of so many, which are so far apart in the left matrix and the result.
-    block: Option<(usize, [isize; 2])>,
-    /// Whether the kernel adds up squares of what it stores, so that a result that is not finite or large is seen.
-    checked: bool,
-    /// Whether the right matrix, this part and the others, or the result is too large for a second-level cache beside
-    /// the left one.
-    large: bool,
-}
-
-/// Rows of a product that one kernel computes. More are split, so that the rows of the left matrix
-/// stay in the second-level cache while the kernel goes along the columns of the right one.
-const ROWS: usize = 768;
-
-/// The most terms that a register adds up before it is added to a total or to the result: as many equal ones, for
-/// which the error is largest, are added up to a hundred-thousandth.
-const SEGMENT: usize = 640;
-
-/// Strides up to which all offsets in a kernel fit 32 bits: at most 256 of them are added up.
-const FAR: usize = 1 << 21;
-
-/// Elements of a right matrix or a result up to which it stays in a second-level cache beside the left one: 512 KiB.
-const LARGE: usize = 1 << 17;
-
-/// Splits `len` into parts of at most `most`, as equal as can be: numbers and sizes.
-fn split(len: usize, most: usize) -> [(usize, usize); 2] {
-    let parts = len.div_ceil(most).max(1);
-    [(len % parts, len / parts + 1), (parts - len % parts, len / parts)]
-}
-
-/// Multiplications and additions that are worth a part of their own: a microsecond or two.
-const WORK: usize = 1 << 17;
-
-/// The most loops around the inner dimension, but for portable kernels.
-const SUMS: usize = 2;
-
-/// Rows below which a product is not cut into parts.
-const FEW: usize = 32;
-
-/// The most parts into which the columns of one pair, or the pairs of a batch, are cut.
-const PARTS: usize = 8;
-
-/// A part of a product: where its matrices start, and what computes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Piece {
-    starts: [isize; 3],
-    spec: Spec,
-}
-
-/// The parts of a product of one pair. They follow from the sizes and strides alone, never from the
-/// number of threads that compute them, so that the order of additions does too.
-fn pieces(form: &Form, level: Level) -> Vec<Piece> {
-    let (p, whole) = (&form.matmul, form.whole(level));
-    let work = p.work().div_ceil(WORK);
-    // Parts there are anyway.
-    let portable = whole.level == Level::Portable;
-    let parts = p.pairs() * form.shares.len() * if portable { 1 } else { p.m.div_ceil(ROWS) };
-    let wanted = if p.whole { 1 } else { work.min(PARTS.div_ceil(parts.max(1))) };
-    // Whole panels of columns; where there is only one, rows.
-    let across = p.n.div_ceil(wanted.max(1)).next_multiple_of(whole.panel());
-    let down = if p.n > across || wanted < 2 || whole.block.is_some() { p.m } else { p.m.div_ceil(wanted).max(FEW) };
-    let rows = if portable { down } else { down.min(ROWS) };
-    // Parts as equal as can be.
-    let rows = p.m.div_ceil(p.m.div_ceil(rows.max(1)).max(1));
-    let [[a_row, _], [_, b_column], [c_row, c_column]] = p.strides;
-    let mut pieces = Vec::new();
-    for share in &form.shares {
-        for (row, m) in ranges(p.m, rows) {
-            for (column, n) in ranges(p.n, across) {
-                let (row, column) = (row as isize, column as isize);
-                let [a, b, c] = share.starts;
-                let starts = [a + row * a_row, b + column * b_column, c + row * c_row + column * c_column];
-                pieces.push(Piece { starts, spec: Spec { m, n, ..whole.clone() }.with_turns(share.turns) });
-            }
-        }
-    }
-    pieces
-}
-
-/// `len` in runs of `step`, the last one perhaps shorter: where each starts and how long it is.
-fn ranges(len: usize, step: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..len).step_by(step.max(1)).map(move |start| (start, step.min(len - start)))
-}
-
-/// The elements of scratch memory that a product needs.
-pub(crate) fn scratch(p: &MatMul, level: Level) -> usize {
-    pieces(&Form::new(p, level), level).iter().map(|piece| piece.spec.scratch()).max().unwrap_or(0)
-}
-
-/// Roughly how many vector instructions compute a product.
-pub(crate) fn cost(p: &MatMul, level: Level) -> usize {
-    let form = Form::new(p, level);
-    form.matmul.pairs() * pieces(&form, level).iter().map(|piece| piece.spec.cost()).sum::<usize>()
-}
+use crate::ir::Level;
 
 /// A compiled product.
 pub(crate) struct Product {
@@ -161,14 +55,6 @@ struct Part {
     code: Compiled,
 }
 
-/// What writes a kernel.
-#[derive(Clone, Copy)]
-enum Kernel {
-    Cranelift,
-    #[cfg(target_arch = "x86_64")]
-    Emitted,
-}
-
 /// The function that a kernel is: left, right, result, scratch memory. A checked one gives the sum of the squares of
 /// what it has stored, another one any number.
 #[cfg(target_arch = "x86_64")]
@@ -181,6 +67,14 @@ pub(crate) const LARGE_SQUARES: f32 = 1e20;
 
 /// Kernels that some program still holds.
 static KNOWN: Cache<Spec> = Cache::new();
+
+fn machine_code(spec: &Spec) -> Result<Vec<u8>> {
+    match spec.level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Avx512 => x86::machine_code(spec),
+        _ => code::machine_code(4, |b, fma| portable::emit(b, spec, fma)),
+    }
+}
 
 /// Compiles products, those that are known already not again.
 pub(crate) fn compile(products: &[&MatMul], level: Level) -> Result<Vec<Product>> {
@@ -197,11 +91,11 @@ pub(crate) fn compile_checked(
     let mut pieces: Vec<Vec<Piece>> = forms.iter().map(|form| pieces(form, level)).collect();
     for pieces in pieces.iter_mut().enumerate().filter(|(i, _)| checked(*i)).map(|(_, pieces)| pieces) {
         // Only emitted kernels can.
-        let all = pieces.iter().all(|piece| !matches!(piece.spec.kernel(), Kernel::Cranelift));
+        let all = pieces.iter().all(|piece| !piece.spec.is_portable());
         pieces.iter_mut().for_each(|piece| piece.spec.checked = all);
     }
     let specs: Vec<&Spec> = pieces.iter().flatten().map(|piece| &piece.spec).collect();
-    let mut compiled = KNOWN.compile(&specs, Spec::machine_code)?.into_iter();
+    let mut compiled = KNOWN.compile(&specs, machine_code)?.into_iter();
     let product = |(form, pieces): (Form, Vec<Piece>)| {
         let part = |(piece, code): (Piece, Compiled)| Part { starts: piece.starts, code };
         let Form { matmul: MatMul { batch: pairs, .. }, turned, .. } = form;
@@ -274,117 +168,6 @@ impl Part {
         unsafe {
             let kernel: Function = std::mem::transmute(self.code.address());
             kernel(a, b, c, scratch)
-        }
-    }
-}
-
-impl Spec {
-    /// All of a product of one pair.
-    fn new(p: &MatMul, level: Level) -> Spec {
-        let [[a_row, a_column], [b_row, b_column], [c_row, c_column]] = p.strides;
-        // Nothing goes along an axis of size one: its strides are no reason for another kernel.
-        let unless_one = |size: usize, strides: [isize; 2], other: isize| if size == 1 { [other; 2] } else { strides };
-        let [a_row, c_row] = unless_one(p.m, [a_row, c_row], 0);
-        let [b_column, c_column] = unless_one(p.n, [b_column, c_column], 1);
-        let [a_column, b_row] = unless_one(p.k, [a_column, b_row], 1);
-        let strides = [[a_row, a_column], [b_row, b_column], [c_row, c_column]];
-        let far = strides.iter().flatten().any(|s| s.unsigned_abs() > FAR);
-        // The loops around the inner dimension go over matrices as they are, without packing.
-        let dots = a_column == 1 && b_row == 1;
-        let packed = !p.sums.is_empty() && b_column != 1 && !dots || p.sums.len() > SUMS;
-        let reach = |(size, strides): &(usize, [isize; 2])| strides.map(|s| 4 * *size as isize * s);
-        let far = far || p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
-        let level = if far || packed { Level::Portable } else { level };
-        let large = p.sums.is_empty() && p.n * p.k.max(p.m) > LARGE;
-        Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone(), block: None, checked: false, large }
-    }
-
-    /// The same with so many turns of one of the loops around the inner dimension.
-    fn with_turns(mut self, turns: Option<(usize, usize)>) -> Spec {
-        match turns {
-            Some((_, 0)) => (self.k, self.sums) = (0, vec![]),
-            Some((sum, turns)) => self.sums[sum].0 = turns,
-            None => {}
-        }
-        self
-    }
-
-    /// The products of elements that are added up.
-    fn terms(&self) -> usize {
-        self.k * self.sums.iter().map(|(size, _)| size).product::<usize>()
-    }
-
-    /// Where row `i` starts in the left matrix and in the result.
-    fn row(&self, i: usize) -> [isize; 2] {
-        let [[a_row, _], _, [c_row, _]] = self.strides;
-        let (rows, [a_block, c_block]) = self.block.unwrap_or((usize::MAX, [0; 2]));
-        let (block, i) = ((i / rows) as isize, (i % rows) as isize);
-        [block * a_block + i * a_row, block * c_block + i * c_row]
-    }
-
-    /// The rows of a tile in fours that lie one behind the other in each column of the result, and what is left
-    /// one by one: where each starts and how many they are.
-    fn runs(&self, rows: usize) -> Vec<(usize, usize)> {
-        let start = |i: usize| self.row(i)[1];
-        let mut runs = Vec::new();
-        let mut row = 0;
-        while row < rows {
-            let four = row + 4 <= rows && (1..4).all(|i| start(row + i) == start(row) + i as isize);
-            runs.push((row, if four { 4 } else { 1 }));
-            row += if four { 4 } else { 1 };
-        }
-        runs
-    }
-
-    /// How many times its rows one tile may have.
-    fn blocks(&self) -> usize {
-        match self.kernel() {
-            Kernel::Cranelift => 1,
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Emitted => blocking::blocks(self),
-        }
-    }
-
-    /// Roughly how many vector instructions there are.
-    fn cost(&self) -> usize {
-        match self.kernel() {
-            Kernel::Cranelift => portable::cost(self),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Emitted => blocking::Blocking::new(self).cost(self),
-        }
-    }
-
-    fn kernel(&self) -> Kernel {
-        match self.level {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 | Level::Avx512 => Kernel::Emitted,
-            _ => Kernel::Cranelift,
-        }
-    }
-
-    fn machine_code(&self) -> Result<Vec<u8>> {
-        match self.kernel() {
-            Kernel::Cranelift => code::machine_code(4, |b, fma| portable::emit(b, self, fma)),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Emitted => x86::machine_code(self),
-        }
-    }
-
-    /// Columns that the kernel computes together.
-    fn panel(&self) -> usize {
-        match self.kernel() {
-            Kernel::Cranelift => portable::PANEL,
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Emitted => blocking::width(self),
-        }
-    }
-
-    /// The elements of scratch memory that the kernel needs.
-    fn scratch(&self) -> usize {
-        match self.kernel() {
-            Kernel::Cranelift => portable::scratch(self),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Emitted => blocking::Blocking::new(self).scratch(),
         }
     }
 }

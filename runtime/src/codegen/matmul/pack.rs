@@ -4,9 +4,9 @@
 use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
-use super::blocking::{Packing, Panel, UNROLL};
 use super::simd::Emit;
 use super::x86::{A, A_TILE, B_AT, B_FROM, Emitter, SCRATCH, TILES, at};
+use crate::ir::product::blocking::{Packing, Panel, UNROLL};
 
 /// Where the copy is written, and a register for what is copied. Tiles use them otherwise.
 const TO: AsmRegister64 = r10;

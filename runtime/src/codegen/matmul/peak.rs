@@ -22,10 +22,10 @@ fn product(level: Level) -> Result<Work> {
     const TIMES: usize = 100;
     let strides = [[N as isize, 1]; 3];
     let matmul =
-        crate::kernel::MatMul { m: N, n: N, k: N, strides, batch: vec![(TIMES, [0; 3])], ..Default::default() };
+        crate::ir::product::MatMul { m: N, n: N, k: N, strides, batch: vec![(TIMES, [0; 3])], ..Default::default() };
     let products = super::compile(&[&matmul], level)?;
     let (a, mut c) = (vec![0.0; N * N], vec![0.0; N * N]);
-    let mut scratch = vec![0.0; super::scratch(&matmul, level)];
+    let mut scratch = vec![0.0; crate::ir::product::scratch(&matmul, level)];
     let run = move || {
         for product in &products {
             // SAFETY: the matrices and the scratch memory are as large as the product says.

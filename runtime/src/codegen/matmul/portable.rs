@@ -6,41 +6,8 @@ use cranelift_codegen::ir::types::{F32, F32X4, I64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value};
 use cranelift_frontend::{FunctionBuilder, Variable};
 
-use super::{SEGMENT, Spec};
-
-/// Elements of a vector.
-const LANES: usize = 4;
-
-/// Vectors and rows of a tile. More than eight sums do not stay in registers, of which Cranelift keeps
-/// some for itself: six rows are slower by a quarter.
-const VECTORS: usize = 2;
-const ROWS: usize = 4;
-
-/// Columns of a panel.
-pub(super) const PANEL: usize = LANES * VECTORS;
-
-/// Whether vectors go along columns.
-fn has_vectors(spec: &Spec) -> bool {
-    let [_, [_, b_column], [_, c_column]] = spec.strides;
-    // With loops around the inner dimension nothing is packed.
-    c_column == 1 && (b_column == 1 || spec.sums.is_empty())
-}
-
-/// Roughly how many vector instructions there are.
-pub(super) fn cost(spec: &Spec) -> usize {
-    let lanes = if has_vectors(spec) { LANES } else { 1 };
-    spec.m * spec.n.div_ceil(lanes) * spec.terms()
-}
-
-/// The elements of the memory for a packed panel.
-pub(super) fn scratch(spec: &Spec) -> usize {
-    let [_, [_, b_column], [_, c_column]] = spec.strides;
-    if b_column == 1 || c_column != 1 || spec.n < LANES || !spec.sums.is_empty() {
-        0
-    } else {
-        spec.k * spec.n.min(PANEL)
-    }
-}
+use crate::ir::product::portable::{LANES, ROWS, VECTORS, has_vectors};
+use crate::ir::product::{SEGMENT, Spec};
 
 /// Emits the body of `fn(a, b, c, scratch)`. `fma` says whether the machine multiplies and adds in
 /// one rounding.

@@ -4,7 +4,7 @@ use iced_x86::IcedError;
 use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
-use crate::codegen::Level;
+use crate::ir::Level;
 
 pub(super) type Emit = Result<(), IcedError>;
 

@@ -2,9 +2,9 @@
 
 use iced_x86::code_asm::*;
 
-use super::blocking::Panel;
 use super::simd::Emit;
 use super::x86::{C_TILE, CHUNKS, Emitter, Sums, at};
+use crate::ir::product::blocking::Panel;
 
 impl Emitter<'_> {
     /// Stores the sums of a tile, or adds them to those of earlier chunks.

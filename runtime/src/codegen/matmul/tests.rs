@@ -1,9 +1,9 @@
 //! Products at every level that the machine has, against sums in f64.
 
-use super::{Product, compile, compile_checked, scratch};
-use crate::codegen::Level;
-use crate::exec::{Regions, Side};
-use crate::kernel::{Border, MatMul};
+use super::{Product, compile, compile_checked};
+use crate::exec::run::{Regions, Side};
+use crate::ir::Level;
+use crate::ir::product::{Border, MatMul, scratch};
 
 /// Elements behind the result that nothing may touch.
 const BEHIND: usize = 16;
@@ -247,12 +247,12 @@ fn many_terms_are_added_to_totals() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn chunks_are_the_whole_inner_dimension() {
-    use super::blocking::{Blocking, UNROLL};
+    use crate::ir::product::blocking::{Blocking, UNROLL};
     for level in levels().filter(|&level| level != Level::Portable) {
         for (m, n) in SIZES.into_iter().flat_map(|m| SIZES.map(|n| (m, n))).chain([(1, 700), (9, 3000)]) {
             for k in [0, 1, 3, 511, 641, 1301, 2050, 9000, 16_000, 16_383] {
                 for (ta, tb) in [(false, false), (false, true), (true, false)] {
-                    let spec = super::Spec::new(&dense(m, n, k, ta, tb), level);
+                    let spec = crate::ir::product::Spec::new(&dense(m, n, k, ta, tb), level);
                     let Blocking { chunks, chunk, last, .. } = Blocking::new(&spec);
                     let what = format!("{m} x {k} x {n} at {level:?}: {chunks} of {chunk} and {last}");
                     assert_eq!((chunks - 1) * chunk + last, k, "{what}");

@@ -8,10 +8,10 @@ use std::ops::Range;
 use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
-use super::SEGMENT;
-use super::blocking::registers;
 use super::simd::Emit;
 use super::x86::{Emitter, at};
+use crate::ir::product::SEGMENT;
+use crate::ir::product::blocking::registers;
 
 /// Bytes of what counts the sweeps, or the segments of one, that are left.
 const COUNTER: i32 = 8;

@@ -9,10 +9,10 @@ use iced_x86::IcedError;
 use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
-use super::blocking::{Blocking, Packing, Panel, UNROLL, registers};
 use super::simd::{Emit, Simd};
-use super::{SUMS, Spec};
 use crate::error::Error;
+use crate::ir::product::blocking::{Blocking, Packing, Panel, UNROLL, registers};
+use crate::ir::product::{SUMS, Spec};
 
 // The arguments. `A` and `B` move on with the chunks.
 pub(super) const A: AsmRegister64 = rdi;

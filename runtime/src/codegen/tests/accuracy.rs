@@ -1,8 +1,7 @@
 //! How far functions are from their exact values at every level, over all numbers.
 
-use super::*;
-use crate::ops::elementwise::{Binary, Unary};
-use crate::shape::DType;
+use crate::codegen::tests::*;
+use crate::ir::elementwise::{Binary, Unary};
 
 /// Units in the last place between a result and the exact value; infinite where one is NaN, or
 /// infinite, and the other is not, and for a zero of the wrong sign.
@@ -122,6 +121,6 @@ fn functions_of_two_numbers() {
             _ => 0.501,
         };
         let exact: Vec<f64> = x[0].iter().zip(&x[1]).map(|(&x, &y)| op.reference(x as f64, y as f64)).collect();
-        compare(op.name(), bound, |s, x| op.lower(s, DType::F32, x[0], x[1]), &mut x, &exact)
+        compare(op.name(), bound, |s, x| op.lower(s, x[0], x[1]), &mut x, &exact)
     }));
 }

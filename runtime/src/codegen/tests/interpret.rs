@@ -1,9 +1,9 @@
 //! What a loop kernel means, element by element.
 
-use crate::codegen::strip::{Effect, Inst, Kind, Op1, Op2, Reg, Strip, Walk};
-use crate::kernel::LoopKernel;
-use crate::ops::multiply_add::Fma;
-use crate::ops::reduce::Reduce;
+use crate::ir::multiply_add::Fma;
+use crate::ir::nest::LoopKernel;
+use crate::ir::reduce::Reduce;
+use crate::ir::strip::{Effect, Inst, Kind, Op1, Op2, Reg, Strip, Walk};
 
 /// Runs a kernel on memories, of which every operand starts at an element of one.
 pub(super) fn interpret(kernel: &LoopKernel, memory: &mut [Vec<u32>], starts: &[usize]) {

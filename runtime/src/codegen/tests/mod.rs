@@ -6,12 +6,13 @@ mod random;
 
 use interpret::{interpret, same};
 
-use super::Level;
 use super::loops::{CompiledLoop, compile, compile_without_fma};
-use super::strip::{Effect, Inst, Kind, Op1, Op2, Reg, Strip, Walk};
-use crate::exec::{Regions, Side};
-use crate::kernel::{Home, LoopKernel, Operand, Pass, unrolled};
-use crate::ops::reduce::Reduce;
+use crate::exec::run::{Regions, Side};
+use crate::ir::Level;
+use crate::ir::nest::{LoopKernel, Pass};
+use crate::ir::reduce::Reduce;
+use crate::ir::strip::{Effect, Inst, Kind, Op1, Op2, Reg, Strip, Walk};
+use crate::kernel::{Home, Operand, unrolled};
 
 fn levels() -> impl Iterator<Item = Level> {
     [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(|&level| level <= Level::best())
@@ -84,7 +85,7 @@ fn check(kernel: &LoopKernel, memories: &[Memory]) {
     for level in levels() {
         #[cfg(target_arch = "x86_64")]
         if level > Level::Portable {
-            let emitted = super::wide::machine_code(kernel, level).unwrap_or_else(|e| panic!("{level:?}: {e}"));
+            let emitted = super::x86::machine_code(kernel, level).unwrap_or_else(|e| panic!("{level:?}: {e}"));
             // Only strips with hundreds of values that live at once need a larger frame than there is.
             let moderate = kernel.passes.iter().all(|pass| pass.each.insts().len() <= 200);
             assert!(emitted.is_some() || !moderate, "{level:?} leaves it to Cranelift: {kernel:?}");
@@ -280,8 +281,7 @@ fn sums_are_right_to_a_millionth_and_the_same_beside_others() {
                 let kernel = multiples(row, of);
                 #[cfg(target_arch = "x86_64")]
                 for level in [Level::Avx2, Level::Avx512] {
-                    let emitted =
-                        crate::codegen::wide::machine_code(&kernel, level).expect("all that is used has a code");
+                    let emitted = super::x86::machine_code(&kernel, level).expect("all that is used has a code");
                     assert!(emitted.is_some(), "{level:?}");
                 }
                 let compiled = compile(&[&kernel], level).unwrap_or_else(|e| panic!("{level:?}: {e}")).remove(0);

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::*;
-use crate::codegen::strip::Rare;
-use crate::ops::multiply_add::Fma;
+use crate::codegen::tests::*;
+use crate::ir::multiply_add::Fma;
+use crate::ir::strip::Rare;
 
 /// Random choices.
 struct Dice(ChaCha8Rng);

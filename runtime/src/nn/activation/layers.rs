@@ -1,6 +1,6 @@
 //! Layers that apply an activation function.
 
-use super::*;
+use crate::nn::activation::*;
 
 macro_rules! activation_layers {
     ($($(#[doc = $doc:literal])* $layer:ident $function:ident;)*) => {$(
@@ -203,7 +203,7 @@ impl<const C: usize> Prelu<C> {
 
 impl Prelu {
     /// Another start of the slopes: `#[layer(weight_init = init::constant(0.1))]`.
-    pub const fn weight_init(mut self, init: crate::init::Init) -> Self {
+    pub const fn weight_init(mut self, init: crate::network::init::Init) -> Self {
         self.weight = self.weight.starting(init);
         self
     }

@@ -1,11 +1,11 @@
 //! The softmax and its relatives.
 
-use crate::check::{Check, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::nn::math::reciprocal;
 use crate::nn::operation::{closed, operation};
 use crate::ops::*;
+use crate::shape::check::{Check, Type};
 
 closed! {
     /// The softmax along an axis: eˣ over its sum. The maximum is taken off first, so that large

@@ -1,9 +1,9 @@
 //! GELU in its tanh form, with a slope that is finite for all numbers.
 
-use crate::check::{Check, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::ops::*;
+use crate::shape::check::{Check, Type};
 
 /// 2 √(2/π).
 const LINEAR: f64 = 2.0 * 0.797_884_560_802_865_4;

@@ -1,11 +1,11 @@
 //! The cross-entropy of two classes: costs, of which a certain target leaves one out, and gradients in closed form.
 
-use crate::check::{Check, Type};
 use crate::graph::{Grad, Stage, Value};
 use crate::network;
 use crate::nn::math::weighed;
 use crate::nn::operation::operation;
 use crate::ops::*;
+use crate::shape::check::{Check, Type};
 
 operation! {
     /// The binary cross-entropy of probabilities, one number for each element. Its gradient is PyTorch's, which is

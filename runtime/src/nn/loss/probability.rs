@@ -1,9 +1,9 @@
 //! Losses of probabilities. Each comes as `…_terms`, one number for each element, and as their mean. Prediction and
 //! target have the same shape, or one of them is a constant.
 
+use super::binary::{of_logits, of_probabilities};
 use crate::network;
 use crate::nn::activation::log_sigmoid;
-use crate::nn::loss::binary::{of_logits, of_probabilities};
 use crate::nn::math::weighed;
 use crate::nn::statistic::mean;
 use crate::ops::*;

@@ -1,6 +1,6 @@
 //! The equation of an `einsum`, read in constant evaluation and again when it is staged.
 
-use crate::check::{Check, Message, TensorType};
+use crate::shape::check::{Check, Message, TensorType};
 use crate::shape::{Dim, MAX_RANK, Shape};
 
 /// The labels of a tensor's axes: letters, and for those that `...` stands for digits, which count from the

@@ -4,11 +4,11 @@ mod equation;
 
 use equation::Equation;
 
-use super::elementwise::Binary;
-use super::reduce::Reduce;
 use super::{diagonal, numbers};
-use crate::check::{Check, Message, TensorType, Type};
 use crate::graph::{Grad, Stage, Value, Var};
+use crate::ir::elementwise::Binary;
+use crate::ir::reduce::Reduce;
+use crate::shape::check::{Check, Message, TensorType, Type};
 use crate::shape::{DType, MAX_RANK, Shape};
 
 /// The sum of products that an equation names, as NumPy's and PyTorch's `einsum` have it: each tensor's axes

@@ -2,9 +2,9 @@
 
 use std::f64::consts::PI;
 
-use super::super::check;
 use super::{Schedule, check_steps, length};
 use crate::error::Result;
+use crate::optim::check;
 
 /// From one at the start of a half wave to `min` at the end of it.
 fn half_wave(min: f32, part: f64) -> f32 {

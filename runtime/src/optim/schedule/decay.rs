@@ -1,8 +1,8 @@
 //! A constant rate, and rates that change in lines, stairs and powers.
 
-use super::super::{check, not_negative, power};
 use super::{Schedule, check_steps, length};
 use crate::error::Result;
+use crate::optim::{check, not_negative, power};
 
 /// The same factor at every step; a part of a sequence.
 ///

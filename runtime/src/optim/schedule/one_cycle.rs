@@ -2,9 +2,9 @@
 
 use std::f64::consts::PI;
 
-use super::super::check;
 use super::{Schedule, check_steps, length};
 use crate::error::Result;
+use crate::optim::check;
 
 /// The rate rises to the whole of it, the largest there is, and falls far below where it started,
 /// both along half a wave of a cosine. PyTorch calls it

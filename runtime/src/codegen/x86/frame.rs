@@ -1,0 +1,248 @@
+//! What a kernel keeps outside of vector registers: pointers of operands, and places on the stack.
+
+use iced_x86::code_asm::registers::*;
+use iced_x86::code_asm::*;
+use iced_x86::{MemoryOperand, Register};
+
+use super::asm::{Asm, Emit, at};
+use crate::ir::rare::Rare;
+use crate::ir::strip::Walk;
+
+/// How far the place at hand is from the start of its run, in bytes of contiguous elements.
+pub(crate) const INDEX: AsmRegister64 = rax;
+/// Registers for addresses of single instructions.
+pub(crate) const SCRATCH: AsmRegister64 = rcx;
+pub(crate) const STRIDED: AsmRegister64 = rdx;
+/// Registers that hold pointers.
+const POINTERS: [AsmRegister64; 10] = [rdi, rsi, r8, r9, r10, r11, r12, r13, r14, r15];
+
+// Places on the stack, in bytes.
+/// Lanes of a vector on their way to or from single elements.
+pub(crate) const BUFFER: i64 = 0;
+/// The mask of the lanes of a tail, with vectors of 256 bits.
+pub(crate) const TAIL_LANES: i64 = 64;
+/// Where the range starts and stops, and how many elements of a tail there are.
+pub(crate) const FROM: i64 = 128;
+pub(crate) const TO: i64 = 136;
+pub(crate) const LEFT: i64 = 144;
+/// The turns that are left of each loop, and then pointers that have no register.
+const COUNTERS: i64 = 152;
+
+/// Where a place of a run is.
+#[derive(Clone, Copy)]
+pub(crate) struct At {
+    /// Whether `INDEX` is added.
+    pub(crate) indexed: bool,
+    /// Bytes of contiguous elements.
+    pub(crate) bytes: i64,
+}
+
+/// How many elements of a vector there are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lanes {
+    All,
+    /// So many.
+    First(usize),
+    /// As many as `LEFT` says.
+    Left,
+}
+
+/// The stack frame and the assembler.
+pub(crate) struct Frame {
+    pub(crate) asm: Asm,
+    /// Which of the rows side by side is being written.
+    pub(crate) row: usize,
+    rows: Rows,
+    loops: usize,
+    slots: usize,
+    /// Routines that call scalar code.
+    routines: Vec<(Rare, CodeLabel)>,
+}
+
+/// The rows side by side.
+pub(crate) struct Rows {
+    pub(crate) count: usize,
+    /// The scalars of each.
+    pub(crate) scalars: usize,
+    /// How far each operand's elements of a row are from those of the row before, in bytes.
+    pub(crate) steps: Vec<i64>,
+    /// Whether they call scalar code.
+    pub(crate) calls: bool,
+}
+
+/// Where the pointer of an operand is.
+#[derive(Clone, Copy)]
+enum Pointer {
+    Register(AsmRegister64),
+    Stack(i64),
+}
+
+impl Frame {
+    pub(crate) fn new(asm: Asm, loops: usize, rows: Rows) -> Frame {
+        Frame { asm, row: 0, rows, loops, slots: 0, routines: Vec::new() }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.count
+    }
+
+    pub(crate) fn counter(&self, depth: usize) -> i64 {
+        COUNTERS + 8 * depth as i64
+    }
+
+    fn pointer(&self, operand: usize) -> Pointer {
+        match POINTERS.get(operand) {
+            Some(&r) => Pointer::Register(r),
+            None => Pointer::Stack(self.counter(self.loops + operand - POINTERS.len())),
+        }
+    }
+
+    fn scalar_base(&self) -> i64 {
+        let pointers = self.rows.steps.len().saturating_sub(POINTERS.len());
+        (self.counter(self.loops + pointers) as u64).next_multiple_of(64) as i64
+    }
+
+    /// The end of the scalars.
+    fn call_base(&self) -> i64 {
+        let end = self.scalar_base() + self.asm.uniform_bytes() * (self.rows.count * self.rows.scalars) as i64;
+        (end as u64).next_multiple_of(64) as i64
+    }
+
+    /// Where the operands of a call of scalar code are, two vectors.
+    pub(crate) fn arguments(&self) -> (i64, i64) {
+        (self.call_base(), self.call_base() + self.asm.bytes())
+    }
+
+    /// The routine that calls a function; it is written behind the kernel.
+    pub(crate) fn routine(&mut self, f: Rare) -> CodeLabel {
+        if let Some((_, label)) = self.routines.iter().find(|(known, _)| *known == f) {
+            return *label;
+        }
+        let label = self.asm.code.create_label();
+        self.routines.push((f, label));
+        label
+    }
+
+    pub(crate) fn take_routines(&mut self) -> Vec<(Rare, CodeLabel)> {
+        std::mem::take(&mut self.routines)
+    }
+
+    fn slot_base(&self) -> i64 {
+        self.call_base() + if self.rows.calls { 2 * self.asm.bytes() } else { 0 }
+    }
+
+    /// The place of a scalar of the row.
+    pub(crate) fn scalar(&self, number: usize) -> i64 {
+        self.scalar_base() + self.asm.uniform_bytes() * (self.row * self.rows.scalars + number) as i64
+    }
+
+    /// The place of a value that has no register.
+    pub(crate) fn slot(&mut self, number: usize) -> MemoryOperand {
+        self.slots = self.slots.max(number + 1);
+        at(Register::RSP, self.slot_base() + self.asm.bytes() * number as i64)
+    }
+
+    /// The bytes of the frame.
+    pub(crate) fn size(&self) -> i64 {
+        self.slot_base() + self.asm.bytes() * self.slots as i64
+    }
+
+    /// Loads all pointers from the table that `SCRATCH` points to.
+    pub(crate) fn load_pointers(&mut self) -> Emit {
+        for i in 0..self.rows.steps.len() {
+            let from = qword_ptr(SCRATCH + 8 * i as i64);
+            match self.pointer(i) {
+                Pointer::Register(r) => self.asm.code.mov(r, from)?,
+                Pointer::Stack(place) => {
+                    self.asm.code.mov(STRIDED, from)?;
+                    self.asm.code.mov(qword_ptr(rsp + place), STRIDED)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the pointer of an operand on.
+    pub(crate) fn advance(&mut self, operand: usize, bytes: i64) -> Emit {
+        let code = &mut self.asm.code;
+        let fits = i32::try_from(bytes);
+        if let Ok(0) = fits {
+            return Ok(());
+        }
+        if fits.is_err() {
+            code.mov(SCRATCH, bytes)?;
+        }
+        match (self.pointer(operand), fits) {
+            (Pointer::Register(r), Ok(bytes)) => self.asm.code.add(r, bytes),
+            (Pointer::Register(r), Err(_)) => self.asm.code.add(r, SCRATCH),
+            (Pointer::Stack(place), Ok(bytes)) => self.asm.code.add(qword_ptr(rsp + place), bytes),
+            (Pointer::Stack(place), Err(_)) => self.asm.code.add(qword_ptr(rsp + place), SCRATCH),
+        }
+    }
+
+    /// Moves the pointer of an operand on by so many times what is in `FROM`.
+    pub(crate) fn advance_from(&mut self, operand: usize, bytes: i64) -> Emit {
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.asm.code.mov(SCRATCH, bytes)?;
+        self.asm.code.imul_2(SCRATCH, qword_ptr(rsp + FROM))?;
+        match self.pointer(operand) {
+            Pointer::Register(r) => self.asm.code.add(r, SCRATCH),
+            Pointer::Stack(place) => self.asm.code.add(qword_ptr(rsp + place), SCRATCH),
+        }
+    }
+
+    /// A register that holds the pointer of an operand.
+    fn base(&mut self, operand: usize) -> Emit<AsmRegister64> {
+        match self.pointer(operand) {
+            Pointer::Register(r) => Ok(r),
+            Pointer::Stack(place) => {
+                self.asm.code.mov(SCRATCH, qword_ptr(rsp + place))?;
+                Ok(SCRATCH)
+            }
+        }
+    }
+
+    /// The address of the first element of a place; good until the next address.
+    pub(crate) fn address(&mut self, operand: usize, walk: Walk, place: At) -> Emit<MemoryOperand> {
+        let base = self.base(operand)?;
+        let start = self.row as i64 * self.rows.steps[operand];
+        let stride = match walk {
+            Walk::Fixed => return Ok(at(base.into(), start)),
+            Walk::Contiguous => {
+                let plain = at(base.into(), start + place.bytes);
+                return Ok(if place.indexed { MemoryOperand { index: INDEX.into(), ..plain } } else { plain });
+            }
+            Walk::Repeated(times) => {
+                let bytes = start + place.bytes / times as i64;
+                if !place.indexed {
+                    return Ok(at(base.into(), bytes));
+                }
+                self.asm.code.mov(STRIDED, INDEX)?;
+                self.asm.code.shr(STRIDED, times.ilog2())?;
+                self.asm.code.add(STRIDED, base)?;
+                return Ok(at(STRIDED.into(), bytes));
+            }
+            Walk::Strided(stride) => stride as i64,
+        };
+        let bytes = start + place.bytes * stride;
+        let near = bytes.abs() < 1 << 29;
+        if place.indexed {
+            self.asm.code.imul_3(STRIDED, INDEX, stride as i32)?;
+            self.asm.code.add(STRIDED, base)?;
+        }
+        match (place.indexed, near) {
+            (true, true) => Ok(at(STRIDED.into(), bytes)),
+            (false, true) => Ok(at(base.into(), bytes)),
+            (indexed, false) => {
+                if !indexed {
+                    self.asm.code.mov(STRIDED, base)?;
+                }
+                self.asm.code.mov(SCRATCH, bytes)?;
+                self.asm.code.add(STRIDED, SCRATCH)?;
+                Ok(at(STRIDED.into(), 0))
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Loop kernels with vectors of 512 or 256 bits, which Cranelift does not have.
+//!
+//! `schedule` orders a strip and takes out of it what is the same for a whole row, `run` puts loops
+//! around it, `place` and `inst` write one vector's worth of it with the registers that `regs` assigns,
+//! `memory` reads and writes operands, `call` calls scalar code, `frame` knows what is on the stack, and `asm`
+//! and `lanes` encode.
+//!
+//! All lanes of a register are computed always. Where a row ends within a vector, what is loaded,
+//! stored and folded is masked; a strip of a single place has all lanes the same.
+
+mod asm;
+mod call;
+mod codes;
+mod frame;
+mod inst;
+mod lanes;
+mod memory;
+mod place;
+mod regs;
+mod run;
+mod schedule;
+
+use iced_x86::IcedError;
+use iced_x86::code_asm::registers::*;
+use iced_x86::code_asm::*;
+
+use crate::error::{Error, Result};
+use crate::ir::Level;
+use crate::ir::nest::LoopKernel;
+use crate::ir::strip::{Effect, Inst, Kind, Strip, Walk};
+use asm::{Asm, Emit};
+use frame::{FROM, Frame, Rows, SCRATCH, TO};
+use run::{Length, Run};
+use schedule::Schedule;
+
+/// Registers that belong to the caller.
+const SAVED: [AsmRegister64; 6] = [rbx, r12, r13, r14, r15, rbp];
+
+/// The bytes of a cache line. What comes before the kernel's own code has one.
+const LINE: usize = 64;
+
+/// The bytes of stack that a kernel may take: less than a guard page.
+const MOST_STACK: i64 = 4096;
+
+/// Strides and rows up to which offsets within a row fit 32 bits.
+const FAR: usize = 1 << 24;
+
+/// A pass that is ready to be written.
+struct Pass {
+    once: Option<Schedule>,
+    each: Option<Run>,
+}
+
+/// The machine code of a kernel, `fn(operands, from, to)` with the calling convention of System V; none
+/// if the kernel is not one that can be written so.
+pub(crate) fn machine_code(kernel: &LoopKernel, level: Level) -> Result<Option<Vec<u8>>> {
+    if !is_supported(kernel) {
+        return Ok(None);
+    }
+    let refused = |error: IcedError| Error::Compile { what: "a kernel".into(), message: error.to_string() };
+    let code = emit(kernel, level, kernel.side_by_side).map_err(refused)?;
+    if code.is_none() && kernel.side_by_side {
+        // Row after row needs less room on the stack.
+        return emit(kernel, level, false).map_err(refused);
+    }
+    Ok(code)
+}
+
+fn is_supported(kernel: &LoopKernel) -> bool {
+    let far = |walk: Walk| matches!(walk, Walk::Strided(stride) if stride.unsigned_abs() > FAR);
+    let insts = |strip: &Strip| {
+        strip.insts().iter().any(|inst| match *inst {
+            Inst::Load(_, walk, _) | Inst::Number(_, walk) => far(walk),
+            _ => false,
+        })
+    };
+    let effects = |strip: &Strip| {
+        strip.effects().iter().any(|effect| match *effect {
+            // All elements of a row in one place make sense only for a row of one.
+            Effect::Store(_, Walk::Fixed, _) | Effect::Accumulate(_, Walk::Fixed, ..) => kernel.row > 1,
+            Effect::Store(_, walk, _) | Effect::Accumulate(_, walk, ..) => far(walk),
+            Effect::Fold(..) | Effect::Define(..) => false,
+        })
+    };
+    let row = kernel.row.max(kernel.fills.iter().map(|fill| fill.1).max().unwrap_or(0));
+    row <= FAR && !kernel.passes.iter().any(|p| insts(&p.each) || effects(&p.each))
+}
+
+fn emit(kernel: &LoopKernel, level: Level, side_by_side: bool) -> Emit<Option<Vec<u8>>> {
+    let plain = |strip: &Strip| if level == Level::Avx512 { strip.clone() } else { strip.plain(true) };
+    let mut scalars = kernel.scalars;
+    let some = |strip: &Strip| (!strip.is_empty()).then(|| plain(strip));
+    let fills: Vec<(Run, usize)> = kernel
+        .fills
+        .iter()
+        .map(|&(operand, len, bits)| {
+            let mut fill = Strip::default();
+            let value = fill.push(Inst::Const(bits, Kind::Int), Kind::Int);
+            fill.effect(Effect::Store(operand, Walk::Contiguous, value));
+            (Run::new(&fill, &mut scalars), len)
+        })
+        .collect();
+    let passes: Vec<Pass> = kernel
+        .passes
+        .iter()
+        .map(|pass| Pass {
+            once: some(&pass.once).map(|strip| Schedule::new(schedule::single(&strip), 1)),
+            each: some(&pass.each).map(|strip| Run::new(&strip, &mut scalars)),
+        })
+        .collect();
+    // The outermost loop is a range.
+    let rows = kernel.outer.get(1..).and_then(<[usize]>::last).copied().filter(|_| side_by_side).unwrap_or(1);
+    let steps = kernel.operands.iter().map(|strides| strides.last().map_or(0, |&stride| 4 * stride as i64)).collect();
+    let outer = kernel.outer.len() - (rows > 1) as usize;
+    let calls = |strip: &Strip| strip.insts().iter().any(|inst| matches!(inst, Inst::Rare(..)));
+    let calls = kernel.passes.iter().any(|pass| calls(&pass.once) || calls(&pass.each));
+    let frame = Frame::new(Asm::new(level)?, outer, Rows { count: rows, scalars, steps, calls });
+    let mut writer = Writer { kernel, outer: &kernel.outer[..outer], passes, frame };
+    writer.body(&fills)?;
+    let size = writer.frame.size();
+    if size > MOST_STACK {
+        return Ok(None);
+    }
+    let mut bytes = prologue(size)?;
+    bytes.extend(writer.frame.asm.finish(LINE)?);
+    Ok(Some(bytes))
+}
+
+/// What comes before the kernel's own code: room on the stack.
+fn prologue(size: i64) -> Emit<Vec<u8>> {
+    let mut code = CodeAssembler::new(64)?;
+    for r in SAVED {
+        code.push(r)?;
+    }
+    code.mov(rbp, rsp)?;
+    code.sub(rsp, size as i32)?;
+    code.and(rsp, -64)?;
+    let mut bytes = code.assemble(0)?;
+    let nop = 0x90;
+    bytes.resize(LINE, nop);
+    Ok(bytes)
+}
+
+/// Writes the loops of a kernel.
+struct Writer<'k> {
+    kernel: &'k LoopKernel,
+    /// The loops around the rows that are side by side.
+    outer: &'k [usize],
+    passes: Vec<Pass>,
+    frame: Frame,
+}
+
+impl Writer<'_> {
+    fn body(&mut self, fills: &[(Run, usize)]) -> Emit {
+        let code = &mut self.frame.asm.code;
+        // A range of a row is counted in bytes.
+        let shift = if self.kernel.outer.is_empty() { 2 } else { 0 };
+        code.shl(rsi, shift)?;
+        code.shl(rdx, shift)?;
+        code.mov(qword_ptr(rsp + FROM), rsi)?;
+        code.mov(qword_ptr(rsp + TO), rdx)?;
+        code.mov(SCRATCH, rdi)?;
+        self.frame.asm.find_pool()?;
+        self.frame.load_pointers()?;
+        for (fill, len) in fills {
+            self.frame.run(fill, Length::Elements(*len))?;
+        }
+        if self.kernel.outer.is_empty() {
+            // What is folded is never computed in parts.
+            let folds = self.kernel.passes.iter().any(|pass| pass.each.folds().next().is_some());
+            self.rows(if folds { Length::Elements(self.kernel.row) } else { Length::Range })?;
+        } else {
+            self.outermost()?;
+        }
+        let code = &mut self.frame.asm.code;
+        code.vzeroupper()?;
+        code.mov(rsp, rbp)?;
+        for r in SAVED.into_iter().rev() {
+            code.pop(r)?;
+        }
+        code.ret()?;
+        self.frame.routines()
+    }
+
+    /// The range of the outermost loop.
+    fn outermost(&mut self) -> Emit {
+        let mut done = self.frame.asm.code.create_label();
+        let counter = self.frame.counter(0);
+        let code = &mut self.frame.asm.code;
+        code.mov(SCRATCH, qword_ptr(rsp + TO))?;
+        code.sub(SCRATCH, qword_ptr(rsp + FROM))?;
+        code.jle(done)?;
+        code.mov(qword_ptr(rsp + counter), SCRATCH)?;
+        for (operand, strides) in self.kernel.operands.iter().enumerate() {
+            self.frame.advance_from(operand, 4 * strides[0] as i64)?;
+        }
+        self.turns(0)?;
+        self.frame.asm.set(&mut done)
+    }
+
+    /// The turns of a loop around the row, whose counter is set.
+    fn turns(&mut self, depth: usize) -> Emit {
+        let kernel = self.kernel;
+        let top = self.frame.asm.here()?;
+        match self.outer.get(depth + 1) {
+            Some(0) => {}
+            Some(&size) => {
+                let counter = self.frame.counter(depth + 1);
+                self.frame.asm.code.mov(SCRATCH, size as i64)?;
+                self.frame.asm.code.mov(qword_ptr(rsp + counter), SCRATCH)?;
+                self.turns(depth + 1)?;
+            }
+            None => self.rows(Length::Elements(kernel.row))?,
+        }
+        // The loop inside has moved the pointers too.
+        for (operand, strides) in kernel.operands.iter().enumerate() {
+            let inside = self.outer.get(depth + 1).map_or(0, |&size| size as i64 * strides[depth + 1] as i64);
+            self.frame.advance(operand, 4 * (strides[depth] as i64 - inside))?;
+        }
+        let counter = self.frame.counter(depth);
+        self.frame.asm.code.dec(qword_ptr(rsp + counter))?;
+        self.frame.asm.code.jne(top)
+    }
+
+    /// All passes, each over all rows that are side by side.
+    fn rows(&mut self, length: Length) -> Emit {
+        for pass in &self.passes {
+            for row in 0..self.frame.rows() {
+                self.frame.row = row;
+                if let Some(once) = &pass.once {
+                    self.frame.once(once)?;
+                }
+                if let Some(each) = &pass.each {
+                    self.frame.run(each, length)?;
+                }
+            }
+        }
+        self.frame.row = 0;
+        Ok(())
+    }
+}

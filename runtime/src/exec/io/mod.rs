@@ -1,0 +1,4 @@
+//! Files: weights of models, and how files are read and written.
+
+pub(crate) mod file;
+mod weights;

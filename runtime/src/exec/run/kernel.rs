@@ -1,0 +1,96 @@
+//! Kernels as a program runs them: compiled code, and rows by number, which Rust copies and adds up.
+
+use std::ops::Range;
+
+use super::refused::Refuse;
+use super::rows::{gather, scatter_add, sort};
+use crate::codegen::CompiledLoop;
+use crate::codegen::matmul::Product;
+use crate::ir::LINE;
+use crate::shape::Rows;
+
+/// What a step of a program runs.
+pub(crate) enum Kernel {
+    /// So many turns; parts of whole grains may run at the same time.
+    Loop {
+        code: CompiledLoop,
+        turns: usize,
+        grain: usize,
+    },
+    MatMul(Product),
+    Gather {
+        count: usize,
+        width: usize,
+        rows: usize,
+    },
+    Sort {
+        count: usize,
+        rows: usize,
+    },
+    ScatterAdd {
+        count: usize,
+        width: usize,
+        rows: usize,
+        added: bool,
+    },
+    Check {
+        count: usize,
+        rows: Rows,
+    },
+}
+
+impl Kernel {
+    /// The number of parts that can be computed independently.
+    pub(crate) fn units(&self) -> usize {
+        match self {
+            Kernel::Loop { turns, grain, .. } => turns.div_ceil(*grain),
+            Kernel::MatMul(product) => product.units(),
+            Kernel::Gather { count, .. } | Kernel::Check { count, .. } => *count,
+            Kernel::Sort { .. } => 1,
+            // Each thread adds up other columns of all rows, since any row may be named.
+            Kernel::ScatterAdd { width, .. } => width.div_ceil(LINE),
+        }
+    }
+
+    /// Computes some parts.
+    ///
+    /// # Safety
+    ///
+    /// The operands must be those the kernel was planned for; nothing else may use what these parts write.
+    pub(crate) unsafe fn run(&self, units: Range<usize>, operands: &[*mut u8], refuse: Refuse<'_>) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            match self {
+                Kernel::Loop { code, turns, grain } => {
+                    code.run(operands.as_ptr(), units.start * grain, (units.end * grain).min(*turns));
+                }
+                Kernel::MatMul(product) => {
+                    // A product without packing has no scratch memory, and touches none.
+                    let scratch = operands.get(3).map_or(std::ptr::null_mut(), |room| room.cast());
+                    product.run(units, operands[0].cast(), operands[1].cast(), operands[2].cast(), scratch);
+                }
+                Kernel::Gather { count, width, rows } => {
+                    let index = std::slice::from_raw_parts(operands[1].cast(), *count);
+                    gather(units, *width, *rows, index, [operands[0], operands[2]], refuse);
+                }
+                Kernel::Sort { count, rows } => {
+                    let index = std::slice::from_raw_parts(operands[0].cast(), *count);
+                    let places = std::slice::from_raw_parts_mut(operands[1].cast(), *count);
+                    let ends = std::slice::from_raw_parts_mut(operands[2].cast(), *rows);
+                    sort(index, places, ends, refuse);
+                }
+                Kernel::ScatterAdd { count, width, rows, added } => {
+                    let columns = units.start * LINE..(units.end * LINE).min(*width);
+                    let places = std::slice::from_raw_parts(operands[0].cast(), *count);
+                    let ends = std::slice::from_raw_parts(operands[1].cast(), *rows);
+                    scatter_add(*width, columns, [places, ends], *added, [operands[2], operands[3]]);
+                }
+                Kernel::Check { count, rows } => {
+                    let index = std::slice::from_raw_parts(operands[0].cast::<i32>(), *count);
+                    let refused = units.filter(|&i| !rows.admits(index[i]));
+                    refused.for_each(|i| refuse.entry(i, index[i]));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Rows of a gradient that are zero because a branch was not taken.
+//!
+//! A product of matrices adds up over rows, and may multiply a zero by infinity or NaN: a row that a mask leaves out, such
+//! as a sample with missing numbers, would make the gradient of every weight NaN. So where a mask is the same all along a
+//! row, the row is left out of the product too.
+
+use super::{Op, Stage, Var};
+use crate::ir::elementwise::{Binary, Compare, Unary};
+use crate::ir::reduce::Reduce;
+use crate::shape::DType;
+
+/// What is asked of a value and the axes of a row, whose bits are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Question {
+    /// Where rows of a gradient count, with size one on these axes, if some are known to be left out.
+    Taken(Var, u8),
+    /// The value with size one on these axes, if it is the same all along them.
+    Same(Var, u8),
+}
+
+/// An answer, or the question that is to be answered before.
+type Answer = Result<Option<Var>, Question>;
+
+impl Stage {
+    /// Where rows of the gradient `d` count, with size one on the axes of a row, whose bits are set; `None` where no
+    /// row is known to be left out.
+    pub(crate) fn rows_taken(&mut self, d: Var, axes: u8) -> Option<Var> {
+        // Every question is answered once, and a stack of them, not of calls, is as deep as the graph may be.
+        let asked = Question::Taken(d, axes);
+        let mut open = vec![asked];
+        while let Some(&question) = open.last() {
+            if self.known(question).is_ok() {
+                open.pop();
+                continue;
+            }
+            let answer = match question {
+                Question::Taken(d, axes) => self.find_taken(d, axes),
+                Question::Same(v, axes) => self.same_along(v, axes),
+            };
+            match answer {
+                Ok(answer) => _ = self.rows.insert(question, answer),
+                Err(before) => open.push(before),
+            }
+        }
+        self.rows[&asked]
+    }
+
+    fn known(&self, question: Question) -> Answer {
+        self.rows.get(&question).copied().ok_or(question)
+    }
+
+    fn find_taken(&mut self, d: Var, axes: u8) -> Answer {
+        match (&self[d].op, &self[d].args[..]) {
+            (Op::Reshape, &[inner]) => {
+                let Some((inner_axes, shape)) = self.before_reshape(d, inner, axes) else { return Ok(None) };
+                let mask = self.known(Question::Taken(inner, inner_axes))?;
+                return Ok(mask.map(|mask| self.reshape(mask, &shape)));
+            }
+            (Op::Broadcast, &[inner]) => {
+                let mask = self.known(Question::Taken(inner, axes))?;
+                let shape = without(&self[d].shape, axes);
+                return Ok(mask.map(|mask| self.broadcast(mask, &shape)));
+            }
+            (&Op::Reduce(Reduce::Sum, over), &[inner]) => return self.known(Question::Taken(inner, axes | over)),
+            (Op::Transpose(order), &[inner]) => {
+                let order = order.clone();
+                let mask = self.known(Question::Taken(inner, before_transpose(&order, axes)))?;
+                return Ok(mask.map(|mask| self.transpose(mask, &order)));
+            }
+            (Op::Slice(window), &[inner]) => {
+                let along = |(axis, &step)| if axes >> axis & 1 == 1 { (0, 1) } else { step };
+                let window: Vec<(usize, isize)> = window.iter().enumerate().map(along).collect();
+                let mask = self.known(Question::Taken(inner, axes))?;
+                let shape = without(&self[d].shape, axes);
+                return Ok(mask.map(|mask| self.slice(mask, &window, &shape)));
+            }
+            // What stands one behind the other in a row.
+            (&Op::Concat(axis), parts) if axes >> axis & 1 == 1 => {
+                let parts = parts.iter().filter(|&&part| !self.is_zero(part));
+                let masks =
+                    parts.map(|&part| self.known(Question::Taken(part, axes))).collect::<Result<Vec<_>, _>>()?;
+                let masks = masks.into_iter().collect::<Option<Vec<_>>>();
+                return Ok(masks.and_then(|masks| masks.into_iter().reduce(|all, mask| self.either(all, mask))));
+            }
+            (Op::Pad(_), &[inner]) => {
+                let mut padded =
+                    (0..self[d].shape.len()).filter(|&axis| self[d].shape[axis] != self[inner].shape[axis]);
+                let within_rows = padded.all(|axis| axes >> axis & 1 == 1);
+                return if within_rows { self.known(Question::Taken(inner, axes)) } else { Ok(None) };
+            }
+            (Op::Binary(Binary::Add | Binary::Sub), &[a, b]) => {
+                let Some(first) = self.known(Question::Taken(a, axes))? else { return Ok(None) };
+                let second = self.known(Question::Taken(b, axes))?;
+                return Ok(second.map(|second| self.either(first, second)));
+            }
+            (Op::Binary(Binary::Mul), &[a, b]) => {
+                return match self.known(Question::Taken(a, axes))? {
+                    None => self.known(Question::Taken(b, axes)),
+                    mask => Ok(mask),
+                };
+            }
+            (Op::Binary(Binary::Div), &[d, _]) | (Op::Unary(Unary::Neg), &[d]) => {
+                return self.known(Question::Taken(d, axes));
+            }
+            _ => {}
+        }
+        let Some(choice) = self.choice(d) else { return Ok(None) };
+        let own = self.mask_of_rows(choice.mask, choice.holds, axes)?;
+        let inner = self.known(Question::Taken(choice.value, axes))?;
+        Ok(match (own, inner) {
+            (Some(own), Some(inner)) => {
+                let none = self.nowhere(inner);
+                Some(self.select(own, inner, none))
+            }
+            (own, inner) => own.or(inner),
+        })
+    }
+
+    /// The gradient `dx` of an operation on rows along an axis, with zeros in the rows whose result has no gradient
+    /// `dout`: what is computed there may be made of NaN and infinity.
+    pub(crate) fn only_rows_taken(&mut self, dx: Var, dout: Var, axis: isize) -> Var {
+        let rank = self[dout].shape.len() as isize;
+        let axis = if axis < 0 { axis + rank } else { axis };
+        // An axis that is not there is refused by the rule of the operation.
+        if !(0..rank).contains(&axis) || !self.may_be_chosen(dout) {
+            return dx;
+        }
+        let axes = 1 << axis;
+        let zero = self.number(0.0);
+        let taken = self.rows_taken(dout, axes).unwrap_or_else(|| {
+            let sizes = self.unary(Unary::Abs, dout);
+            let total = self.reduce(Reduce::Sum, sizes, axes);
+            self.compare(Compare::Ne, total, zero)
+        });
+        self.only_taken(Some(taken), dx)
+    }
+
+    /// Whether a value is a parameter under another shape.
+    pub(crate) fn is_weight(&self, mut v: Var) -> bool {
+        while let (Op::Broadcast | Op::Reshape | Op::Transpose(_) | Op::Slice(_), &[inner]) =
+            (&self[v].op, &self[v].args[..])
+        {
+            v = inner;
+        }
+        matches!(self[v].op, Op::Param(_))
+    }
+
+    /// The product of a gradient and a matrix, in which rows and columns of the gradient that are not taken count
+    /// nothing.
+    pub(crate) fn product_of_taken(&mut self, d: Var, b: Var) -> Var {
+        let rank = self[d].shape.len();
+        let (rows, columns) = (self.rows_taken(d, 1 << (rank - 1)), self.rows_taken(d, 1 << (rank - 2)));
+        let columns = columns.filter(|_| !self.is_weight(b)).map(|columns| {
+            let order: Vec<usize> = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
+            self.transpose(columns, &order)
+        });
+        let b = self.only_taken(columns, b);
+        let product = self.gradient_product(d, b, false, false);
+        self.only_taken(rows, product)
+    }
+
+    /// A product of matrices of which one is a gradient: constant zeros stay zeros, whatever they are multiplied by.
+    pub(crate) fn gradient_product(&mut self, a: Var, b: Var, transpose_a: bool, transpose_b: bool) -> Var {
+        let product = self.matmul(a, b, transpose_a, transpose_b);
+        let shape = self[product].shape.clone();
+        if self.is_zero(a) || self.is_zero(b) { self.fill(0.0, &shape) } else { product }
+    }
+
+    /// A value with zeros where rows are not taken; `None` takes all of them.
+    pub(crate) fn only_taken(&mut self, rows: Option<Var>, x: Var) -> Var {
+        let Some(taken) = rows else { return x };
+        let zero = self.number(0.0);
+        self.select(taken, x, zero)
+    }
+
+    fn mask_of_rows(&mut self, mask: Var, holds: bool, axes: u8) -> Answer {
+        // What was guarded by its own zeros.
+        if let (Op::Compare(Compare::Ne), &[d, zero]) = (&self[mask].op, &self[mask].args[..])
+            && holds
+            && self.is_zero(zero)
+            && let Some(rows) = self.known(Question::Taken(d, axes))?
+        {
+            return Ok(Some(rows));
+        }
+        let rows = self.known(Question::Same(mask, axes))?;
+        if holds {
+            return Ok(rows);
+        }
+        Ok(rows.map(|rows| {
+            let none = self.nowhere(rows);
+            self.compare(Compare::Eq, rows, none)
+        }))
+    }
+
+    /// Where one mask holds or the other.
+    fn either(&mut self, a: Var, b: Var) -> Var {
+        if a == b { a } else { self.select(a, a, b) }
+    }
+
+    /// A mask like this one that holds nowhere.
+    fn nowhere(&mut self, like: Var) -> Var {
+        let shape = self[like].shape.clone();
+        self.push(Op::Const(0), vec![], shape, DType::Bool)
+    }
+
+    fn same_along(&mut self, v: Var, axes: u8) -> Answer {
+        let node = self[v].clone();
+        let narrow = without(&node.shape, axes);
+        if narrow == node.shape {
+            return Ok(Some(v));
+        }
+        Ok(match (&node.op, &node.args[..]) {
+            (Op::Const(_), _) => Some(self.push(node.op, vec![], narrow, node.dtype)),
+            (Op::Broadcast, &[inner]) => {
+                let same = self[inner].shape.iter().zip(&narrow).all(|(&size, &to)| size == 1 || size == to);
+                same.then(|| self.broadcast(inner, &narrow))
+            }
+            (Op::Reshape, &[inner]) => {
+                let Some((inner_axes, shape)) = self.before_reshape(v, inner, axes) else { return Ok(None) };
+                self.known(Question::Same(inner, inner_axes))?.map(|inner| self.reshape(inner, &shape))
+            }
+            (Op::Transpose(order), &[inner]) => {
+                let inner = self.known(Question::Same(inner, before_transpose(order, axes)))?;
+                inner.map(|inner| self.transpose(inner, order))
+            }
+            (Op::Select | Op::Compare(_), args) => {
+                let of = |&arg: &Var| self.known(Question::Same(arg, axes));
+                let args: Option<Vec<Var>> = args.iter().map(of).collect::<Result<Vec<_>, _>>()?.into_iter().collect();
+                args.map(|args| self.push(node.op, args, narrow, node.dtype))
+            }
+            _ => None,
+        })
+    }
+
+    /// The axes of `inner` that the last axes of `v`, another shape of it, are; and the shape of `v` without them.
+    fn before_reshape(&self, v: Var, inner: Var, axes: u8) -> Option<(u8, Vec<usize>)> {
+        let (shape, before) = (&self[v].shape, &self[inner].shape);
+        let from = shape.len().min(axes.trailing_zeros() as usize);
+        if (from..shape.len()).any(|axis| axes >> axis & 1 == 0) {
+            return None;
+        }
+        let length = |shape: &[usize]| shape.iter().product::<usize>();
+        let at = (0..=before.len()).find(|&at| length(&before[at..]) == length(&shape[from..]))?;
+        let inner_axes = (at..before.len()).fold(0, |axes, axis| axes | 1 << axis);
+        let mut rows = shape.clone();
+        rows[from..].fill(1);
+        Some((inner_axes, rows))
+    }
+}
+
+/// A shape with size one on these axes.
+fn without(shape: &[usize], axes: u8) -> Vec<usize> {
+    shape.iter().enumerate().map(|(axis, &size)| if axes >> axis & 1 == 1 { 1 } else { size }).collect()
+}
+
+/// Which axes these are before the axes were put into another order.
+fn before_transpose(order: &[usize], axes: u8) -> u8 {
+    order.iter().enumerate().fold(0, |before, (to, from)| before | (axes >> to & 1) << from)
+}

@@ -1,0 +1,483 @@
+//! Functions of the elements of the same place.
+//!
+//! A function is one row of a list: its name, an example, its value in double precision, its gradient, and its vector
+//! code. Each list is read twice: here for the functions themselves, and where operations are staged
+//! (`ops::elementwise`) for the gradient, which is an expression of the graph.
+
+use super::reduce::{larger, smaller};
+use super::strip::{Kind, Reg, Strip};
+
+/// The functions of one number. A gradient is made of the stage, the argument, the result, and the gradient of that.
+macro_rules! unary_functions {
+    ($list:ident) => {
+        $list! {
+            /// The negative, −x.
+            Neg neg ("2.0" => "-2.0")
+                reference |x| -x;
+                grad |g, _, _, dy| Some(g.negate(dy));
+                lower |s, x| s.neg(x);
+            /// The absolute value |x|; its gradient at zero is zero, as PyTorch has it.
+            Abs abs ("-2.0" => "2.0")
+                reference f64::abs;
+                grad |g, x, _, dy| {
+                    let zero = g.number(0.0);
+                    let above = g.compare(Compare::Lt, zero, x);
+                    let below = g.compare(Compare::Lt, x, zero);
+                    let negative = g.negate(dy);
+                    let rest = g.choose(below, negative, zero);
+                    Some(g.choose(above, dy, rest))
+                };
+                lower |s, x| s.abs(x);
+            /// The exponential eˣ.
+            Exp exp ("1.0" => "2.718_281_8")
+                reference f64::exp;
+                grad |g, _, y, dy| Some(g.scale(dy, y));
+                lower |s, x| s.exp(x);
+            /// The natural logarithm.
+            Log log ("2.0" => "0.693_147_2")
+                reference f64::ln;
+                grad |g, x, _, dy| Some(g.divide(dy, x));
+                lower |s, x| s.log(x);
+            /// The square root.
+            Sqrt sqrt ("9.0" => "3.0")
+                reference f64::sqrt;
+                grad |g, _, y, dy| {
+                    let half = g.number(0.5);
+                    let dy = g.scale(dy, half);
+                    Some(g.divide(dy, y))
+                };
+                lower |s, x| s.sqrt(x);
+            /// The hyperbolic tangent.
+            Tanh tanh ("0.5" => "0.462_117_2")
+                reference f64::tanh;
+                grad |g, _, y, dy| {
+                    let square = g.binary(Binary::Mul, y, y);
+                    let one = g.number(1.0);
+                    let slope = g.binary(Binary::Sub, one, square);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| s.tanh(x);
+            /// The logistic function 1 / (1 + e⁻ˣ).
+            Sigmoid sigmoid ("0.0" => "0.5")
+                reference |x| 1.0 / (1.0 + (-x).exp());
+                grad |g, _, y, dy| {
+                    // One operation, rounded once; y itself is no more exact where it is nearly 1.
+                    let square = g.binary(Binary::Mul, y, y);
+                    let slope = g.binary(Binary::Sub, y, square);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| s.sigmoid(x);
+            /// The error function 2/√π ∫₀ˣ e^(−t²) dt.
+            Erf erf ("0.5" => "0.520_499_9")
+                reference libm::erf;
+                grad |g, x, _, dy| {
+                    let square = g.binary(Binary::Mul, x, x);
+                    let negative = g.unary(Unary::Neg, square);
+                    let bell = g.unary(Unary::Exp, negative);
+                    let scale = g.number(std::f64::consts::FRAC_2_SQRT_PI);
+                    let slope = g.binary(Binary::Mul, bell, scale);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| s.erf(x);
+            /// The sine of an angle in radians.
+            Sin sin ("0.5" => "0.479_425_5")
+                reference f64::sin;
+                grad |g, x, _, dy| {
+                    let slope = g.unary(Unary::Cos, x);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| s.sin(x);
+            /// The cosine of an angle in radians.
+            Cos cos ("0.5" => "0.877_582_6")
+                reference f64::cos;
+                grad |g, x, _, dy| {
+                    let sin = g.unary(Unary::Sin, x);
+                    let slope = g.unary(Unary::Neg, sin);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| s.cos(x);
+            /// 1 less than the exponential, eˣ − 1, without losing small x.
+            Expm1 expm1 ("0.001" => "0.001_000_5")
+                reference f64::exp_m1;
+                grad |g, _, y, dy| {
+                    let one = g.number(1.0);
+                    let slope = g.binary(Binary::Add, y, one);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| s.expm1(x);
+            /// The natural logarithm of 1 + x, without losing small x.
+            Log1p log1p ("0.001" => "0.000_999_5")
+                reference f64::ln_1p;
+                grad |g, x, _, dy| {
+                    let one = g.number(1.0);
+                    let sum = g.binary(Binary::Add, x, one);
+                    Some(g.divide(dy, sum))
+                };
+                lower |s, x| s.log1p(x);
+            /// The complementary error function 1 − erf x, without losing large x.
+            Erfc erfc ("2.0" => "0.004_677_7")
+                reference libm::erfc;
+                grad |g, x, _, dy| {
+                    let square = g.binary(Binary::Mul, x, x);
+                    let negative = g.unary(Unary::Neg, square);
+                    let bell = g.unary(Unary::Exp, negative);
+                    let scale = g.number(-std::f64::consts::FRAC_2_SQRT_PI);
+                    let slope = g.binary(Binary::Mul, bell, scale);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| s.erfc(x);
+            /// The tangent of an angle in radians.
+            Tan tan ("0.5" => "0.546_302_5")
+                reference f64::tan;
+                grad |g, _, y, dy| {
+                    let square = g.binary(Binary::Mul, y, y);
+                    let one = g.number(1.0);
+                    let slope = g.binary(Binary::Add, square, one);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| {
+                    let (sine, cosine) = (s.sin(x), s.cos(x));
+                    s.div(sine, cosine)
+                };
+            /// The inverse sine, in radians.
+            Asin asin ("0.5" => "0.523_598_8")
+                reference f64::asin;
+                grad |g, x, _, dy| {
+                    let root = root_of(g, x, -1.0, 1.0);
+                    Some(g.divide(dy, root))
+                };
+                lower |s, x| s.asin(x);
+            /// The inverse cosine, in radians.
+            Acos acos ("0.5" => "1.047_197_6")
+                reference f64::acos;
+                grad |g, x, _, dy| {
+                    let root = root_of(g, x, -1.0, 1.0);
+                    let d = g.divide(dy, root);
+                    Some(g.negate(d))
+                };
+                lower |s, x| s.acos(x);
+            /// The inverse tangent, in radians.
+            Atan atan ("1.0" => "0.785_398_2")
+                reference f64::atan;
+                grad |g, x, _, dy| {
+                    let square = g.binary(Binary::Mul, x, x);
+                    let one = g.number(1.0);
+                    let sum = g.binary(Binary::Add, square, one);
+                    Some(g.divide(dy, sum))
+                };
+                lower |s, x| s.atan(x);
+            /// The hyperbolic sine.
+            Sinh sinh ("0.5" => "0.521_095_3")
+                reference f64::sinh;
+                grad |g, x, _, dy| {
+                    let slope = g.unary(Unary::Cosh, x);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| s.sinh(x);
+            /// The hyperbolic cosine.
+            Cosh cosh ("0.5" => "1.127_626")
+                reference f64::cosh;
+                grad |g, x, _, dy| {
+                    let slope = g.unary(Unary::Sinh, x);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| s.cosh(x);
+            /// The inverse hyperbolic sine.
+            Asinh asinh ("0.5" => "0.481_211_8")
+                reference |x| x.abs().asinh().copysign(x);
+                grad |g, x, _, dy| {
+                    let root = root_of(g, x, 1.0, 1.0);
+                    Some(g.divide(dy, root))
+                };
+                lower |s, x| s.asinh(x);
+            /// The inverse hyperbolic cosine, of numbers from 1 on.
+            Acosh acosh ("2.0" => "1.316_957_9")
+                reference f64::acosh;
+                grad |g, x, _, dy| {
+                    let root = root_of(g, x, 1.0, -1.0);
+                    Some(g.divide(dy, root))
+                };
+                lower |s, x| s.acosh(x);
+            /// The inverse hyperbolic tangent, of numbers within ±1.
+            Atanh atanh ("0.5" => "0.549_306_1")
+                reference f64::atanh;
+                grad |g, x, _, dy| {
+                    let square = g.binary(Binary::Mul, x, x);
+                    let one = g.number(1.0);
+                    let rest = g.binary(Binary::Sub, one, square);
+                    Some(g.divide(dy, rest))
+                };
+                lower |s, x| s.atanh(x);
+            /// The largest whole number that is not above x. It has no gradient.
+            Floor floor ("-1.5" => "-2.0")
+                reference f64::floor;
+                grad |_, _, _, _| None;
+                lower |s, x| s.floor(x);
+            /// The power of two, 2ˣ.
+            Exp2 exp2 ("3.0" => "8.0")
+                reference f64::exp2;
+                grad |g, _, y, dy| {
+                    let ln_2 = g.number(std::f64::consts::LN_2);
+                    let slope = g.binary(Binary::Mul, y, ln_2);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| s.exp2(x);
+        }
+    };
+}
+pub(crate) use unary_functions;
+
+macro_rules! unary {
+    ($(
+        $(#[doc = $doc:literal])*
+        $variant:ident $name:ident ($x:literal => $y:literal)
+            reference $reference:expr;
+            grad $grad:expr;
+            lower $lower:expr;
+    )*) => {
+        /// A function of one number.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Unary {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl Unary {
+            /// All functions of one number.
+            pub const ALL: &[Unary] = &[$(Unary::$variant),*];
+
+            /// The name of the operation.
+            pub const fn name(self) -> &'static str {
+                match self { $(Unary::$variant => stringify!($name),)* }
+            }
+
+            /// The function in double precision.
+            pub fn reference(self, x: f64) -> f64 {
+                let f: fn(f64) -> f64 = match self { $(Unary::$variant => $reference,)* };
+                f(x)
+            }
+
+            /// The function in vector code.
+            pub(crate) fn lower(self, s: &mut Strip, x: Reg) -> Reg {
+                let f: fn(&mut Strip, Reg) -> Reg = match self { $(Unary::$variant => $lower,)* };
+                f(s, x)
+            }
+        }
+    };
+}
+unary_functions!(unary);
+
+impl Unary {
+    /// Whether the function is flat wherever it has a slope, so that no gradient passes.
+    pub(crate) const fn is_flat(self) -> bool {
+        matches!(self, Unary::Floor)
+    }
+}
+
+/// The functions of two numbers. Gradients are made of the stage, both arguments, and the gradient of the result.
+macro_rules! binary_functions {
+    ($list:ident) => {
+        $list! {
+            /// The sum a + b.
+            Add add ("2.0", "3.0" => "5.0")
+                reference |a, b| a + b;
+                grad |_, _, _, dy| (dy, dy);
+                lower Strip::add;
+                whole i32::wrapping_add, Strip::iadd;
+            /// The difference a − b.
+            Sub sub ("2.0", "3.0" => "-1.0")
+                reference |a, b| a - b;
+                grad |g, _, _, dy| (dy, g.negate(dy));
+                lower Strip::sub;
+                whole i32::wrapping_sub, Strip::isub;
+            /// The product a · b.
+            Mul mul ("2.0", "3.0" => "6.0")
+                reference |a, b| a * b;
+                grad |g, a, b, dy| (g.scale(dy, b), g.scale(dy, a));
+                lower Strip::mul;
+                whole i32::wrapping_mul, Strip::imul;
+            /// The quotient a / b; on `Index` operands there is none.
+            Div div ("6.0", "3.0" => "2.0")
+                reference |a, b| a / b;
+                grad |g, a, b, dy| {
+                    let y = g.binary(Binary::Div, a, b);
+                    let da = g.divide(dy, b);
+                    let db = g.scale(da, y);
+                    (da, g.negate(db))
+                };
+                lower Strip::div;
+                whole;
+            /// The larger of both; where they are equal, each gets half of the gradient.
+            Max maximum ("2.0", "3.0" => "3.0")
+                reference larger;
+                grad |g, a, b, dy| extreme_grad(g, a, b, dy);
+                lower Strip::max;
+                whole Ord::max, Strip::imax;
+            /// The smaller of both; where they are equal, each gets half of the gradient.
+            Min minimum ("2.0", "3.0" => "2.0")
+                reference smaller;
+                grad |g, a, b, dy| extreme_grad(g, b, a, dy);
+                lower Strip::min;
+                whole Ord::min, Strip::imin;
+            /// The power aᵇ. A negative base has one only for a whole exponent.
+            Pow pow ("2.0", "3.0" => "8.0")
+                reference f64::powf;
+                grad |g, a, b, dy| {
+                    let (zero, one) = (g.number(0.0), g.number(1.0));
+                    let less = g.binary(Binary::Sub, b, one);
+                    let power = g.binary(Binary::Pow, a, less);
+                    let slope = g.binary(Binary::Mul, power, b);
+                    // A constant has no slope, even where 0 to the power -1 is infinite.
+                    let flat = g.compare(Compare::Eq, b, zero);
+                    let da = g.scale(dy, slope);
+                    let da = g.choose(flat, zero, da);
+                    let y = g.binary(Binary::Pow, a, b);
+                    let log = g.unary(Unary::Log, a);
+                    let slope = g.binary(Binary::Mul, y, log);
+                    // 0ᵇ is zero for every b above zero.
+                    let at_zero = g.compare(Compare::Eq, a, zero);
+                    let grows = g.compare(Compare::Le, zero, b);
+                    let db = g.scale(dy, slope);
+                    let kept = g.choose(grows, zero, db);
+                    (da, g.choose(at_zero, kept, db))
+                };
+                lower Strip::pow;
+                whole;
+            /// The angle of the point (b, a) in radians, from −π to π.
+            Atan2 atan2 ("0.0", "1.0" => "0.0")
+                reference f64::atan2;
+                grad |g, a, b, dy| {
+                    let (aa, bb) = (g.binary(Binary::Mul, a, a), g.binary(Binary::Mul, b, b));
+                    let sum = g.binary(Binary::Add, aa, bb);
+                    // The origin has no angle, and none near it: no gradient, as PyTorch has it.
+                    let zero = g.number(0.0);
+                    let origin = g.compare(Compare::Eq, sum, zero);
+                    let share = g.divide(dy, sum);
+                    let share = g.choose(origin, zero, share);
+                    let da = g.scale(share, b);
+                    let db = g.scale(share, a);
+                    (da, g.negate(db))
+                };
+                lower Strip::atan2;
+                whole;
+            /// What a / b, rounded towards zero, leaves over, exactly; it has the sign of `a`.
+            Fmod fmod ("-3.0", "2.0" => "-1.0")
+                reference |a, b| a % b;
+                grad |g, a, b, dy| {
+                    let rest = g.binary(Binary::Fmod, a, b);
+                    let taken = g.binary(Binary::Sub, a, rest);
+                    let whole = g.binary(Binary::Div, taken, b);
+                    let slope = g.unary(Unary::Neg, whole);
+                    (dy, g.scale(dy, slope))
+                };
+                lower Strip::fmod;
+                whole;
+        }
+    };
+}
+pub(crate) use binary_functions;
+
+/// What a row says of whole numbers.
+macro_rules! whole {
+    () => {
+        None
+    };
+    ($f:expr, $lower:expr) => {
+        Some(($f, $lower))
+    };
+}
+
+macro_rules! binary {
+    ($(
+        $(#[doc = $doc:literal])*
+        $variant:ident $name:ident ($x:literal, $y:literal => $z:literal)
+            reference $reference:expr;
+            grad $grad:expr;
+            lower $lower:expr;
+            whole $($whole:expr, $lower_whole:expr)?;
+    )*) => {
+        /// A function of two numbers.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Binary {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl Binary {
+            /// All functions of two numbers.
+            pub const ALL: &[Binary] = &[$(Binary::$variant),*];
+
+            /// The name of the operation.
+            pub const fn name(self) -> &'static str {
+                match self { $(Binary::$variant => stringify!($name),)* }
+            }
+
+            /// The function in double precision.
+            pub fn reference(self, a: f64, b: f64) -> f64 {
+                let f: fn(f64, f64) -> f64 = match self { $(Binary::$variant => $reference,)* };
+                f(a, b)
+            }
+
+            /// The function of whole numbers and its vector code, if there is one.
+            const fn of_whole(self) -> Option<(fn(i32, i32) -> i32, fn(&mut Strip, Reg, Reg) -> Reg)> {
+                match self { $(Binary::$variant => whole!($($whole, $lower_whole)?),)* }
+            }
+
+            /// Whether there is such a function of whole numbers.
+            pub const fn is_whole(self) -> bool {
+                self.of_whole().is_some()
+            }
+
+            /// The function of whole numbers, whose sums and products wrap around; `None` where there is none.
+            pub fn whole(self, a: i32, b: i32) -> Option<i32> {
+                self.of_whole().map(|(f, _)| f(a, b))
+            }
+
+            /// The function in vector code, on numbers or whole numbers.
+            pub(crate) fn lower(self, s: &mut Strip, a: Reg, b: Reg) -> Reg {
+                if let (Kind::Int, Some((_, lower))) = (s.kind(a), self.of_whole()) {
+                    return lower(s, a, b);
+                }
+                let f: fn(&mut Strip, Reg, Reg) -> Reg = match self { $(Binary::$variant => $lower,)* };
+                f(s, a, b)
+            }
+        }
+    };
+}
+binary_functions!(binary);
+
+/// A comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Compare {
+    /// a < b.
+    Lt,
+    /// a ≤ b.
+    Le,
+    /// a = b.
+    Eq,
+    /// a ≠ b.
+    Ne,
+}
+
+impl Compare {
+    /// All comparisons.
+    pub const ALL: &[Compare] = &[Compare::Lt, Compare::Le, Compare::Eq, Compare::Ne];
+
+    /// The name of the operation.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Compare::Lt => "lt",
+            Compare::Le => "le",
+            Compare::Eq => "eq",
+            Compare::Ne => "ne",
+        }
+    }
+
+    /// The comparison in double precision.
+    pub fn reference(self, a: f64, b: f64) -> bool {
+        match self {
+            Compare::Lt => a < b,
+            Compare::Le => a <= b,
+            Compare::Eq => a == b,
+            Compare::Ne => a != b,
+        }
+    }
+}

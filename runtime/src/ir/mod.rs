@@ -1,0 +1,29 @@
+//! What kernels are made of, and what code generation reads: it knows of errors alone.
+//!
+//! A strip (`strip`) is straight-line vector code for one row of elements; its functions (`math`, `inverse`, `rare`) are
+//! expanded into plain instructions (`expand`). A loop nest (`nest`) is strips inside loops, a product (`product`) a
+//! matrix product and how it is cut into pieces. The functions of elements (`elementwise`, `multiply_add`, `random`) and
+//! reductions (`reduce`) are listed here, each with its f64 reference, its gradient and its vector code. `level` names
+//! the vector instructions.
+
+pub(crate) mod elementwise;
+pub(crate) mod expand;
+mod inverse;
+pub(crate) mod level;
+mod math;
+pub(crate) mod multiply_add;
+pub(crate) mod nest;
+pub(crate) mod product;
+pub(crate) mod random;
+pub(crate) mod rare;
+pub(crate) mod reduce;
+pub(crate) mod strip;
+
+pub(crate) use level::Level;
+
+/// Elements of a cache line, 64 bytes: where values in memory start.
+pub(crate) const LINE: usize = 16;
+
+/// Numbers that a total of single precision is the sum of at most, in each lane, and a part of a sum over rows.
+/// As many equal numbers, for which the error is largest, are added up to half a millionth.
+pub(crate) const TERMS: usize = 32;

@@ -1,0 +1,206 @@
+//! How a product is cut into pieces that fit registers and caches.
+//!
+//! A *chunk* is a range of the inner dimension, a *panel* a few vectors of columns, a *tile* a few
+//! rows of a panel, whose sums stay in registers for a whole chunk. All follow from the sizes and
+//! strides alone, so that the order of additions does too.
+
+use super::{SEGMENT, Spec, dots, split};
+use crate::ir::Level;
+
+/// Steps along the inner dimension in one turn of a loop.
+pub(crate) const UNROLL: usize = 4;
+
+/// Elements of a chunk of a panel: a first-level cache of 32 KiB. Panels of a large matrix come from the second one as
+/// fast, and longer chunks add to the result less often.
+const PANEL: usize = 8192;
+const LARGE_PANEL: usize = 16_384;
+
+/// The most steps of a chunk where a panel is read in place.
+const STEPS: usize = 512;
+
+/// Elements in half a page: what is further apart is in other pages more often than not.
+const HALF_PAGE: usize = 512;
+
+/// Panels of two vectors from which on the left matrix is packed, if it pays at all.
+const MANY: usize = 8;
+
+/// How the right matrix gets into a panel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// Vectors of its rows are read where they are.
+    Direct,
+    /// Its rows are copied.
+    Rows,
+    /// Its columns are contiguous, and are turned into rows.
+    Transposed,
+    /// Its columns are contiguous, and used so few times that they are not turned (see `dots`).
+    Dots,
+    /// Nothing is contiguous: single elements are copied.
+    Scattered,
+}
+
+/// Panels of one width.
+#[derive(Clone, Debug)]
+pub(crate) struct Panel {
+    /// How many there are.
+    pub(crate) count: usize,
+    pub(crate) columns: usize,
+    pub(crate) vectors: usize,
+    /// Whether the last vector is not a whole one.
+    pub(crate) masked: bool,
+    /// How many tiles there are of how many rows each.
+    pub(crate) tiles: Vec<(usize, usize)>,
+}
+
+/// The pieces of a product.
+#[derive(Clone, Debug)]
+pub(crate) struct Blocking {
+    /// Elements of a vector.
+    pub(crate) lanes: usize,
+    pub(crate) packing: Packing,
+    /// The rows that a tile of the left matrix has in scratch memory, if it is packed.
+    pub(crate) left: Option<usize>,
+    pub(crate) chunks: usize,
+    /// The length of all chunks but the last, a multiple of `UNROLL` if there are more than one.
+    pub(crate) chunk: usize,
+    pub(crate) last: usize,
+    /// Whether all terms are one chunk, and too many for registers alone (see `totals`).
+    pub(crate) totals: bool,
+    pub(crate) panels: Vec<Panel>,
+}
+
+/// The vector registers there are.
+pub(crate) fn registers(level: Level) -> usize {
+    if level == Level::Avx512 { 32 } else { 16 }
+}
+
+/// The most rows of a tile: sums, a row of the panel, and an element of the left matrix must fit
+/// the registers, or the sums and what turns them around; with AVX2 also the mask.
+fn rows(spec: &Spec, vectors: usize, masked: bool) -> usize {
+    let mask = (masked && spec.level != Level::Avx512) as usize;
+    let others = if spec.strides[2][1] == 1 { 1 + vectors } else { (1 + vectors).max(4) };
+    (registers(spec.level) - others - mask) / vectors
+}
+
+/// How many times its rows fit one tile, where that reads rows of the right matrix.
+pub(crate) fn blocks(spec: &Spec) -> usize {
+    let vectors = spec.n.div_ceil(lanes(spec.level)).clamp(1, 2);
+    match Blocking::new(spec).packing {
+        Packing::Direct | Packing::Rows if spec.strides[1][1] == 1 => rows(spec, vectors, true) / spec.m.max(1),
+        _ => 1,
+    }
+}
+
+/// Elements of a vector.
+pub(crate) fn lanes(level: Level) -> usize {
+    if level == Level::Avx512 { 16 } else { 8 }
+}
+
+/// The columns of all panels but the last.
+pub(crate) fn width(spec: &Spec) -> usize {
+    // Rows of the left matrix that are a multiple of 4 KiB apart fall into one set of a cache, and of a large right
+    // matrix or result long runs of a row are read or written while its page is at hand.
+    let few = spec.strides[0][0] % 1024 == 0 || spec.large;
+    let together = if few && spec.block.is_none() { spec.m.min(6) } else { spec.m };
+    // A tile of few rows has registers for wider panels.
+    let vectors = (2..=8).rev().find(|&v| rows(spec, v, true) >= together).unwrap_or(2);
+    vectors * lanes(spec.level)
+}
+
+/// Whether the left matrix is copied, tile behind tile: where each step of a tile is in another page or nearly so,
+/// and many panels read it.
+fn packs_left(spec: &Spec) -> bool {
+    let [row, column] = spec.strides[0];
+    let far = row == 1 && column.unsigned_abs() >= HALF_PAGE;
+    let in_chunks = spec.block.is_none() && spec.strides[2][1] == 1;
+    far && in_chunks && spec.large && spec.n >= MANY * 2 * lanes(spec.level)
+}
+
+impl Blocking {
+    pub(crate) fn new(spec: &Spec) -> Blocking {
+        let (lanes, width) = (lanes(spec.level), width(spec));
+        let left = packs_left(spec).then(|| rows(spec, width / lanes, true).min(spec.m));
+        let panel = |count: usize, columns: usize| {
+            let (vectors, masked) = (columns.div_ceil(lanes), !columns.is_multiple_of(lanes));
+            let tiles = split(spec.m, left.unwrap_or_else(|| rows(spec, vectors.max(1), masked)));
+            Panel { count, columns, vectors, masked, tiles: tiles.into_iter().filter(|t| t.0 > 0).collect() }
+        };
+        let panels: Vec<Panel> = [panel(spec.n / width, width), panel(1, spec.n % width)]
+            .into_iter()
+            .filter(|p| p.count * p.columns > 0)
+            .collect();
+        debug_assert!(spec.block.is_none() || panels.iter().all(|p| p.tiles == [(1, spec.m)]), "all blocks in a tile");
+        let tiles = panels.iter().map(|p| p.tiles.iter().map(|t| t.0).sum()).max().unwrap_or(0);
+        let packing = Packing::new(spec, lanes, tiles);
+        let whole = !spec.sums.is_empty() || spec.strides[2][1] != 1;
+        let longest = if whole {
+            spec.k
+        } else if packing == Packing::Direct && tiles == 1 {
+            STEPS
+        } else {
+            let elements = if spec.large { LARGE_PANEL } else { PANEL };
+            (elements / width.min(spec.n.next_multiple_of(lanes))).min(SEGMENT)
+        };
+        let chunks = spec.k.div_ceil(longest.max(UNROLL)).max(1);
+        let chunk = if chunks == 1 { spec.k } else { spec.k.div_ceil(chunks).next_multiple_of(UNROLL) };
+        // Rounded up, fewer of them may be enough.
+        let chunks = spec.k.div_ceil(chunk.max(1)).max(1);
+        let terms = if packing == Packing::Dots { dots::terms(spec) } else { spec.terms() };
+        let totals = (whole || packing == Packing::Dots) && terms > SEGMENT;
+        Blocking { lanes, packing, left, chunks, chunk, last: spec.k - (chunks - 1) * chunk, totals, panels }
+    }
+
+    /// Elements from one packed tile of the left matrix to the next: a vector more than it has, so that tiles do not
+    /// fall into the same sets of a cache while they are written side by side.
+    pub(crate) fn tile(&self, rows: usize) -> usize {
+        rows * self.chunk.max(self.last) + self.lanes
+    }
+
+    /// Roughly how many vector instructions there are.
+    pub(crate) fn cost(&self, spec: &Spec) -> usize {
+        if self.packing == Packing::Dots {
+            return spec.m * spec.n * (dots::terms(spec) + dots::ADD_LANES);
+        }
+        // Each tile reads a row of its panel for each step.
+        let tiles = |p: &Panel| p.tiles.iter().map(|tile| tile.0).sum::<usize>();
+        let vectors: usize = self.panels.iter().map(|p| p.count * p.vectors * (spec.m + tiles(p))).sum();
+        let apart = if spec.strides[2][1] == 1 { 0 } else { 2 * spec.n * spec.runs(spec.m).len() };
+        vectors * spec.terms() + apart
+    }
+
+    /// The elements of the memory for one packed panel, and for the packed left matrix behind it.
+    pub(crate) fn scratch(&self) -> usize {
+        let tiles = self.panels.first().map_or(0, |p| p.tiles.iter().map(|t| t.0).sum());
+        self.panel() + self.left.map_or(0, |rows| tiles * self.tile(rows))
+    }
+
+    /// The elements of the memory for one packed panel.
+    pub(crate) fn panel(&self) -> usize {
+        if let Packing::Direct | Packing::Dots = self.packing {
+            return 0;
+        }
+        let widest = self.panels.iter().map(|p| p.vectors).max().unwrap_or(0);
+        widest * self.lanes * self.chunk.max(self.last)
+    }
+}
+
+impl Packing {
+    fn new(spec: &Spec, lanes: usize, tiles: usize) -> Packing {
+        let [row, column] = spec.strides[1];
+        // Copying pays if rows are far apart and read often; measured, with vectors of 256 bits a
+        // panel's row is a single cache line, and it pays sooner.
+        let often = if spec.level == Level::Avx512 { 24_000 } else { 8_000 };
+        if !spec.sums.is_empty() {
+            let fewer = spec.n < spec.k || column != 1;
+            return if spec.strides[0][1] == 1 && row == 1 && fewer { Packing::Dots } else { Packing::Direct };
+        }
+        match (row, column) {
+            (_, 1) if tiles * row.unsigned_abs() > often => Packing::Rows,
+            (_, 1) => Packing::Direct,
+            _ if spec.n == 1 => Packing::Direct,
+            (1, _) if dots::suits(spec, lanes) => Packing::Dots,
+            (1, _) => Packing::Transposed,
+            _ => Packing::Scattered,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Kernels told to people.
+
+use std::fmt;
+
+use crate::graph::Graph;
+use crate::kernel::{Call, Refusal, Work};
+
+/// What a kernel is.
+pub(crate) struct Description {
+    /// A loop nest, a product, and so on.
+    pub(crate) kind: String,
+    /// The sizes of its loops.
+    pub(crate) sizes: String,
+    pub(crate) bytes: usize,
+    pub(crate) flops: usize,
+    /// The names of the operations that it computes.
+    pub(crate) operations: String,
+    /// The kernel of an argument that it could not be a part of, and why.
+    refused: Option<(usize, Refusal)>,
+}
+
+impl Call {
+    /// What is computed over which sizes.
+    pub(crate) fn describe(&self, graph: &Graph) -> Description {
+        let names: Vec<String> = self.nodes.iter().map(|&v| graph[v].name()).collect();
+        let (kind, sizes) = match &self.work {
+            Work::Loop(kernel) => {
+                let mut sizes: Vec<String> = kernel.outer.iter().map(usize::to_string).collect();
+                sizes.push(kernel.row.to_string());
+                (
+                    format!("loop, {} passes", kernel.passes.iter().filter(|p| !p.each.is_empty()).count()),
+                    sizes.join(" x "),
+                )
+            }
+            Work::MatMul(p) => {
+                let batch: String = p.batch.iter().map(|(size, _)| format!("{size} x ")).collect();
+                let k = p.work() / (p.m * p.n).max(1);
+                ("matmul".into(), format!("{batch}{} x {k} x {}", p.m, p.n))
+            }
+            Work::Gather { count, width, .. } => ("gather".into(), format!("{count} x {width}")),
+            Work::Sort { count, rows } => ("sort".into(), format!("{count} by {rows}")),
+            Work::ScatterAdd { count, width, .. } => ("scatter".into(), format!("{count} x {width}")),
+            Work::Check { count, .. } => ("check".into(), count.to_string()),
+        };
+        let sizes = match self.turns.sizes.is_empty() {
+            true => sizes,
+            false => format!("{} turns of {sizes}", self.turns.count()),
+        };
+        let (bytes, flops) = (self.bytes(), self.flops());
+        Description { kind, sizes, bytes, flops, operations: names.join(" "), refused: self.refused }
+    }
+}
+
+impl Description {
+    /// Why it is not a part of the kernel that computes its latest argument.
+    pub(crate) fn refused(&self) -> Option<String> {
+        self.refused.map(|(kernel, why)| format!("not in {kernel}, {why}"))
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Description { kind, sizes, bytes, flops, operations, .. } = self;
+        write!(f, "{kind:<16} {sizes:<20} {bytes:>10} bytes {flops:>12} flops  {operations}")?;
+        self.refused().map_or(Ok(()), |why| write!(f, "  ({why})"))
+    }
+}

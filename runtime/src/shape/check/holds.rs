@@ -1,0 +1,548 @@
+//! What shape rules know of the elements of a tensor.
+//!
+//! A rule refuses an index only if the verifier would. So what depends on an argument of which nothing is known is kept
+//! apart until the function gives it bounds of its own, as a clamp or a promise does; and what the verifier may know
+//! more of, as a constant that staging computes, is taken for such. A mask narrows what it has compared, here as there.
+//! Since values have no names here, whatever has the interval of what was compared is taken for it.
+
+use super::range::{Range, Told};
+use super::{Check, Message};
+use crate::ir::elementwise::{Binary, Compare, Unary};
+use crate::shape::{DType, Dim, Rows};
+
+/// The elements of a tensor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holds {
+    /// What elements there are by the function itself, whatever its arguments are.
+    pub(crate) known: Range,
+    /// What elements there may be beside those: they come from an argument.
+    pub(crate) open: Range,
+    /// Whether the verifier may know more of the latter: some are made of constants whose value shows when the function
+    /// is staged, or were chosen by a mask of which too much was told.
+    vague: bool,
+    /// Whether both ends of `known` are elements.
+    pub(crate) sure: bool,
+    order: Order,
+    /// The note about the operands of a sum or the like.
+    operands: Note,
+    /// The note about what a mask tells.
+    told: Note,
+}
+
+/// Whether elements are 0, 1, 2, … one behind the other, so that a part of them has an interval of its own.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// They are, under any shape.
+    Counts,
+    /// They were, and may be again when axes change places a second time.
+    Changed,
+    /// They are not.
+    Other,
+}
+
+impl Holds {
+    /// Elements of which nothing is known.
+    pub(crate) const fn open(dtype: DType) -> Holds {
+        match dtype {
+            // A mask holds or does not.
+            DType::Bool => Holds::of(Range::any(dtype)),
+            _ => Holds { open: Range::given(dtype), ..Holds::of(Range::NONE) },
+        }
+    }
+
+    /// Elements of which the verifier may know more.
+    pub(crate) const fn vague(dtype: DType) -> Holds {
+        match dtype {
+            DType::Bool => Holds::mask(Range::any(dtype), true),
+            _ => Holds { vague: true, ..Holds::open(dtype) },
+        }
+    }
+
+    /// Elements that are computed and may be any number.
+    pub(crate) const fn computed(dtype: DType) -> Holds {
+        Holds::of(Range::any(dtype))
+    }
+
+    /// Elements in an interval.
+    pub(crate) const fn of(known: Range) -> Holds {
+        Holds {
+            known,
+            open: Range::NONE,
+            vague: false,
+            sure: known.is_one(),
+            order: Order::Other,
+            operands: Note::NONE,
+            told: Note::NONE,
+        }
+    }
+
+    /// A mask.
+    const fn mask(range: Range, vague: bool) -> Holds {
+        match vague {
+            true => Holds { open: range, vague, ..Holds::of(Range::NONE) },
+            false => Holds::of(range),
+        }
+    }
+
+    /// 0, 1, … n − 1.
+    pub(crate) const fn count(n: isize) -> Holds {
+        Holds { sure: true, order: Order::Counts, ..Holds::of(Range::whole(0.0, n as f64 - 1.0)) }
+    }
+
+    /// A number as an element.
+    pub(crate) const fn number(x: f64, dtype: DType) -> Holds {
+        Holds::of(Range::exactly(x).rounded(dtype))
+    }
+
+    /// All elements there may be.
+    pub(crate) const fn all(self) -> Range {
+        self.known.hull(self.open)
+    }
+
+    /// Whether all elements are one number.
+    const fn is_one(self) -> bool {
+        self.known.is_one() && self.open.is_none()
+    }
+
+    const fn is_zero(self) -> bool {
+        self.is_one() && self.known.low == 0.0
+    }
+
+    /// Whether the same is known of both.
+    pub(crate) const fn same(self, with: Holds) -> bool {
+        let noted = self.operands.0 == with.operands.0 && self.told.0 == with.told.0;
+        self.known.same(with.known) && self.open.same(with.open) && noted
+    }
+
+    /// The elements of both.
+    pub(crate) const fn hull(self, with: Holds) -> Holds {
+        let sure = (self.sure || self.known.is_none()) && (with.sure || with.known.is_none());
+        let (open, vague) = (self.open.hull(with.open), self.vague || with.vague);
+        Holds { open, vague, sure, ..Holds::of(self.known.hull(with.known)) }
+    }
+
+    /// All elements in another order, or several times.
+    pub(crate) const fn permuted(self) -> Holds {
+        let order = match self.order {
+            Order::Counts => Order::Changed,
+            order => order,
+        };
+        Holds { order, ..self }
+    }
+
+    /// Some of the elements.
+    pub(crate) const fn part(self) -> Holds {
+        Holds { sure: self.is_one(), order: Order::Other, ..self }
+    }
+
+    /// `count` elements of a tensor with a single axis, each `step` behind the one before; `None` where the number is not
+    /// known.
+    pub(crate) const fn slice(self, start: Option<isize>, step: isize, count: Option<isize>, dtype: DType) -> Holds {
+        match (self.order, start, count) {
+            (Order::Other, ..) => self.part(),
+            (Order::Counts, Some(start), Some(count)) => {
+                let (first, last) = (start as f64, (start + (count - 1) * step) as f64);
+                Holds { sure: true, ..Holds::of(Range::whole(first.min(last), first.max(last))) }
+            }
+            _ => Holds::vague(dtype),
+        }
+    }
+
+    /// What is known where an operation keeps to bounds of its own, or not at all.
+    const fn closed(known: Range, open: Range, vague: bool) -> Holds {
+        match open.is_own() && !vague {
+            true => Holds::of(known.hull(open)),
+            false => Holds { open, vague, ..Holds::of(known) },
+        }
+    }
+
+    /// The results of a function of one number.
+    pub(crate) const fn unary(self, op: Unary, dtype: DType) -> Holds {
+        let (known, open) = (op.range(self.known, dtype), op.range(self.open, dtype));
+        if self.is_one() && !known.is_one() {
+            return Holds::vague(dtype);
+        }
+        let sure = self.sure && matches!(op, Unary::Neg | Unary::Floor);
+        Holds { sure, ..Holds::closed(known, open, self.vague) }
+    }
+
+    /// The same elements as another type.
+    pub(crate) const fn cast(self, from: DType, to: DType) -> Holds {
+        let open = self.open.cast(from, to);
+        Holds { open, vague: self.vague, sure: self.sure, ..Holds::of(self.known.cast(from, to)) }
+    }
+
+    /// What is left where these rows are promised.
+    pub(crate) const fn within(self, rows: Rows) -> Holds {
+        match self.vague {
+            true => Holds { open: self.open.within(rows), vague: true, ..Holds::of(self.known.within(rows)) },
+            false => Holds::of(self.all().within(rows)),
+        }
+    }
+
+    /// Sums of so many elements each; `None` where the number is not known.
+    pub(crate) const fn sum(self, count: Option<isize>) -> Holds {
+        match count {
+            Some(1) => self,
+            _ if self.vague || self.is_one() => Holds::vague(DType::F32),
+            Some(count) if self.open.is_none() => Holds::of(self.known.sum(count as f64)),
+            Some(count) => Holds { open: self.all().sum(count as f64), ..Holds::of(Range::NONE) },
+            None => Holds::open(DType::F32),
+        }
+    }
+
+    /// Products of so many elements each.
+    pub(crate) const fn product(self, count: Option<isize>) -> Holds {
+        match count {
+            Some(1) => self,
+            _ if self.vague || self.is_one() => Holds::vague(DType::F32),
+            Some(_) if self.open.is_none() => Holds::computed(DType::F32),
+            _ => Holds::open(DType::F32),
+        }
+    }
+
+    /// Refuses an index that reaches a table of so many rows and names none of them. What is promised to be below, and
+    /// is not for sure beyond, is compared when it is there.
+    #[track_caller]
+    pub(crate) const fn names_rows(self, cx: &mut Check, op: &str, rows: Dim, promised: bool) -> bool {
+        let Some(count) = rows.get() else { return true };
+        if count < 1 || self.known.is_within(Rows::below(count as usize)) || promised && !self.sure {
+            return true;
+        }
+        let name = match cx.caller {
+            Some(name) => name,
+            None => op,
+        };
+        let message = reach(Message::new().str(name).str(": "), self.known, count, promised);
+        cx.error(if self.sure { message } else { advice(message, count) });
+        false
+    }
+}
+
+/// That an index reaches a table of so many rows, or was promised to.
+pub(crate) const fn reach(message: Message, index: Range, rows: isize, promised: bool) -> Message {
+    if index.is_any(DType::I32) {
+        return message.str("an index into ").rows(rows).str(" is computed, and its range is not known");
+    }
+    let message = message.str("an index ");
+    let message = match index.low == index.high {
+        true => message.str("of ").num(index.low as isize),
+        false => message.str("from ").num(index.low as isize).str(" to ").num(index.high as isize),
+    };
+    let message = match index.other {
+        Some(other) => message.str(" or ").num(other as isize),
+        None => message,
+    };
+    match promised {
+        true => message.str(" is promised to be from 0 to ").num(rows - 1),
+        false => message.str(" reaches a table of ").rows(rows),
+    }
+}
+
+/// How an index is used that is right for a reason that nobody can see.
+pub(crate) const fn advice(message: Message, rows: isize) -> Message {
+    message.str(": `within(index, ").num(rows).str(")` compares it when it runs")
+}
+
+/// The number of a note, counted from one; zero for none.
+#[derive(Clone, Copy, Debug)]
+struct Note(u32);
+
+impl Note {
+    const NONE: Note = Note(0);
+}
+
+/// What is noted of values beside their types: of the last ones only, and that of masks and sums is looked up by what
+/// comes soon behind them.
+pub(crate) struct Notes {
+    masks: [Mask; Notes::MASKS],
+    sums: [Operands; Notes::SUMS],
+    mask: u32,
+    sum: u32,
+}
+
+/// What a mask tells of values that it has compared. Values are told apart by their intervals alone.
+#[derive(Clone, Copy)]
+struct Mask {
+    about: [Range; Mask::VALUES],
+    told: [Told; Mask::VALUES],
+    len: usize,
+    /// Whether there were more values.
+    more: bool,
+}
+
+/// What an elementwise operation of two operands was made of: what is known of each, and what is open.
+#[derive(Clone, Copy)]
+struct Operands {
+    op: Binary,
+    a: [Range; 2],
+    b: [Range; 2],
+}
+
+/// A note, or what became of it.
+enum Found<T> {
+    Nothing,
+    Some(T),
+    Lost,
+}
+
+impl Mask {
+    const VALUES: usize = 4;
+    const EMPTY: Mask = Mask {
+        about: [Range::NONE; Mask::VALUES],
+        told: [Told::nothing(Range::NONE); Mask::VALUES],
+        len: 0,
+        more: false,
+    };
+
+    /// What is told of values with this interval.
+    const fn of(&self, about: Range) -> Told {
+        let mut i = 0;
+        while i < self.len {
+            if self.about[i].same(about) {
+                return self.told[i];
+            }
+            i += 1;
+        }
+        Told::nothing(about)
+    }
+
+    const fn tells(&self, about: Range) -> bool {
+        let mut i = 0;
+        while i < self.len {
+            if self.about[i].same(about) {
+                return true;
+            }
+            i += 1;
+        }
+        false
+    }
+
+    /// Tells of one more value.
+    const fn add(mut self, about: Range, told: Told) -> Mask {
+        if about.is_none() {
+            return self;
+        }
+        let mut i = 0;
+        while i < self.len {
+            if self.about[i].same(about) {
+                self.told[i] = self.told[i].and(told);
+                return self;
+            }
+            i += 1;
+        }
+        if self.len == Mask::VALUES {
+            self.more = true;
+            return self;
+        }
+        self.about[self.len] = about;
+        self.told[self.len] = told;
+        self.len += 1;
+        self
+    }
+
+    /// What is left of values with this interval where the mask holds, or where it does not.
+    const fn left(&self, about: Range, holds: bool) -> Range {
+        let told = self.of(about);
+        if holds { told.holds } else { told.fails }
+    }
+}
+
+impl Operands {
+    const NONE: Operands = Operands { op: Binary::Add, a: [Range::NONE; 2], b: [Range::NONE; 2] };
+
+    /// What is known of the results, and what is open.
+    const fn results(self, dtype: DType) -> [Range; 2] {
+        let Operands { op, a, b } = self;
+        let open = op.range(a[0], b[1], dtype).hull(op.range(a[1], b[0], dtype));
+        [op.range(a[0], b[0], dtype), open.hull(op.range(a[1], b[1], dtype))]
+    }
+
+    /// The operands where a mask holds, or where it does not.
+    const fn left(self, mask: &Mask, holds: bool) -> Operands {
+        let (a, b) = (self.a, self.b);
+        Operands {
+            op: self.op,
+            a: [mask.left(a[0], holds), mask.left(a[1], holds)],
+            b: [mask.left(b[0], holds), mask.left(b[1], holds)],
+        }
+    }
+}
+
+/// How masks are joined.
+#[derive(Clone, Copy)]
+pub(crate) enum Logic {
+    /// Both hold.
+    And,
+    /// One of them holds.
+    Or,
+    /// It does not hold.
+    Not,
+}
+
+impl Notes {
+    const MASKS: usize = 4;
+    const SUMS: usize = 8;
+
+    pub(crate) const fn new() -> Notes {
+        Notes { masks: [Mask::EMPTY; Notes::MASKS], sums: [Operands::NONE; Notes::SUMS], mask: 0, sum: 0 }
+    }
+
+    const fn note_mask(&mut self, mask: Mask) -> Note {
+        if mask.len == 0 && !mask.more {
+            return Note::NONE;
+        }
+        self.mask += 1;
+        self.masks[self.mask as usize % Notes::MASKS] = mask;
+        Note(self.mask)
+    }
+
+    const fn note_sum(&mut self, operands: Operands) -> Note {
+        self.sum += 1;
+        self.sums[self.sum as usize % Notes::SUMS] = operands;
+        Note(self.sum)
+    }
+
+    const fn mask(&self, note: Note) -> Found<Mask> {
+        if note.0 == 0 {
+            Found::Nothing
+        } else if note.0 > self.mask || self.mask - note.0 >= Notes::MASKS as u32 {
+            Found::Lost
+        } else {
+            let mask = self.masks[note.0 as usize % Notes::MASKS];
+            if mask.more { Found::Lost } else { Found::Some(mask) }
+        }
+    }
+
+    const fn sum(&self, note: Note) -> Found<Operands> {
+        if note.0 == 0 {
+            Found::Nothing
+        } else if note.0 > self.sum || self.sum - note.0 >= Notes::SUMS as u32 {
+            Found::Lost
+        } else {
+            Found::Some(self.sums[note.0 as usize % Notes::SUMS])
+        }
+    }
+
+    /// The results of a function of two numbers.
+    pub(crate) const fn binary(&mut self, op: Binary, a: Holds, b: Holds, dtype: DType) -> Holds {
+        let operands = Operands { op, a: [a.known, a.open], b: [b.known, b.open] };
+        let [known, open] = operands.results(dtype);
+        if a.is_one() && b.is_one() && !known.is_one() {
+            return Holds::vague(dtype);
+        }
+        // Staging makes zero of what is multiplied by zero, and of zero over something.
+        let zero = match op {
+            Binary::Mul => a.is_zero() || b.is_zero(),
+            Binary::Div => a.is_zero(),
+            _ => false,
+        };
+        if zero && dtype.same(DType::F32) {
+            return Holds::number(0.0, dtype);
+        }
+        let mut out = Holds::closed(known, open, a.vague || b.vague);
+        out.sure = op.is_monotonic() && !known.is_any(dtype) && (a.sure && b.is_one() || a.is_one() && b.sure);
+        out.operands = self.note_sum(operands);
+        out
+    }
+
+    /// The results of a comparison.
+    pub(crate) const fn compare(&mut self, op: Compare, a: Holds, b: Holds) -> Holds {
+        let (x, y, mut mask, mut i) = ([a.known, a.open], [b.known, b.open], Mask::EMPTY, 0);
+        while i < 2 {
+            if !a.is_one() {
+                let (holds, fails) = (op.left(x[i], b.all(), true), op.left(x[i], b.all(), false));
+                mask = mask.add(x[i], Told { holds, fails });
+            }
+            if !b.is_one() {
+                let (holds, fails) = (op.right(a.all(), y[i], true), op.right(a.all(), y[i], false));
+                mask = mask.add(y[i], Told { holds, fails });
+            }
+            i += 1;
+        }
+        Holds { told: self.note_mask(mask), ..Holds::mask(op.range(a.all(), b.all()), a.vague || b.vague) }
+    }
+
+    /// Masks joined; of one mask, `b` is the same.
+    pub(crate) const fn join(&mut self, op: Logic, a: Holds, b: Holds) -> Holds {
+        let (x, y) = (a.all(), b.all());
+        let known = match op {
+            Logic::And => x.smaller(y),
+            Logic::Or => x.larger(y),
+            Logic::Not => Range::whole(1.0 - x.high, 1.0 - x.low),
+        };
+        let mut out = Holds::mask(known, a.vague || b.vague);
+        let (a, b) = match (self.mask(a.told), self.mask(b.told)) {
+            (Found::Lost, _) | (_, Found::Lost) => {
+                out.told = self.note_mask(Mask { more: true, ..Mask::EMPTY });
+                return out;
+            }
+            (Found::Some(a), Found::Some(b)) => (a, b),
+            (Found::Some(a), Found::Nothing) => (a, Mask::EMPTY),
+            (Found::Nothing, Found::Some(b)) => (Mask::EMPTY, b),
+            (Found::Nothing, Found::Nothing) => return out,
+        };
+        let (mut mask, mut i) = (Mask::EMPTY, 0);
+        while i < a.len + b.len {
+            let about = if i < a.len { a.about[i] } else { b.about[i - a.len] };
+            if !mask.tells(about) {
+                let first = a.of(about).and(Told::of_mask(x, about));
+                let second = b.of(about).and(Told::of_mask(y, about));
+                let always = Told::of_mask(Range::exactly(1.0), about);
+                mask = mask.add(
+                    about,
+                    match op {
+                        Logic::And => first.choose(second, always.not()),
+                        Logic::Or => first.choose(always, second),
+                        Logic::Not => first.not(),
+                    },
+                );
+            }
+            i += 1;
+        }
+        out.told = self.note_mask(mask);
+        out
+    }
+
+    /// What a choice takes: of `a` where the mask holds, else of `b`.
+    pub(crate) const fn select(&self, mask: Holds, a: Holds, b: Holds, dtype: DType) -> Holds {
+        // Of a mask that is a constant, one branch is nothing.
+        if mask.vague {
+            return Holds::vague(dtype);
+        }
+        let nothing = Holds::of(Range::NONE);
+        let a = if mask.known.high < 1.0 { nothing } else { self.chosen(mask, a, true, dtype) };
+        let b = if mask.known.low > 0.0 { nothing } else { self.chosen(mask, b, false, dtype) };
+        // A choice of one value is that value.
+        let order = match (a.order, b.order) {
+            (Order::Other, Order::Other) => Order::Other,
+            _ => Order::Changed,
+        };
+        Holds { sure: false, order, ..a.hull(b) }
+    }
+
+    /// What a choice takes of `x`: where the mask holds, or where it does not.
+    const fn chosen(&self, mask: Holds, x: Holds, holds: bool, dtype: DType) -> Holds {
+        if x.is_one() {
+            return x;
+        }
+        let mask = match self.mask(mask.told) {
+            Found::Nothing => return x,
+            Found::Lost => return Holds::vague(dtype),
+            Found::Some(mask) => mask,
+        };
+        let mut left = Holds { known: mask.left(x.known, holds), open: mask.left(x.open, holds), ..x };
+        match self.sum(x.operands) {
+            Found::Nothing => {}
+            Found::Lost => return Holds::vague(dtype),
+            Found::Some(operands) => {
+                let [known, open] = operands.left(&mask, holds).results(dtype);
+                // Bounds of its own have closed what was open.
+                let known = if x.open.is_none() { known.hull(open) } else { known };
+                left.known = left.known.and(known);
+                left.open = left.open.and(open);
+            }
+        }
+        left
+    }
+}
