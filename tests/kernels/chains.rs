@@ -137,7 +137,9 @@ proptest! {
                     matmul::stage(g, back, y)
                 }
             };
-            value = mul::stage(&mut graph.g, next, 0.25);
+            // So that numbers stay near one: softmax would show the rounding of large ones as errors.
+            let scale = if step < 7 { 0.25 } else { 0.02 };
+            value = mul::stage(&mut graph.g, next, scale);
         }
         results.push(value);
         graph.compare(&results);

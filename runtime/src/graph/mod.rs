@@ -1,6 +1,6 @@
 //! The graph that network functions are staged into, for sizes that are known.
 //!
-//! A `node` is an operation and its arguments. `stage` makes nodes, `simplify` them as they are made, and knows the
+//! A `node` is an operation (`op`) and its arguments. `stage` makes nodes, `simplify` them as they are made, and knows the
 //! gradients that are another one times a `slope`; `guard` and `masked` keep zeros of branches that were not taken.
 //! `path` names calls, `structure` what is computed. `verify` refuses what breaks a rule before anything is compiled,
 //! and `reference` evaluates in double precision.
@@ -8,6 +8,7 @@
 mod guard;
 mod masked;
 mod node;
+pub(crate) mod op;
 mod path;
 pub mod reference;
 mod simplify;
@@ -17,7 +18,8 @@ pub(crate) mod strides;
 mod structure;
 pub(crate) mod verify;
 
-pub use node::{Contraction, Grad, Graph, Node, Op, Value, Var};
+pub use node::{Grad, Graph, Node, Value, Var};
+pub use op::{Contraction, Op, RoutineOp};
 pub use path::Scope;
 pub use stage::Stage;
 pub(crate) use stage::Updates;

@@ -1,12 +1,8 @@
 //! Nodes of a graph, and the values that stand for them.
 
-use std::sync::Arc;
-
+use super::op::Op;
 use crate::error::Error;
-use crate::ir::elementwise::{Binary, Compare, Unary};
-use crate::ir::multiply_add::Fma;
-use crate::ir::reduce::Reduce;
-use crate::shape::{DType, MAX_RANK, Rows, elements};
+use crate::shape::{DType, MAX_RANK, elements};
 
 /// A node of the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,91 +74,6 @@ macro_rules! value_from_list {
 }
 value_from_list!(isize, usize, i32);
 
-/// What a node computes. Sizes are in the node's own shape; broadcasting is explicit.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Op {
-    /// An input of the function, by number.
-    Input(usize),
-    /// A parameter or state of the model, by number.
-    Param(usize),
-    /// Every element the same: the bits of a number, or a whole number, or a truth value.
-    Const(u32),
-    /// Elements known beforehand, as bits.
-    Data(Arc<[u32]>),
-    /// 0, 1, 2, … along the only axis.
-    Iota,
-    /// The seed of a run: one whole number.
-    Seed,
-    /// Random numbers from 0 to 1, less than 1, of the stream of this number; the argument is the
-    /// seed.
-    Random(u64),
-    /// A function of one element.
-    Unary(Unary),
-    /// A function of two elements of the same place.
-    Binary(Binary),
-    /// The product of the first two arguments and the third, all elements of the same place. Graphs are staged
-    /// without; it is what a product and a sum become before kernels are made.
-    Fma(Fma),
-    /// A comparison of two elements of the same place.
-    Compare(Compare),
-    /// The second argument where the first holds, else the third.
-    Select,
-    /// The same elements as another type.
-    Cast,
-    /// The same whole numbers, which are promised to name one of these rows.
-    Within(Rows),
-    /// A reduction over the axes whose bit is set; they stay with size one.
-    Reduce(Reduce, u8),
-    /// Axes of size one repeated.
-    Broadcast,
-    /// The same elements in the same order under another shape.
-    Reshape,
-    /// Axis `i` of the result is axis `[i]` of the argument.
-    Transpose(Vec<usize>),
-    /// Every axis from its start on, in steps that may be negative.
-    Slice(Vec<(usize, isize)>),
-    /// An axis cut into windows, which may overlap: element `j` of window `i`, on two axes in place of
-    /// one, is the element `start + i step + j dilation`.
-    Windows {
-        /// The axis.
-        axis: usize,
-        /// The first element of the first window.
-        start: usize,
-        /// How far the next window is.
-        step: isize,
-        /// How far the next element of a window is.
-        dilation: isize,
-    },
-    /// The argument placed at these offsets into zeros.
-    Pad(Vec<usize>),
-    /// The arguments one behind the other along an axis.
-    Concat(usize),
-    /// Matrix products over equal outer axes; a flag says that the argument is transposed.
-    MatMul(bool, bool),
-    /// Products of the elements of both arguments, added up over the axes that the result lacks.
-    Contract(Arc<Contraction>),
-    /// The rows of the first argument that the second names.
-    Gather,
-    /// The third argument, or zeros, to whose rows, named by the first, those of the second are added.
-    ScatterAdd,
-    /// The same whole numbers, each of which is compared with these rows when it is computed. Graphs are staged
-    /// without; it is what a promise becomes that no range proves.
-    Checked(Rows),
-}
-
-/// Which axes of two arguments and their product belong together, by Einstein's convention: each axis has
-/// a letter, and what the result lacks is summed over. Letters of an argument that the result has not are
-/// in both arguments.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Contraction {
-    /// The letters of the axes of the left argument.
-    pub left: Vec<u8>,
-    /// Those of the right one.
-    pub right: Vec<u8>,
-    /// Those of the result.
-    pub result: Vec<u8>,
-}
-
 /// A node: an operation, its arguments, and what comes out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
@@ -203,23 +114,7 @@ impl Node {
 
     /// The name of the operation, for people.
     pub fn name(&self) -> String {
-        match &self.op {
-            Op::Unary(op) => op.name().into(),
-            Op::Binary(op) => op.name().into(),
-            Op::Fma(op) => op.name().into(),
-            Op::Compare(op) => op.name().into(),
-            Op::Reduce(op, _) => op.name().into(),
-            Op::Input(i) => format!("input {i}"),
-            Op::Param(id) => format!("parameter {id}"),
-            Op::MatMul(..) => "matmul".into(),
-            Op::Contract(_) => "contract".into(),
-            Op::ScatterAdd => "scatter_add".into(),
-            Op::Within(_) | Op::Checked(_) => "within".into(),
-            other => {
-                let text = format!("{other:?}");
-                text.split(['(', ' ']).next().unwrap_or_default().to_lowercase()
-            }
-        }
+        self.op.with(|op| op.name())
     }
 }
 

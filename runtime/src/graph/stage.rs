@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::guard::Taken;
 use super::masked::Question;
+use super::op::{check, check_shape};
 use super::path::Path;
 use super::simplify::simplify;
 use super::structure::structure;
-use super::{Contraction, Grad, Graph, Node, Op, Value, Var, verify};
+use super::{Contraction, Grad, Graph, Node, Op, Value, Var};
 use crate::ir::elementwise::{Binary, Compare, Unary};
 use crate::ir::reduce::Reduce;
 use crate::shape::Rows;
@@ -172,7 +173,7 @@ impl Stage {
     /// What stands for the result of an operation that is refused: zeros of the shape that it would have.
     fn refused(&mut self, message: String, shape: &[usize], dtype: DType) -> Var {
         self.refuse(message);
-        let shape = if verify::check_shape(shape).is_ok() { shape } else { &[] };
+        let shape = if check_shape(shape).is_ok() { shape } else { &[] };
         self.push(Op::Const(0), vec![], shape.to_vec(), dtype)
     }
 
@@ -509,12 +510,12 @@ impl Stage {
     /// refused, so that no graph has any.
     pub(crate) fn push(&mut self, op: Op, args: Vec<Var>, shape: Vec<usize>, dtype: DType) -> Var {
         // What is given or constant is the same in every scope.
-        let given = matches!(op, Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Data(_) | Op::Iota | Op::Seed);
-        let node = Node { op, args, shape, dtype, scope: if given { 0 } else { self.scope } };
+        let scope = if op.is_given() { 0 } else { self.scope };
+        let node = Node { op, args, shape, dtype, scope };
         if self.too_large.is_none() && node.checked_len().is_none() {
             self.too_large = Some(node.clone());
         }
-        if let Err(message) = verify::check(&self.graph, &node, self.graph.nodes.len()) {
+        if let Err(message) = check(&self.graph, &node, self.graph.nodes.len()) {
             return self.refused(message, &node.shape, node.dtype);
         }
         match simplify(self, node) {

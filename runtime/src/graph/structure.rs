@@ -2,13 +2,12 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::{Node, Op};
-use crate::ir::elementwise::Binary;
+use super::Node;
 
 /// What a node computes, as a number, from those of the nodes before it.
 pub(crate) fn structure(node: &Node, of: &[u64]) -> u64 {
     let mut args: Vec<u64> = node.args.iter().map(|arg| of[arg.index()]).collect();
-    if let Op::Binary(Binary::Add | Binary::Mul) = node.op {
+    if node.op.facts().commutes {
         args.sort_unstable(); // in the graph they are in the order of their numbers
     }
     let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);

@@ -1,23 +1,26 @@
 //! Functions of the elements of the same place.
 //!
-//! A function is one row of a list: its name, an example, its value in double precision, its gradient, and its vector
-//! code. Each list is read twice: here for the functions themselves, and where operations are staged
-//! (`ops::elementwise`) for the gradient, which is an expression of the graph.
+//! A function is one row of a list: its name, an example, the interval of its results, its value in double precision, its
+//! gradient, and its vector code. The lists are read here for the functions themselves, in `ops::elementwise` for the
+//! gradient, which is an expression of the graph, and in `ops::range` for intervals.
 
 use super::reduce::{larger, smaller};
 use super::strip::{Kind, Reg, Strip};
 
-/// The functions of one number. A gradient is made of the stage, the argument, the result, and the gradient of that.
+/// The functions of one number. The interval of results is `None` where kernels may give any number, as those that are
+/// rounded. A gradient is made of the stage, the argument, the result, and the gradient of that.
 macro_rules! unary_functions {
     ($list:ident) => {
         $list! {
             /// The negative, −x.
             Neg neg ("2.0" => "-2.0")
+                interval x => Some(x.negative());
                 reference |x| -x;
                 grad |g, _, _, dy| Some(g.negate(dy));
                 lower |s, x| s.neg(x);
             /// The absolute value |x|; its gradient at zero is zero, as PyTorch has it.
             Abs abs ("-2.0" => "2.0")
+                interval x => Some(x.size());
                 reference f64::abs;
                 grad |g, x, _, dy| {
                     let zero = g.number(0.0);
@@ -30,16 +33,19 @@ macro_rules! unary_functions {
                 lower |s, x| s.abs(x);
             /// The exponential eˣ.
             Exp exp ("1.0" => "2.718_281_8")
+                interval x => None;
                 reference f64::exp;
                 grad |g, _, y, dy| Some(g.scale(dy, y));
                 lower |s, x| s.exp(x);
             /// The natural logarithm.
             Log log ("2.0" => "0.693_147_2")
+                interval x => None;
                 reference f64::ln;
                 grad |g, x, _, dy| Some(g.divide(dy, x));
                 lower |s, x| s.log(x);
             /// The square root.
             Sqrt sqrt ("9.0" => "3.0")
+                interval x => Some(x.root());
                 reference f64::sqrt;
                 grad |g, _, y, dy| {
                     let half = g.number(0.5);
@@ -49,6 +55,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.sqrt(x);
             /// The hyperbolic tangent.
             Tanh tanh ("0.5" => "0.462_117_2")
+                interval x => None;
                 reference f64::tanh;
                 grad |g, _, y, dy| {
                     let square = g.binary(Binary::Mul, y, y);
@@ -59,6 +66,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.tanh(x);
             /// The logistic function 1 / (1 + e⁻ˣ).
             Sigmoid sigmoid ("0.0" => "0.5")
+                interval x => None;
                 reference |x| 1.0 / (1.0 + (-x).exp());
                 grad |g, _, y, dy| {
                     // One operation, rounded once; y itself is no more exact where it is nearly 1.
@@ -69,6 +77,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.sigmoid(x);
             /// The error function 2/√π ∫₀ˣ e^(−t²) dt.
             Erf erf ("0.5" => "0.520_499_9")
+                interval x => None;
                 reference libm::erf;
                 grad |g, x, _, dy| {
                     let square = g.binary(Binary::Mul, x, x);
@@ -81,6 +90,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.erf(x);
             /// The sine of an angle in radians.
             Sin sin ("0.5" => "0.479_425_5")
+                interval x => None;
                 reference f64::sin;
                 grad |g, x, _, dy| {
                     let slope = g.unary(Unary::Cos, x);
@@ -89,6 +99,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.sin(x);
             /// The cosine of an angle in radians.
             Cos cos ("0.5" => "0.877_582_6")
+                interval x => None;
                 reference f64::cos;
                 grad |g, x, _, dy| {
                     let sin = g.unary(Unary::Sin, x);
@@ -98,6 +109,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.cos(x);
             /// 1 less than the exponential, eˣ − 1, without losing small x.
             Expm1 expm1 ("0.001" => "0.001_000_5")
+                interval x => None;
                 reference f64::exp_m1;
                 grad |g, _, y, dy| {
                     let one = g.number(1.0);
@@ -107,6 +119,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.expm1(x);
             /// The natural logarithm of 1 + x, without losing small x.
             Log1p log1p ("0.001" => "0.000_999_5")
+                interval x => None;
                 reference f64::ln_1p;
                 grad |g, x, _, dy| {
                     let one = g.number(1.0);
@@ -116,6 +129,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.log1p(x);
             /// The complementary error function 1 − erf x, without losing large x.
             Erfc erfc ("2.0" => "0.004_677_7")
+                interval x => None;
                 reference libm::erfc;
                 grad |g, x, _, dy| {
                     let square = g.binary(Binary::Mul, x, x);
@@ -128,6 +142,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.erfc(x);
             /// The tangent of an angle in radians.
             Tan tan ("0.5" => "0.546_302_5")
+                interval x => None;
                 reference f64::tan;
                 grad |g, _, y, dy| {
                     let square = g.binary(Binary::Mul, y, y);
@@ -141,6 +156,7 @@ macro_rules! unary_functions {
                 };
             /// The inverse sine, in radians.
             Asin asin ("0.5" => "0.523_598_8")
+                interval x => None;
                 reference f64::asin;
                 grad |g, x, _, dy| {
                     let root = root_of(g, x, -1.0, 1.0);
@@ -149,6 +165,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.asin(x);
             /// The inverse cosine, in radians.
             Acos acos ("0.5" => "1.047_197_6")
+                interval x => None;
                 reference f64::acos;
                 grad |g, x, _, dy| {
                     let root = root_of(g, x, -1.0, 1.0);
@@ -158,6 +175,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.acos(x);
             /// The inverse tangent, in radians.
             Atan atan ("1.0" => "0.785_398_2")
+                interval x => None;
                 reference f64::atan;
                 grad |g, x, _, dy| {
                     let square = g.binary(Binary::Mul, x, x);
@@ -168,6 +186,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.atan(x);
             /// The hyperbolic sine.
             Sinh sinh ("0.5" => "0.521_095_3")
+                interval x => None;
                 reference f64::sinh;
                 grad |g, x, _, dy| {
                     let slope = g.unary(Unary::Cosh, x);
@@ -176,6 +195,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.sinh(x);
             /// The hyperbolic cosine.
             Cosh cosh ("0.5" => "1.127_626")
+                interval x => None;
                 reference f64::cosh;
                 grad |g, x, _, dy| {
                     let slope = g.unary(Unary::Sinh, x);
@@ -184,6 +204,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.cosh(x);
             /// The inverse hyperbolic sine.
             Asinh asinh ("0.5" => "0.481_211_8")
+                interval x => None;
                 reference |x| x.abs().asinh().copysign(x);
                 grad |g, x, _, dy| {
                     let root = root_of(g, x, 1.0, 1.0);
@@ -192,6 +213,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.asinh(x);
             /// The inverse hyperbolic cosine, of numbers from 1 on.
             Acosh acosh ("2.0" => "1.316_957_9")
+                interval x => None;
                 reference f64::acosh;
                 grad |g, x, _, dy| {
                     let root = root_of(g, x, 1.0, -1.0);
@@ -200,6 +222,7 @@ macro_rules! unary_functions {
                 lower |s, x| s.acosh(x);
             /// The inverse hyperbolic tangent, of numbers within ±1.
             Atanh atanh ("0.5" => "0.549_306_1")
+                interval x => None;
                 reference f64::atanh;
                 grad |g, x, _, dy| {
                     let square = g.binary(Binary::Mul, x, x);
@@ -210,11 +233,13 @@ macro_rules! unary_functions {
                 lower |s, x| s.atanh(x);
             /// The largest whole number that is not above x. It has no gradient.
             Floor floor ("-1.5" => "-2.0")
+                interval x => Some(x.floor());
                 reference f64::floor;
                 grad |_, _, _, _| None;
                 lower |s, x| s.floor(x);
             /// The power of two, 2ˣ.
             Exp2 exp2 ("3.0" => "8.0")
+                interval x => None;
                 reference f64::exp2;
                 grad |g, _, y, dy| {
                     let ln_2 = g.number(std::f64::consts::LN_2);
@@ -231,6 +256,7 @@ macro_rules! unary {
     ($(
         $(#[doc = $doc:literal])*
         $variant:ident $name:ident ($x:literal => $y:literal)
+            interval $at:ident => $interval:expr;
             reference $reference:expr;
             grad $grad:expr;
             lower $lower:expr;

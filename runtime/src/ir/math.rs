@@ -1,6 +1,7 @@
 //! Functions of one number as polynomials over the plain instructions of a strip.
 
 use super::multiply_add::Fma;
+use super::rare::{COSINE, REMAINDER, SINE};
 use super::strip::{Inst, Kind, Rare, Reg, Strip};
 
 /// ln 2 to so few digits that its product with an exponent is exact.
@@ -263,14 +264,14 @@ impl Strip {
         let z = self.abs(x);
         let y = self.circular(z, 0);
         let y = self.times_sign_of(y, x);
-        self.of_large_angle(Rare::Sine, y, x)
+        self.of_large_angle(SINE, y, x)
     }
 
     /// cos x = cos |x|.
     pub(crate) fn cos(&mut self, x: Reg) -> Reg {
         let z = self.abs(x);
         let y = self.circular(z, 1);
-        self.of_large_angle(Rare::Cosine, y, x)
+        self.of_large_angle(COSINE, y, x)
     }
 
     /// sin(x + quarters π/2) for x that is not negative: x is reduced by multiples of π/2 in four parts (Cody and
@@ -338,7 +339,7 @@ impl Strip {
         let not = self.not(fits);
         let endless = self.eq(by, infinity);
         let is_rare = self.or(not, endless);
-        let rare = self.rare(Rare::Remainder, is_rare, a, b);
+        let rare = self.rare(REMAINDER, is_rare, a, b);
         self.select(is_rare, rare, y)
     }
 }

@@ -1,72 +1,95 @@
-//! The slow path of vector code: for the few lanes where it cannot compute a function, kernels call scalar code.
+//! Scalar code that kernels call: for the few lanes where vector code cannot compute a function, or for functions that
+//! have none.
 
-/// A function of two numbers in scalar code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Rare {
-    /// The sine of the second, of any size.
-    Sine,
-    /// The cosine of the second, of any size.
-    Cosine,
-    /// What the first over the second, rounded towards zero, leaves over.
-    Remainder,
+use std::hash::{Hash, Hasher};
+
+/// The calling convention is that of kernels.
+#[cfg(target_arch = "x86_64")]
+type Called = unsafe extern "sysv64" fn(*mut f32, *const f32, u32);
+#[cfg(not(target_arch = "x86_64"))]
+type Called = unsafe extern "C" fn(*mut f32, *const f32, u32);
+
+/// A function of two numbers in scalar code, one of each name.
+#[derive(Clone, Copy)]
+pub(crate) struct Rare {
+    pub(crate) name: &'static str,
+    /// Puts `function(a[i], b[i])` into `a[i]` for each bit `i` of the third argument.
+    pub(crate) called: Called,
 }
 
 impl Rare {
     /// The function.
-    pub(crate) fn of(self, a: f32, b: f32) -> f32 {
-        match self {
-            Rare::Sine => (b as f64).sin() as f32,
-            Rare::Cosine => (b as f64).cos() as f32,
-            Rare::Remainder => a % b,
-        }
+    #[cfg(test)]
+    pub(crate) fn of(self, mut a: f32, b: f32) -> f32 {
+        // SAFETY: one number each, for one bit.
+        unsafe { (self.called)(&raw mut a, &raw const b, 1) };
+        a
     }
 
-    /// The address of a function that puts `of(a[i], b[i])` into `a[i]` for each bit `i` of the third argument. Its
-    /// calling convention is that of kernels.
+    /// The address of what kernels call.
     pub(crate) fn address(self) -> usize {
-        match self {
-            Rare::Sine => sines as *const () as usize,
-            Rare::Cosine => cosines as *const () as usize,
-            Rare::Remainder => remainders as *const () as usize,
-        }
+        self.called as *const () as usize
     }
 }
 
-macro_rules! called_by_kernels {
-    ($($name:ident $function:ident;)*) => {$(
+impl PartialEq for Rare {
+    fn eq(&self, other: &Rare) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Rare {}
+
+impl Hash for Rare {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl std::fmt::Debug for Rare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// A function of two numbers as one that kernels call.
+macro_rules! scalar {
+    ($name:literal, $function:expr) => {{
         /// # Safety
         ///
-        /// Both must point to as many numbers as the highest bit of `places` says, and `a` to ones that are free to be
-        /// written.
+        /// As of `each`.
         #[cfg(target_arch = "x86_64")]
-        unsafe extern "sysv64" fn $name(a: *mut f32, b: *const f32, places: u32) {
+        unsafe extern "sysv64" fn called(a: *mut f32, b: *const f32, places: u32) {
             // SAFETY: the caller answers for the memory.
-            unsafe { each(Rare::$function, a, b, places) }
+            unsafe { $crate::ir::rare::each($function, a, b, places) }
         }
 
         /// # Safety
         ///
-        /// Both must point to as many numbers as the highest bit of `places` says, and `a` to ones that are free to be
-        /// written.
+        /// As of `each`.
         #[cfg(not(target_arch = "x86_64"))]
-        unsafe extern "C" fn $name(a: *mut f32, b: *const f32, places: u32) {
+        unsafe extern "C" fn called(a: *mut f32, b: *const f32, places: u32) {
             // SAFETY: the caller answers for the memory.
-            unsafe { each(Rare::$function, a, b, places) }
+            unsafe { $crate::ir::rare::each($function, a, b, places) }
         }
-    )*};
+        $crate::ir::rare::Rare { name: $name, called }
+    }};
 }
-called_by_kernels! {
-    sines Sine;
-    cosines Cosine;
-    remainders Remainder;
-}
+pub(crate) use scalar;
+
+/// The sine of the second, of any size.
+pub(crate) const SINE: Rare = scalar!("sine", |_, x| (x as f64).sin() as f32);
+/// The cosine of the second, of any size.
+pub(crate) const COSINE: Rare = scalar!("cosine", |_, x| (x as f64).cos() as f32);
+/// What the first over the second, rounded towards zero, leaves over.
+pub(crate) const REMAINDER: Rare = scalar!("remainder", |a, b| a % b);
 
 /// # Safety
 ///
-/// As of the functions that kernels call, which only choose `f`.
-unsafe fn each(f: Rare, a: *mut f32, b: *const f32, places: u32) {
+/// Both must point to as many numbers as the highest bit of `places` says, and `a` to ones that are free to be written.
+pub(crate) unsafe fn each(function: fn(f32, f32) -> f32, a: *mut f32, b: *const f32, places: u32) {
     for i in (0..32).filter(|i| places >> i & 1 == 1) {
         // SAFETY: the caller promises both elements for each bit that is set.
-        unsafe { *a.add(i) = f.of(*a.add(i), *b.add(i)) }
+        unsafe { *a.add(i) = function(*a.add(i), *b.add(i)) }
     }
 }

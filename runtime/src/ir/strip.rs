@@ -291,6 +291,12 @@ impl Strip {
         self.push(Inst::Select(mask, a, b), kind)
     }
 
+    /// A function that scalar code computes in each lane.
+    pub(crate) fn scalar(&mut self, f: Rare, x: Reg) -> Reg {
+        let every = self.mask(true);
+        self.rare(f, every, x, x)
+    }
+
     pub(crate) fn rare(&mut self, f: Rare, mask: Reg, a: Reg, b: Reg) -> Reg {
         self.push(Inst::Rare(f, mask, a, b), Kind::Float)
     }

@@ -1,7 +1,7 @@
 //! Calls: kernels with their operands, in the order in which a program runs them.
 
 use super::Refusal;
-use crate::graph::Var;
+use crate::graph::{RoutineOp, Var};
 use crate::ir::nest::LoopKernel;
 use crate::ir::product::MatMul;
 use crate::ir::strip::{Effect, Inst, Strip};
@@ -23,6 +23,20 @@ pub(crate) enum Work {
     ScatterAdd { count: usize, width: usize, rows: usize, added: bool },
     /// Row numbers that must be admitted: index.
     Check { count: usize, rows: Rows },
+    /// A function of its own: arguments, result.
+    Routine(RoutineCall),
+}
+
+/// A routine with the sizes of what it is called for.
+#[derive(Clone, Debug)]
+pub(crate) struct RoutineCall {
+    pub(crate) op: RoutineOp,
+    /// The parts of the result.
+    pub(crate) units: usize,
+    /// The elements of each argument, and of the result.
+    pub(crate) args: Vec<usize>,
+    pub(crate) len: usize,
+    pub(crate) flops: usize,
 }
 
 /// Memory that a kernel reads or writes.
@@ -119,6 +133,7 @@ impl Call {
                 Work::Gather { .. } | Work::Sort { .. } => 0,
                 Work::ScatterAdd { count, width, .. } => count * width,
                 Work::Check { .. } => 0,
+                Work::Routine(call) => call.flops,
             }
     }
 
@@ -137,6 +152,7 @@ impl Call {
             Work::Sort { count, rows } => 3 * count + 2 * rows,
             Work::ScatterAdd { count, width, rows, .. } => count * width + count + rows * width,
             Work::Check { count, .. } => *count,
+            Work::Routine(call) => call.args.iter().sum::<usize>() + call.len,
         }
     }
 

@@ -10,8 +10,7 @@ mod nest;
 mod outside;
 mod schedule;
 
-pub(crate) use call::{Call, Home, Operand, Turns, Work};
-pub(crate) use fuse::group::is_outside;
+pub(crate) use call::{Call, Home, Operand, RoutineCall, Turns, Work};
 pub(crate) use fuse::multiply_add::with_multiply_adds;
 pub(crate) use fuse::refusal::Refusal;
 #[cfg(all(test, not(miri)))]

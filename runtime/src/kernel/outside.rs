@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::is_outside;
 use crate::error::{Error, Result};
+use crate::graph::op::Class;
 use crate::graph::{Graph, Op, Var};
 use crate::shape::DType;
 
@@ -141,7 +141,7 @@ impl Outside {
             if node.checked_len().is_none() {
                 return Err(node.too_large());
             }
-            if !is_outside(&node.op) {
+            if !node.op.is(Class::Outside) {
                 continue;
             }
             let region = source(&node.op).map_err(refused)?;

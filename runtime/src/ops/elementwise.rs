@@ -15,6 +15,7 @@ macro_rules! unary {
     ($(
         $(#[doc = $doc:literal])*
         $variant:ident $name:ident ($x:literal => $y:literal)
+            interval $at:ident => $interval:expr;
             reference $reference:expr;
             grad $grad:expr;
             lower $lower:expr;

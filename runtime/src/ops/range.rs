@@ -2,41 +2,37 @@
 //!
 //! What is said here holds for what the kernels compute, so that a function without an exact result has all numbers.
 
-use crate::ir::elementwise::{Binary, Compare, Unary};
+use crate::ir::elementwise::{Binary, Compare, Unary, unary_functions};
 use crate::shape::DType;
 use crate::shape::check::Range;
 
-impl Unary {
-    /// The interval of the results; `None` for one that may be any number.
-    const fn interval(self, x: Range) -> Option<Range> {
-        match self {
-            Unary::Neg => Some(x.negative()),
-            Unary::Abs => Some(x.size()),
-            Unary::Floor => Some(x.floor()),
-            Unary::Sqrt => Some(x.root()),
-            Unary::Exp
-            | Unary::Log
-            | Unary::Tanh
-            | Unary::Sigmoid
-            | Unary::Erf
-            | Unary::Sin
-            | Unary::Cos
-            | Unary::Expm1
-            | Unary::Log1p
-            | Unary::Erfc
-            | Unary::Tan
-            | Unary::Asin
-            | Unary::Acos
-            | Unary::Atan
-            | Unary::Sinh
-            | Unary::Cosh
-            | Unary::Asinh
-            | Unary::Acosh
-            | Unary::Atanh
-            | Unary::Exp2 => None,
+/// Reads what the rows of functions say of intervals.
+macro_rules! intervals {
+    ($(
+        $(#[doc = $doc:literal])*
+        $variant:ident $name:ident ($x:literal => $y:literal)
+            interval $at:ident => $interval:expr;
+            reference $reference:expr;
+            grad $grad:expr;
+            lower $lower:expr;
+    )*) => {
+        impl Unary {
+            /// The interval of the results; `None` for one that may be any number.
+            #[allow(unused_variables)]
+            const fn interval(self, x: Range) -> Option<Range> {
+                match self {
+                    $(Unary::$variant => {
+                        let $at = x;
+                        $interval
+                    })*
+                }
+            }
         }
-    }
+    };
+}
+unary_functions!(intervals);
 
+impl Unary {
     /// The interval of the results.
     pub(crate) const fn range(self, x: Range, dtype: DType) -> Range {
         match self.interval(x) {

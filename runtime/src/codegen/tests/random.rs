@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::codegen::tests::*;
 use crate::ir::multiply_add::Fma;
-use crate::ir::strip::Rare;
+use crate::ir::rare::{COSINE, REMAINDER, SINE};
 
 /// Random choices.
 struct Dice(ChaCha8Rng);
@@ -179,7 +179,7 @@ impl Maker {
                 values.floats.push(x);
             }
             11 => {
-                let f = d.one(&[Rare::Sine, Rare::Cosine, Rare::Remainder]);
+                let f = d.one(&[SINE, COSINE, REMAINDER]);
                 values.floats.push(s.rare(f, m, a, b));
             }
             _ => {

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use super::Buffer;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::kernel::{Extent, Home, Place, Plan, Spot, is_outside};
+use crate::graph::op::Class;
+use crate::kernel::{Extent, Home, Place, Plan, Spot};
 
 /// Which guard pages a value lies against: those in front of it, or those behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +154,7 @@ impl Guard {
                     let start = guard.arena.add(len);
                     let transfer = Transfer { place, region: start..start + len };
                     match home {
-                        Home::Value(v) if is_outside(&graph[v].op) => guard.inputs.push(transfer),
+                        Home::Value(v) if graph[v].op.is(Class::Outside) => guard.inputs.push(transfer),
                         _ => guard.results.push(transfer),
                     }
                     Spot::Arena(start)

@@ -6,7 +6,9 @@ use super::refused::Refuse;
 use super::rows::{gather, scatter_add, sort};
 use crate::codegen::CompiledLoop;
 use crate::codegen::matmul::Product;
+use crate::graph::op::ARGS;
 use crate::ir::LINE;
+use crate::kernel::RoutineCall;
 use crate::shape::Rows;
 
 /// What a step of a program runs.
@@ -37,6 +39,7 @@ pub(crate) enum Kernel {
         count: usize,
         rows: Rows,
     },
+    Routine(RoutineCall),
 }
 
 impl Kernel {
@@ -47,6 +50,7 @@ impl Kernel {
             Kernel::MatMul(product) => product.units(),
             Kernel::Gather { count, .. } | Kernel::Check { count, .. } => *count,
             Kernel::Sort { .. } => 1,
+            Kernel::Routine(call) => call.units,
             // Each thread adds up other columns of all rows, since any row may be named.
             Kernel::ScatterAdd { width, .. } => width.div_ceil(LINE),
         }
@@ -89,6 +93,17 @@ impl Kernel {
                     let index = std::slice::from_raw_parts(operands[0].cast::<i32>(), *count);
                     let refused = units.filter(|&i| !rows.admits(index[i]));
                     refused.for_each(|i| refuse.entry(i, index[i]));
+                }
+                Kernel::Routine(RoutineCall { op, units: parts, args, len, .. }) => {
+                    let mut given: [&[f32]; ARGS] = [&[]; ARGS];
+                    for ((to, &from), &len) in given.iter_mut().zip(operands).zip(args) {
+                        *to = std::slice::from_raw_parts(from.cast(), len);
+                    }
+                    let part = len / parts;
+                    for unit in units {
+                        let to = operands[args.len()].cast::<u32>().add(unit * part);
+                        op.0.run(unit, &given[..args.len()], std::slice::from_raw_parts_mut(to, part));
+                    }
                 }
             }
         }

@@ -208,6 +208,7 @@ impl Program {
                 Work::Sort { count, rows } => Kernel::Sort { count, rows },
                 Work::ScatterAdd { count, width, rows, added } => Kernel::ScatterAdd { count, width, rows, added },
                 Work::Check { count, rows } => Kernel::Check { count, rows },
+                Work::Routine(call) => Kernel::Routine(call),
             };
             program.steps.push(Step { kernel, operands, strides: call.turns.strides });
             sizes.push(call.turns.sizes);
@@ -270,7 +271,7 @@ impl Program {
             Kernel::Gather { rows, .. } => ("gather", rows),
             Kernel::Sort { rows, .. } => ("scatter_add", rows),
             Kernel::Check { rows, .. } => ("within", rows.count),
-            Kernel::Loop { .. } | Kernel::MatMul(_) | Kernel::ScatterAdd { .. } => ("index", 0),
+            Kernel::Loop { .. } | Kernel::MatMul(_) | Kernel::ScatterAdd { .. } | Kernel::Routine(_) => ("index", 0),
         };
         let input = format!("the index of {operation}");
         Err(Error::IndexRange { function: self.name, input, position, value, rows })

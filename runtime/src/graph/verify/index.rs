@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::entries::Entries;
 use super::range::{is_mask, known, ranges, shown_alike};
 use crate::graph::strides::{dense, reshaped};
-use crate::graph::{Graph, Node, Op, Var};
+use crate::graph::{Graph, Op, Var};
 use crate::ir::elementwise::Compare;
 use crate::shape::check::{Message, Range, advice, reach};
 use crate::shape::{DType, Rows};
@@ -171,7 +171,7 @@ impl Indices {
         let uses: Vec<(Var, Var, Rows)> = graph
             .vars()
             .filter(|(v, _)| live[v.index()])
-            .filter_map(|(v, node)| used(graph, node).map(|(index, rows)| (v, index, rows)))
+            .filter_map(|(v, node)| node.op.with(|op| op.index(graph, node)).map(|(index, rows)| (v, index, rows)))
             .collect();
         let mut found = Indices { bounds: Vec::new(), checked: Vec::new() };
         if uses.is_empty() {
@@ -204,16 +204,6 @@ impl Indices {
             }
         }
         Ok(found)
-    }
-}
-
-/// The index that an operation takes, and what its entries may be.
-fn used(graph: &Graph, node: &Node) -> Option<(Var, Rows)> {
-    match &node.op {
-        Op::Gather => Some((node.args[1], Rows::below(graph[node.args[0]].shape[0]))),
-        Op::ScatterAdd => Some((node.args[0], Rows::below(node.shape[0]))),
-        Op::Within(rows) => Some((node.args[0], *rows)),
-        _ => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a graph must be before kernels are made of it.
 //!
-//! Whatever a graph was staged by, a program compiled from it touches declared memory only: `rules` says of each
-//! operation which arguments and which shape it has, `range` which numbers its elements may be, and `index` what
+//! Whatever a graph was staged by, a program compiled from it touches declared memory only: each operation has a rule
+//! that says which arguments and which shape it has (`op`), `range` which numbers its elements may be, and `index` what
 //! follows from that for the entries that name rows of a table. The rules hold for each node when it is staged, so that
 //! nothing that reads a graph meets an ill-formed one, and once more for what is compiled, behind the last pass that
 //! changes it.
@@ -9,12 +9,11 @@
 mod entries;
 mod index;
 mod range;
-mod rules;
 
 pub(crate) use index::{Bound, Indices};
 pub(crate) use range::ranges_from;
-pub(crate) use rules::{check, check_shape};
 
+use super::op::check;
 use super::{Graph, Op, Var};
 
 /// A graph that keeps all rules, with what a run must compare.

@@ -62,6 +62,7 @@ fn range(graph: &Graph, node: &Node, of: &[Range]) -> Range {
         Op::Cast => arg(0).cast(graph[node.args[0]].dtype, node.dtype),
         // Behind a promise it holds: it is proved, or what breaks it is refused.
         Op::Within(rows) | Op::Checked(rows) => arg(0).within(*rows),
+        Op::Routine(routine) => routine.0.range(node, &(0..node.args.len()).map(arg).collect::<Vec<_>>()),
         Op::Reduce(op, _) => {
             let count = graph[node.args[0]].len() / node.len().max(1);
             match op {

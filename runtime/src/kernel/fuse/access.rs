@@ -72,17 +72,3 @@ pub(crate) fn shown(graph: &Graph, v: Var, layout: &Layout) -> Option<Access> {
         _ => layout.own(graph, v),
     }
 }
-
-/// Whether a node only shows elements of another in another order.
-pub(crate) fn is_view(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Within(_)
-            | Op::Checked(_)
-            | Op::Broadcast
-            | Op::Transpose(_)
-            | Op::Slice(_)
-            | Op::Windows { .. }
-            | Op::Reshape
-    )
-}

@@ -6,10 +6,9 @@
 
 use std::collections::HashSet;
 
-use super::group::{Fusion, Group, Item, is_elementwise, is_run, is_source};
+use super::group::{Fusion, Group, Item, is_run};
 use crate::graph::strides::reshaped;
 use crate::graph::{Op, Var};
-use crate::ir::elementwise::{Binary, Unary};
 
 /// The most operations that cost no more than reading a value.
 const MOST: usize = 8;
@@ -23,16 +22,6 @@ struct Way {
     read: Vec<Var>,
 }
 
-/// Whether computing a node again costs less than reading it from memory.
-fn is_cheap(op: &Op) -> bool {
-    match op {
-        Op::Unary(op) => matches!(op, Unary::Neg | Unary::Abs),
-        Op::Binary(op) => !matches!(op, Binary::Div | Binary::Fmod),
-        Op::Fma(_) | Op::Select => true,
-        _ => false,
-    }
-}
-
 impl Fusion<'_> {
     /// Takes values out of memory that are cheap to make of others there.
     pub(crate) fn compute_again(&mut self, live: &[bool], outputs: &[Var]) {
@@ -42,7 +31,7 @@ impl Fusion<'_> {
             node.args.iter().for_each(|arg| readers[arg.index()].push(v));
         }
         for (v, node) in self.graph.vars() {
-            let stored = is_cheap(&node.op) && self.stored.contains(&v) && !results.contains(&v);
+            let stored = node.op.facts().cheap && self.stored.contains(&v) && !results.contains(&v);
             if stored && self.can_be_computed_by(v, &readers[v.index()], &readers) {
                 self.stored.remove(&v);
                 self.mark_again(v);
@@ -63,14 +52,14 @@ impl Fusion<'_> {
     /// Whether a kernel that reads `v` computes it, or may do so, since it is in no memory.
     fn is_made_with(&self, v: Var) -> bool {
         let is_member = self.item_of[v.index()].is_some();
-        self.inline[v.index()] || is_member && is_cheap(&self.graph[v].op) && !self.stored.contains(&v)
+        self.inline[v.index()] || is_member && self.graph[v].op.facts().cheap && !self.stored.contains(&v)
     }
 
     /// Whether all readers of `v` can compute it from what is in memory.
     fn can_be_computed_by(&self, v: Var, by: &[Var], readers: &[Vec<Var>]) -> bool {
         by.iter().all(|&reader| {
             let op = &self.graph[reader].op;
-            if !(is_elementwise(op) || matches!(op, Op::Reduce(..))) || self.layout.is_copied(reader) {
+            if !op.is_in_loops() || self.layout.is_copied(reader) {
                 return false;
             }
             if self.inline[reader.index()] {
@@ -116,7 +105,7 @@ impl Fusion<'_> {
                 let before = self.stored.contains(&a.base) && self.item_of[a.base.index()] < Some(index);
                 let strides = reshaped(&node.shape, &a.strides, &group.space);
                 let is_run = |s: Vec<isize>| group.split.is_none_or(|k| is_run(&s, &group.space, k));
-                (before || is_source(base)) && strides.is_some_and(is_run)
+                (before || base.is_source()) && strides.is_some_and(is_run)
             })
     }
 }

@@ -8,10 +8,11 @@
 
 use std::collections::HashSet;
 
-use super::access::{Access, access, is_view, shown};
+use super::access::{Access, access, shown};
 use super::place::Layout;
 use super::refusal::Refusal;
 use super::{loops, parts};
+use crate::graph::op::Class;
 use crate::graph::strides::{dense, reshaped};
 use crate::graph::{Graph, Op, Var};
 use crate::ir::reduce::Reduce;
@@ -74,24 +75,9 @@ pub(crate) struct Fusion<'a> {
     pub(crate) again: Vec<bool>,
 }
 
-/// What a node is to fusion.
-pub(crate) fn is_elementwise(op: &Op) -> bool {
-    matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Fma(_) | Op::Compare(_) | Op::Select | Op::Cast | Op::Random(_))
-}
-
 /// Whether the bits of a reduction depend on the order in which elements are combined.
 pub(crate) fn is_ordered(op: &Op) -> bool {
     matches!(op, Op::Reduce(Reduce::Sum | Reduce::Prod, _))
-}
-
-/// Whether a node is in memory before the program starts.
-pub(crate) fn is_source(op: &Op) -> bool {
-    is_outside(op) || matches!(op, Op::Data(_) | Op::Iota)
-}
-
-/// Whether a node is in memory of the caller before the program starts.
-pub(crate) fn is_outside(op: &Op) -> bool {
-    matches!(op, Op::Input(_) | Op::Param(_) | Op::Seed)
 }
 
 /// What a group is asked to read.
@@ -126,12 +112,12 @@ impl<'a> Fusion<'a> {
                 fusion.items.push(Item::Alone(v));
                 fusion.store(node.args[0]);
             }
-            if fusion.inline[v.index()] || is_source(&node.op) || matches!(node.op, Op::Const(_)) {
+            if fusion.inline[v.index()] || node.op.is_given() {
                 continue;
             }
-            if fusion.layout.is_copied(v) || is_elementwise(&node.op) || matches!(node.op, Op::Reduce(..)) {
+            if fusion.layout.is_copied(v) || node.op.is_in_loops() {
                 fusion.place(v);
-            } else if !is_view(&node.op) {
+            } else if !node.op.is(Class::View) {
                 fusion.item_of[v.index()] = Some(fusion.items.len());
                 fusion.items.push(Item::Alone(v));
                 for &arg in &node.args {
@@ -189,7 +175,7 @@ impl<'a> Fusion<'a> {
                 Op::Cast => node.args.iter().all(mask),
                 _ => false,
             };
-            if !(is_elementwise(&node.op) || matches!(node.op, Op::Reduce(..))) || self.layout.is_copied(v) {
+            if !node.op.is_in_loops() || self.layout.is_copied(v) {
                 node.args.iter().for_each(|arg| self.inline[arg.index()] = false);
             }
         }

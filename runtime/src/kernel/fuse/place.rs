@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use super::access::{Access, is_view, shown};
+use super::access::{Access, shown};
+use crate::graph::op::Class;
 use crate::graph::strides::{dense, reshaped};
 use crate::graph::{Graph, Op, Var};
 
@@ -43,7 +44,7 @@ impl Layout {
             }
         }
         for (v, node) in graph.vars().filter(|(v, _)| live[v.index()]) {
-            if is_view(&node.op) && shown(graph, v, &layout).is_none() {
+            if node.op.is(Class::View) && shown(graph, v, &layout).is_none() {
                 match product_behind(graph, v, dense(&node.shape), &readers) {
                     Some((product, strides)) if !layout.placed.contains_key(&product) => {
                         layout.placed.insert(product, Place { within: None, strides });
@@ -51,11 +52,10 @@ impl Layout {
                     _ => layout.copied[v.index()] = true,
                 }
             }
-            if let Op::Gather | Op::ScatterAdd | Op::Checked(_) = node.op {
-                // Rows are read one behind the other.
+            if node.op.facts().dense {
                 for &arg in &node.args {
                     let shape = &graph[arg].shape;
-                    let view = shown(graph, arg, &layout).filter(|_| is_view(&graph[arg].op));
+                    let view = shown(graph, arg, &layout).filter(|_| graph[arg].op.is(Class::View));
                     if view.is_some_and(|a| a.strides != dense(shape)) {
                         layout.copied[arg.index()] = true;
                     }

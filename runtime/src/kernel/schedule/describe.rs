@@ -41,6 +41,7 @@ impl Call {
             Work::Sort { count, rows } => ("sort".into(), format!("{count} by {rows}")),
             Work::ScatterAdd { count, width, .. } => ("scatter".into(), format!("{count} x {width}")),
             Work::Check { count, .. } => ("check".into(), count.to_string()),
+            Work::Routine(call) => ("routine".into(), format!("{} x {}", call.units, call.len / call.units)),
         };
         let sizes = match self.turns.sizes.is_empty() {
             true => sizes,

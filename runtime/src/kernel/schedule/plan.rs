@@ -13,11 +13,11 @@ use crate::graph::strides::{dense, steps};
 use crate::graph::{Graph, Op, Var};
 use crate::ir::product::{MatMul, scratch};
 use crate::ir::{LINE, Level};
-use crate::kernel::fuse::group::{Fusion, Item, is_source};
+use crate::kernel::fuse::group::{Fusion, Item};
 use crate::kernel::fuse::parts;
 use crate::kernel::nest::blocks::Blocks;
 use crate::kernel::nest::{blocks, contract, lower};
-use crate::kernel::{Call, Home, Operand, Outside, Place, Slot, Turns, Work};
+use crate::kernel::{Call, Home, Operand, Outside, Place, RoutineCall, Slot, Turns, Work};
 
 /// Where a value lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
     let Chains { calls, stages } = Chains::new(calls, &mut rooms, &purpose)?;
     let lens = HashMap::new();
     let mut plan = Plan { calls, stages, spots, lens, arena: 0, scratch: 0, data: Vec::new(), unshared: 0 };
-    for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && is_source(&node.op)) {
+    for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && node.op.is_source()) {
         let home = Home::Value(v);
         match &node.op {
             Op::Data(bits) => plan.keep(home, bits.len(), bits.iter().copied())?,
@@ -233,6 +233,16 @@ fn alone(
         Op::Checked(rows) => {
             let count = node.len();
             push(calls, Work::Check { count, rows: *rows }, vec![operand(&node.args[0])]);
+        }
+        Op::Routine(op) => {
+            let call = RoutineCall {
+                op: *op,
+                units: op.0.units(&node.shape),
+                args: node.args.iter().map(|&arg| graph[arg].len()).collect(),
+                len: node.len(),
+                flops: op.0.flops(&node.shape),
+            };
+            push(calls, Work::Routine(call), node.args.iter().chain([&v]).map(operand).collect());
         }
         Op::Pad(before) => {
             let strides = steps(&node.shape);

@@ -85,6 +85,10 @@ fn nests(call: &Call) -> Vec<Nest> {
             places.into_iter().chain([result]).collect()
         }
         Work::Check { count, .. } => vec![run(count, 0, Way::Read)],
+        Work::Routine(ref call) => {
+            let args = call.args.iter().enumerate().map(|(i, &len)| run(len, i, Way::Read));
+            args.chain([run(call.len, call.args.len(), Way::Write)]).collect()
+        }
     }
 }
 

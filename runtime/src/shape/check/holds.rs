@@ -89,6 +89,11 @@ impl Holds {
         Holds { sure: true, order: Order::Counts, ..Holds::of(Range::whole(0.0, n as f64 - 1.0)) }
     }
 
+    /// Whole numbers from 0 to n − 1, in any order.
+    pub(crate) const fn below(n: isize) -> Holds {
+        Holds { sure: true, ..Holds::of(Range::whole(0.0, n as f64 - 1.0)) }
+    }
+
     /// A number as an element.
     pub(crate) const fn number(x: f64, dtype: DType) -> Holds {
         Holds::of(Range::exactly(x).rounded(dtype))
