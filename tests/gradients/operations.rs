@@ -149,6 +149,8 @@ layout_cases! {
     sums_up_to_each_place cumsum [2, 5], (1), (d, _) => d;
     sums_along_the_first_axis cumsum [4, 2], (0), (d, _) => d;
     flip_inner flip [2, 3], (-1), (d, _) => d;
+    sorted_inner sort [3, 5], (-1, false), (d, _, _) => d;
+    sorted_outer sort [5, 2], (0, true), (d, _, _) => d;
     roll_forwards roll [2, 5], (1, 2), (d, _, _) => d;
     roll_backwards roll [3, 2], (0, -1), (d, _, _) => d;
     repeat_outer repeat [2, 3], (0, 3), (d, _, _) => d;

@@ -12,6 +12,7 @@ mod einsum;
 mod fusion;
 mod matmul;
 mod primitives;
+mod sorting;
 mod sums;
 mod values;
 mod whole_numbers;

@@ -1,0 +1,266 @@
+//! Elements of an axis in order.
+
+use super::{admitted, axis, axis_of, fitting, numbers};
+use crate::graph::op::{Class, Evaluated, Facts, Operation, Routine, Rule, args, like, of_type};
+use crate::graph::reference::Evaluation;
+use crate::graph::{Grad, Graph, Node, Op, RoutineOp, Stage, Value, Var};
+use crate::ir::elementwise::Binary;
+use crate::shape::check::{Check, Holds, Message, Range, TensorType, Type};
+use crate::shape::{DType, Rows};
+
+/// The places along the last axis at which its elements are, the smallest or the largest first.
+struct Places {
+    descending: bool,
+}
+
+static ASCENDING: Places = Places { descending: false };
+static DESCENDING: Places = Places { descending: true };
+
+impl Places {
+    /// Puts places in order, those of equal elements as they are; NaN is above all numbers.
+    fn order<T: PartialOrd + Copy>(&self, row: &[T], places: &mut [u32]) {
+        let is_nan = |x: T| x.partial_cmp(&x).is_none();
+        places.iter_mut().zip(0..).for_each(|(to, place)| *to = place);
+        places.sort_unstable_by(|&a, &b| {
+            let (x, y) = (row[a as usize], row[b as usize]);
+            let by_value = x.partial_cmp(&y).unwrap_or_else(|| is_nan(x).cmp(&is_nan(y)));
+            (if self.descending { by_value.reverse() } else { by_value }).then(a.cmp(&b))
+        });
+    }
+}
+
+/// The elements of the last axis; a number has one.
+fn row(shape: &[usize]) -> usize {
+    shape.last().copied().unwrap_or(1)
+}
+
+impl Operation for Places {
+    fn name(&self) -> String {
+        if self.descending { "argsort_descending".into() } else { "argsort".into() }
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { class: Class::Alone, dense: true, commutes: false, cheap: false }
+    }
+
+    fn index(&self, _: &Graph, _: &Node) -> Option<(Var, Rows)> {
+        None
+    }
+
+    fn rule(&self, graph: &Graph, node: &Node) -> Rule {
+        let [x] = args(graph, node)?;
+        of_type(x, DType::F32)?;
+        of_type(node, DType::I32)?;
+        like(&Node { dtype: DType::I32, ..x.clone() }, node)
+    }
+
+    fn reference(&self, e: &Evaluation<'_>) -> Evaluated {
+        let n = row(&e.node.shape);
+        let mut places = vec![0; n];
+        let sorted = e.args[0].chunks(n).flat_map(|row| {
+            self.order(row, &mut places);
+            places.iter().map(|&place| f64::from(place)).collect::<Vec<_>>()
+        });
+        Ok(sorted.collect())
+    }
+}
+
+impl Routine for Places {
+    fn range(&self, node: &Node, _: &[Range]) -> Range {
+        Range::whole(0.0, row(&node.shape) as f64 - 1.0)
+    }
+
+    fn units(&self, shape: &[usize]) -> usize {
+        shape.iter().product::<usize>() / row(shape)
+    }
+
+    fn flops(&self, shape: &[usize]) -> usize {
+        // About eight operations for each comparison.
+        8 * shape.iter().product::<usize>() * row(shape).ilog2() as usize
+    }
+
+    fn run(&self, unit: usize, args: &[&[f32]], part: &mut [u32]) {
+        self.order(&args[0][unit * part.len()..][..part.len()], part);
+    }
+}
+
+/// The tensor with this axis behind the others.
+fn moved(g: &mut Stage, x: Var, axis: usize) -> Var {
+    let rank = g[x].shape.len();
+    let order: Vec<usize> = (0..rank).filter(|&i| i != axis).chain((axis < rank).then_some(axis)).collect();
+    g.transpose(x, &order)
+}
+
+/// The tensor with its last axis at this place.
+fn moved_back(g: &mut Stage, x: Var, axis: usize) -> Var {
+    let rank = g[x].shape.len();
+    let mut order: Vec<usize> = (0..rank.saturating_sub(1)).collect();
+    order.insert(axis.min(order.len()), rank.saturating_sub(1));
+    if rank == 0 { x } else { g.transpose(x, &order) }
+}
+
+/// The places in order along the last axis.
+fn places(g: &mut Stage, x: Var, descending: bool) -> Var {
+    let shape = g[x].shape.clone();
+    g.push(Op::Routine(RoutineOp(if descending { &DESCENDING } else { &ASCENDING })), vec![x], shape, DType::I32)
+}
+
+/// The same places as numbers of elements of the whole tensor, on one axis.
+fn elements(g: &mut Stage, places: Var) -> Var {
+    let (n, len) = (row(&g[places].shape), g[places].len());
+    let rows = g.iota(len / n);
+    let size = g.integer(n as i32);
+    let start = g.binary(Binary::Mul, rows, size);
+    let start = g.reshape(start, &[len / n, 1]);
+    let places = g.reshape(places, &[len / n, n]);
+    let all = g.binary(Binary::Add, places, start);
+    g.reshape(all, &[len])
+}
+
+/// The elements of a tensor, each as a row of its own.
+fn as_rows(g: &mut Stage, x: Var) -> Var {
+    let len = g[x].len();
+    g.reshape(x, &[len, 1])
+}
+
+fn is_descending(value: Value) -> bool {
+    value == Value::Bool(true)
+}
+
+#[track_caller]
+const fn ordered(cx: &mut Check, op: &str, x: Type, at: Type, descending: Type) -> Option<TensorType> {
+    let Some(x) = numbers(cx, op, x) else { return None };
+    if !matches!(descending, Type::Bool(_) | Type::Unknown) {
+        cx.error(Message::new().str(op).str(": expected `true` or `false` for descending order"));
+        return None;
+    }
+    match axis(cx, op, &x, at) {
+        Some(_) => Some(x),
+        None => None,
+    }
+}
+
+/// argsort(x, axis, descending): the places of the elements along an axis in order, the smallest first, or the largest
+/// where `descending` holds. Equal elements stay in the order in which they are; NaN is above all numbers, as PyTorch
+/// has it. There is no gradient.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 3], [0.5, 0.1, 0.3, 1.0, 2.0, 1.0])?);
+/// let y = argsort::stage(&mut g, x, -1, false);
+/// assert_eq!(g.value(y)?.data(), [1.0, 2.0, 0.0, 0.0, 2.0, 1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum argsort {}
+
+impl argsort {
+    /// Stages the places.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>, descending: impl Into<Value>) -> Value {
+        let (x, axis, descending) = (x.into(), axis.into(), descending.into());
+        let [tx, ta, td] = [x, axis, descending].map(|value| g.ty(value));
+        admitted(
+            g,
+            |cx| Self::shape(cx, tx, ta, td),
+            &[x],
+            |g, v| {
+                let axis = axis_of(g, v[0], axis);
+                let x = moved(g, v[0], axis);
+                let places = places(g, x, is_descending(descending));
+                moved_back(g, places, axis)
+            },
+        )
+    }
+
+    /// There is no gradient.
+    pub fn grad(
+        _g: &mut Stage,
+        _x: impl Into<Value>,
+        _axis: impl Into<Value>,
+        _descending: impl Into<Value>,
+        _dout: Grad,
+    ) -> (Grad, Grad, Grad) {
+        (None, None, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, at: Type, descending: Type) -> Type {
+        let Some(x) = ordered(cx, "argsort", x, at, descending) else { return Type::Unknown };
+        let Some(axis) = axis(cx, "argsort", &x, at) else { return Type::Unknown };
+        let holds = match x.shape.dim(axis).get() {
+            Some(n) => Holds::below(n),
+            None => Holds::computed(DType::I32),
+        };
+        Type::Tensor(x.like(DType::I32, x.shape).holding(holds).cut())
+    }
+}
+
+/// sort(x, axis, descending): the elements along an axis in order, the smallest first, or the largest where `descending`
+/// holds. Equal elements stay in the order in which they are; NaN is above all numbers, as PyTorch has it. The gradient
+/// goes back to where each element was.
+///
+/// ```
+/// use downhill::prelude::*;
+/// let mut g = Stage::new();
+/// let x = g.constant(&Tensor::new([2, 3], [0.5, 0.1, 0.3, 1.0, 2.0, 1.5])?);
+/// let y = sort::stage(&mut g, x, -1, true);
+/// assert_eq!(g.value(y)?.data(), [0.5, 0.3, 0.1, 2.0, 1.5, 1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[allow(non_camel_case_types)]
+pub enum sort {}
+
+impl sort {
+    /// Stages the elements.
+    pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>, descending: impl Into<Value>) -> Value {
+        let (x, axis, descending) = (x.into(), axis.into(), descending.into());
+        let [tx, ta, td] = [x, axis, descending].map(|value| g.ty(value));
+        admitted(
+            g,
+            |cx| Self::shape(cx, tx, ta, td),
+            &[x],
+            |g, v| {
+                let axis = axis_of(g, v[0], axis);
+                let x = moved(g, v[0], axis);
+                let places = places(g, x, is_descending(descending));
+                let (index, rows, shape) = (elements(g, places), as_rows(g, x), g[x].shape.clone());
+                let sorted = g.gather(rows, index);
+                let sorted = g.reshape(sorted, &shape);
+                moved_back(g, sorted, axis)
+            },
+        )
+    }
+
+    /// Stages the gradient: each goes to the place of its element.
+    pub fn grad(
+        g: &mut Stage,
+        x: impl Into<Value>,
+        axis: impl Into<Value>,
+        descending: impl Into<Value>,
+        dout: Grad,
+    ) -> (Grad, Grad, Grad) {
+        let (x, axis, descending) = (x.into(), axis.into(), descending.into());
+        let [tx, ta, td] = [x, axis, descending].map(|value| g.ty(value));
+        let dout = fitting(g, "sort", |cx| Self::shape(cx, tx, ta, td), dout);
+        let (Some(x), Some(dout)) = (g.operand(x), dout) else { return (None, None, None) };
+        let axis = axis_of(g, x, axis);
+        let (x, dout) = (moved(g, x, axis), moved(g, dout, axis));
+        let places = places(g, x, is_descending(descending));
+        let (index, rows) = (elements(g, places), as_rows(g, dout));
+        let (len, shape) = (g[x].len(), g[x].shape.clone());
+        let dx = g.scatter_add(index, rows, len);
+        let dx = g.reshape(dx, &shape);
+        (Some(moved_back(g, dx, axis)), None, None)
+    }
+
+    /// The shape rule.
+    #[track_caller]
+    pub const fn shape(cx: &mut Check, x: Type, at: Type, descending: Type) -> Type {
+        match ordered(cx, "sort", x, at, descending) {
+            Some(x) => Type::Tensor(x.permuted(x.shape)),
+            None => Type::Unknown,
+        }
+    }
+}
