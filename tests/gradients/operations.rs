@@ -31,7 +31,7 @@ unary_cases! {
     relu6 -1.0..8.0, selu -2.0..2.0, silu -3.0..3.0, mish -3.0..3.0, log_sigmoid -3.0..3.0, softsign -2.0..2.0,
     tanhshrink -2.0..2.0, hardsigmoid -4.0..4.0, hardswish -4.0..4.0,
     square -2.0..2.0, reciprocal 0.5..2.0, rsqrt 0.5..2.0, exp2 -2.0..2.0, log2 0.5..3.0, log10 0.5..3.0, sign -2.0..2.0,
-    trunc -3.0..3.0, logit 0.1..0.9,
+    trunc -3.0..3.0, logit 0.1..0.9, erfinv -0.9..0.9, lgamma 0.2..4.0, digamma 0.2..4.0,
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod fusion;
 mod matmul;
 mod primitives;
 mod sorting;
+mod special;
 mod sums;
 mod values;
 mod whole_numbers;

@@ -70,7 +70,7 @@ proptest! {
                 Unary::Log | Unary::Sqrt => (1e-3, 30.0),
                 Unary::Log1p => (-0.9, 30.0),
                 Unary::Acosh => (1.0, 30.0),
-                Unary::Asin | Unary::Acos | Unary::Atanh => (-0.999, 0.999),
+                Unary::Asin | Unary::Acos | Unary::Atanh | Unary::Erfinv => (-0.999, 0.999),
                 Unary::Tan => (-1.5, 1.5),
                 Unary::Erfc => (-4.0, 8.0),
                 _ => (-12.0, 12.0),

@@ -4,6 +4,7 @@
 //! gradient, and its vector code. The lists are read here for the functions themselves, in `ops::elementwise` for the
 //! gradient, which is an expression of the graph, and in `ops::range` for intervals.
 
+use super::rare::scalar;
 use super::reduce::{larger, smaller};
 use super::strip::{Kind, Reg, Strip};
 
@@ -247,6 +248,76 @@ macro_rules! unary_functions {
                     Some(g.scale(dy, slope))
                 };
                 lower |s, x| s.exp2(x);
+            /// The inverse error function, of numbers within ±1.
+            Erfinv erfinv ("0.5" => "0.476_936_3")
+                interval x => None;
+                reference inverse_erf;
+                grad |g, _, y, dy| {
+                    let square = g.binary(Binary::Mul, y, y);
+                    let growth = g.unary(Unary::Exp, square);
+                    let half = g.number(std::f64::consts::PI.sqrt() / 2.0);
+                    let slope = g.binary(Binary::Mul, growth, half);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| s.scalar(scalar!("erfinv", |_, x| inverse_erf(x.into()) as f32), x);
+            /// The logarithm of the size of the gamma function.
+            Lgamma lgamma ("0.5" => "0.572_364_9")
+                interval x => None;
+                reference libm::lgamma;
+                grad |g, x, _, dy| {
+                    let slope = g.unary(Unary::Digamma, x);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| s.scalar(scalar!("lgamma", |_, x| libm::lgamma(x.into()) as f32), x);
+            /// The digamma function, the slope of `lgamma`.
+            Digamma digamma ("1.0" => "-0.577_215_7")
+                interval x => None;
+                reference slope_of_lgamma;
+                grad |g, x, _, dy| {
+                    // The trigamma function at z, which is x, or 1 − x below one half: the terms of its series to z + 6,
+                    // and from there on an asymptotic one (Abramowitz and Stegun, 6.4.10 and 6.4.12).
+                    let [one, half] = [1.0, 0.5].map(|x| g.number(x));
+                    let is_left = g.compare(Compare::Lt, x, half);
+                    let mirrored = g.binary(Binary::Sub, one, x);
+                    let z = g.select(is_left, mirrored, x);
+                    let mut sum = g.number(0.0);
+                    for k in 0..6 {
+                        let k = g.number(k.into());
+                        let at = g.binary(Binary::Add, z, k);
+                        let inverse = g.binary(Binary::Div, one, at);
+                        let term = g.binary(Binary::Mul, inverse, inverse);
+                        sum = g.binary(Binary::Add, sum, term);
+                    }
+                    let six = g.number(6.0);
+                    let far = g.binary(Binary::Add, z, six);
+                    let inverse = g.binary(Binary::Div, one, far);
+                    let square = g.binary(Binary::Mul, inverse, inverse);
+                    let mut rest = g.number(1.0 / 42.0);
+                    for factor in [-1.0 / 30.0, 1.0 / 6.0] {
+                        let factor = g.number(factor);
+                        let product = g.binary(Binary::Mul, rest, square);
+                        rest = g.binary(Binary::Add, product, factor);
+                    }
+                    // 1/z + 1/2z² + 1/6z³ − 1/30z⁵ + 1/42z⁷.
+                    let rest = g.binary(Binary::Mul, rest, inverse);
+                    let rest = g.binary(Binary::Add, rest, half);
+                    let rest = g.binary(Binary::Mul, rest, square);
+                    let rest = g.binary(Binary::Add, rest, inverse);
+                    let right = g.binary(Binary::Add, sum, rest);
+                    // To the left (6.4.7): π² / sin² πx less the function at 1 − x. The sine is that of the part of x.
+                    let shifted = g.binary(Binary::Add, x, half);
+                    let whole = g.unary(Unary::Floor, shifted);
+                    let part = g.binary(Binary::Sub, x, whole);
+                    let pi = g.number(std::f64::consts::PI);
+                    let angle = g.binary(Binary::Mul, part, pi);
+                    let sine = g.unary(Unary::Sin, angle);
+                    let ratio = g.binary(Binary::Div, pi, sine);
+                    let ratio = g.binary(Binary::Mul, ratio, ratio);
+                    let left = g.binary(Binary::Sub, ratio, right);
+                    let slope = g.select(is_left, left, right);
+                    Some(g.scale(dy, slope))
+                };
+                lower |s, x| s.scalar(scalar!("digamma", |_, x| slope_of_lgamma(x.into()) as f32), x);
         }
     };
 }
@@ -506,4 +577,88 @@ impl Compare {
             Compare::Ne => a != b,
         }
     }
+}
+
+/// The inverse error function in double precision: an approximation (M. Giles, Approximating the erfinv function, 2012),
+/// and two steps of Halley's method.
+fn inverse_erf(x: f64) -> f64 {
+    // The distance from ±1, which is exact.
+    let rest = 1.0 - x.abs();
+    if rest <= 0.0 || x.is_nan() {
+        return if rest == 0.0 { f64::INFINITY.copysign(x) } else { f64::NAN };
+    }
+    let w = -(rest * (1.0 + x.abs())).ln();
+    let (t, factors): (f64, [f64; 9]) = if w < 5.0 {
+        let near = [
+            2.810_226_36e-8,
+            3.432_739_39e-7,
+            -3.523_387_7e-6,
+            -4.391_506_54e-6,
+            2.185_808_7e-4,
+            -1.253_725_03e-3,
+            -4.177_681_64e-3,
+            2.466_407_27e-1,
+            1.501_409_41,
+        ];
+        (w - 2.5, near)
+    } else {
+        let far = [
+            -2.002_142_57e-4,
+            1.009_505_58e-4,
+            1.349_343_22e-3,
+            -3.673_428_44e-3,
+            5.739_507_73e-3,
+            -7.622_461_3e-3,
+            9.438_870_47e-3,
+            1.001_674_06,
+            2.832_976_82,
+        ];
+        (w.sqrt() - 3.0, far)
+    };
+    let mut y = x.abs() * factors.into_iter().fold(0.0, |sum, factor| sum * t + factor);
+    for _ in 0..2 {
+        let off = if y < 0.5 { libm::erf(y) - x.abs() } else { rest - libm::erfc(y) };
+        let step = off / (std::f64::consts::FRAC_2_SQRT_PI * (-y * y).exp());
+        y -= step / (1.0 + y * step);
+    }
+    y.copysign(x)
+}
+
+/// The digamma function in double precision: by its recurrence up to 10, from there on by its asymptotic series
+/// (Abramowitz and Stegun, 6.3.5 to 6.3.18), and mirrored below zero.
+fn slope_of_lgamma(x: f64) -> f64 {
+    if x == 0.0 {
+        return (-f64::INFINITY).copysign(-x);
+    }
+    if x < 0.0 {
+        let part = x - x.floor();
+        // At whole numbers it has poles with both signs.
+        return if part == 0.0 || x.is_infinite() {
+            f64::NAN
+        } else {
+            slope_of_lgamma(1.0 - x) - std::f64::consts::PI / (std::f64::consts::PI * part).tan()
+        };
+    }
+    // Near its root, of which two numbers are the digits, by its series there.
+    const ROOT: (f64, f64) = (1.4616321449683622, 9.549995429965697e-17);
+    const SERIES: [f64; 6] = [
+        0.9676722454476212,
+        -0.4427631689835921,
+        0.258499760955651,
+        -0.16394270544240652,
+        0.10782405069126237,
+        -0.07219956125645471,
+    ];
+    let from_root = (x - ROOT.0) - ROOT.1;
+    if from_root.abs() < 1e-3 {
+        return from_root * SERIES.into_iter().rev().fold(0.0, |sum, factor| sum * from_root + factor);
+    }
+    let (mut z, mut sum) = (x, 0.0);
+    while z < 10.0 {
+        sum -= 1.0 / z;
+        z += 1.0;
+    }
+    let square = 1.0 / (z * z);
+    let factors = [-1.0 / 132.0, 1.0 / 240.0, -1.0 / 252.0, 1.0 / 120.0, -1.0 / 12.0];
+    sum + z.ln() - 0.5 / z + square * factors.into_iter().fold(0.0, |series, factor| series * square + factor)
 }

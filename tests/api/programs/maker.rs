@@ -482,9 +482,13 @@ impl<'g> Maker<'g> {
                     _ => Grade::Smooth,
                 };
                 let inside = match op {
-                    Unary::Log | Unary::Log1p | Unary::Sqrt | Unary::Asin | Unary::Acos | Unary::Atanh => {
-                        self.between(x.var, 0.1, 0.9)
-                    }
+                    Unary::Log
+                    | Unary::Log1p
+                    | Unary::Sqrt
+                    | Unary::Asin
+                    | Unary::Acos
+                    | Unary::Atanh
+                    | Unary::Erfinv => self.between(x.var, 0.1, 0.9),
                     Unary::Acosh => self.between(x.var, 1.1, 9.0),
                     _ => Value::Var(x.var),
                 };
