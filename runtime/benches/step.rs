@@ -6,7 +6,7 @@ use std::time::Duration;
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 use models::{Bench, NAMES};
 
-#[path = "../examples/bench_step/models/mod.rs"]
+#[path = "../../examples/bench_step/models/mod.rs"]
 #[allow(dead_code, reason = "losses and profiles are for the example")]
 mod models;
 
