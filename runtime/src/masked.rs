@@ -5,6 +5,7 @@
 //! row, the row is left out of the product too.
 
 use crate::graph::{Op, Stage, Var};
+use crate::guard::Choice;
 use crate::ops::elementwise::{Binary, Compare, Unary};
 use crate::ops::reduce::Reduce;
 use crate::shape::DType;
@@ -12,7 +13,8 @@ use crate::shape::DType;
 /// What is asked of a value and the axes of a row, whose bits are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Question {
-    /// Where rows of a gradient count, with size one on these axes, if some are known to be left out.
+    /// Where rows of a gradient count, or of a mask hold anywhere, with size one on these axes, if some are known to be
+    /// left out.
     Taken(Var, u8),
     /// The value with size one on these axes, if it is the same all along them.
     Same(Var, u8),
@@ -50,6 +52,10 @@ impl Stage {
     }
 
     fn find_taken(&mut self, d: Var, axes: u8) -> Answer {
+        let is_mask = self[d].dtype == DType::Bool;
+        if is_mask && without(&self[d].shape, axes) == self[d].shape {
+            return self.mask_that_holds(d, axes);
+        }
         match (&self[d].op, &self[d].args[..]) {
             (Op::Reshape, &[inner]) => {
                 let Some((inner_axes, shape)) = self.before_reshape(d, inner, axes) else { return Ok(None) };
@@ -73,6 +79,12 @@ impl Stage {
                 let mask = self.known(Question::Taken(inner, axes))?;
                 let shape = without(&self[d].shape, axes);
                 return Ok(mask.map(|mask| self.slice(mask, &window, &shape)));
+            }
+            // One or the other: rows that are in neither.
+            (Op::Select, &[_, x, y]) if !self.is_zero(x) && !self.is_zero(y) => {
+                let Some(first) = self.known(Question::Taken(x, axes))? else { return Ok(None) };
+                let second = self.known(Question::Taken(y, axes))?;
+                return Ok(second.map(|second| self.either(first, second)));
             }
             // What stands one behind the other in a row.
             (&Op::Concat(axis), parts) if axes >> axis & 1 == 1 => {
@@ -104,7 +116,16 @@ impl Stage {
             }
             _ => {}
         }
-        let Some(choice) = self.choice(d) else { return Ok(None) };
+        // Two masks that hold at the same time are a choice of one of them.
+        let choice = match (&self[d].op, &self[d].args[..]) {
+            (Op::Select, &[mask, value, none]) if is_mask && self.is_zero(none) => {
+                Some(Choice { mask, value, holds: true })
+            }
+            _ => self.choice(d),
+        };
+        let Some(choice) = choice else {
+            return if is_mask { self.mask_that_holds(d, axes) } else { Ok(None) };
+        };
         let own = self.mask_of_rows(choice.mask, choice.holds, axes)?;
         let inner = self.known(Question::Taken(choice.value, axes))?;
         Ok(match (own, inner) {
@@ -174,22 +195,26 @@ impl Stage {
     }
 
     fn mask_of_rows(&mut self, mask: Var, holds: bool, axes: u8) -> Answer {
+        if holds {
+            return self.known(Question::Taken(mask, axes));
+        }
+        let rows = self.known(Question::Same(mask, axes))?;
+        Ok(rows.map(|rows| {
+            let none = self.nowhere(rows);
+            self.compare(Compare::Eq, rows, none)
+        }))
+    }
+
+    /// Where rows of a mask hold that is made of no others.
+    fn mask_that_holds(&mut self, mask: Var, axes: u8) -> Answer {
         // What was guarded by its own zeros.
         if let (Op::Compare(Compare::Ne), &[d, zero]) = (&self[mask].op, &self[mask].args[..])
-            && holds
             && self.is_zero(zero)
             && let Some(rows) = self.known(Question::Taken(d, axes))?
         {
             return Ok(Some(rows));
         }
-        let rows = self.known(Question::Same(mask, axes))?;
-        if holds {
-            return Ok(rows);
-        }
-        Ok(rows.map(|rows| {
-            let none = self.nowhere(rows);
-            self.compare(Compare::Eq, rows, none)
-        }))
+        self.known(Question::Same(mask, axes))
     }
 
     /// Where one mask holds or the other.
