@@ -20,6 +20,9 @@ pub(crate) enum Question {
     Same(Var, u8),
 }
 
+/// How many nested masks of which one holds are taken apart.
+const NESTED: usize = 4;
+
 /// An answer, or the question that is to be answered before.
 type Answer = Result<Option<Var>, Question>;
 
@@ -94,11 +97,32 @@ impl Stage {
                 let masks = masks.into_iter().collect::<Option<Vec<_>>>();
                 return Ok(masks.and_then(|masks| masks.into_iter().reduce(|all, mask| self.either(all, mask))));
             }
-            (Op::Pad(_), &[inner]) => {
-                let mut padded =
-                    (0..self[d].shape.len()).filter(|&axis| self[d].shape[axis] != self[inner].shape[axis]);
-                let within_rows = padded.all(|axis| axes >> axis & 1 == 1);
-                return if within_rows { self.known(Question::Taken(inner, axes)) } else { Ok(None) };
+            // Rows one behind the other.
+            (&Op::Concat(axis), parts) => {
+                let parts = parts.to_vec();
+                let mut masks = Vec::new();
+                for part in parts {
+                    let mask = match self.is_zero(part) {
+                        true => {
+                            let shape = without(&self[part].shape, axes);
+                            Some(self.push(Op::Const(0), vec![], shape, DType::Bool))
+                        }
+                        false => self.known(Question::Taken(part, axes))?,
+                    };
+                    let Some(mask) = mask else { return Ok(None) };
+                    masks.push(mask);
+                }
+                return Ok(Some(self.concat(&masks, axis)));
+            }
+            (Op::Pad(before), &[inner]) => {
+                let axis_is_padded = |axis: &usize| self[d].shape[*axis] != self[inner].shape[*axis];
+                let within_rows = (0..self[d].shape.len()).filter(axis_is_padded).all(|axis| axes >> axis & 1 == 1);
+                let along = |(axis, &before)| if axes >> axis & 1 == 1 { 0 } else { before };
+                let before: Vec<usize> = before.iter().enumerate().map(along).collect();
+                let shape = without(&self[d].shape, axes);
+                let mask = self.known(Question::Taken(inner, axes))?;
+                // No row around a part is taken.
+                return Ok(mask.map(|mask| if within_rows { mask } else { self.pad(mask, &before, &shape) }));
             }
             (Op::Binary(Binary::Add | Binary::Sub), &[a, b]) => {
                 let Some(first) = self.known(Question::Taken(a, axes))? else { return Ok(None) };
@@ -198,11 +222,25 @@ impl Stage {
         if holds {
             return self.known(Question::Taken(mask, axes));
         }
-        let rows = self.known(Question::Same(mask, axes))?;
-        Ok(rows.map(|rows| {
-            let none = self.nowhere(rows);
-            self.compare(Compare::Eq, rows, none)
-        }))
+        let mask = self.negated(mask, NESTED);
+        self.known(Question::Taken(mask, axes))
+    }
+
+    /// Where a mask does not hold: of masks of which one holds, neither does.
+    fn negated(&mut self, mask: Var, nested: usize) -> Var {
+        let (views, inner) = self.behind_views(mask);
+        let none = self.nowhere(inner);
+        let negated = match (&self[inner].op, &self[inner].args[..]) {
+            (Op::Select, &[a, same, b]) if a == same && nested > 0 => {
+                let [a, b] = [a, b].map(|mask| self.negated(mask, nested - 1));
+                self.select(a, b, none)
+            }
+            _ => self.compare(Compare::Eq, inner, none),
+        };
+        views.into_iter().rev().fold(negated, |negated, view| {
+            let (op, shape) = (self[view].op.clone(), self[view].shape.clone());
+            self.push(op, vec![negated], shape, DType::Bool)
+        })
     }
 
     /// Where rows of a mask hold that is made of no others.
