@@ -9,6 +9,9 @@ use syn::ext::IdentExt;
 /// What emitted functions call their own parameters and locals.
 const OURS: [&str; 6] = ["g", "cx", "frame", "dout", "net", "self"];
 
+/// What the gradients of variables `o` and `yn` cannot be called.
+const KEYWORDS: [&str; 2] = ["do", "dyn"];
+
 /// The place of `span`, for a local of an emitted function. All of them are resolved alike, even
 /// where the user's code comes out of a macro by example.
 pub fn local(span: Span) -> Span {
@@ -28,7 +31,7 @@ impl Names {
     pub fn new(source: TokenStream) -> Names {
         let mut written = HashSet::new();
         collect(source, &mut written);
-        Names { given: OURS.map(String::from).into(), written }
+        Names { given: OURS.into_iter().chain(KEYWORDS).map(String::from).collect(), written }
     }
 
     /// A name for what the user calls `name`: the same, or numbered where it is shadowed.
@@ -87,6 +90,7 @@ mod tests {
         let mut names = Names::new(quote!(let gelu_1 = x; let dx = 1;));
         assert_eq!(names.numbered(&format_ident!("gelu")), "gelu_2");
         assert_eq!(names.ours(&format_ident!("dx")), "dx_1");
+        assert_eq!(names.ours(&format_ident!("do")), "do_1");
         assert_eq!(names.user(&format_ident!("x")), "x");
         assert_eq!(names.user(&format_ident!("x")), "x_1");
         assert_eq!(names.user(&format_ident!("g")), "g_1");

@@ -158,6 +158,64 @@ fn einsum_leaves_out_what_linear_does() -> downhill::Result<()> {
     Ok(())
 }
 
+/// Samples with missing numbers, left out of each of several branches or parts, or as queries and keys of attention.
+#[test]
+fn rows_are_left_out_of_all_that_is_made_of_them() -> downhill::Result<()> {
+    #[network]
+    struct Net {
+        #[init(ones)]
+        w: Param<2, 2>,
+    }
+    #[network]
+    impl Net {
+        fn branches(&self, x: Tensor<B, 2>) -> Tensor {
+            let there = unsqueeze(min_axes(float(x == x), [-1]) > 0.0, -1);
+            let y = matmul(x, self.w);
+            sum(select(there, y, 0.0) * 2.0 + select(there, sqrt(abs(y)), 0.0))
+        }
+
+        fn attention(&self, x: Tensor<B, 2>) -> Tensor {
+            let there = min_axes(float(x == x), [-1]) > 0.0;
+            let rows = unsqueeze(there, -1);
+            let scores = matmul(matmul(x, self.w), transpose(x, 0, 1));
+            let weights = masked_softmax(scores, rows & there);
+            sum(matmul(weights, select(rows, x, 0.0)))
+        }
+
+        fn hidden(&self, x: Tensor<B, 2>) -> Tensor {
+            let absent = min_axes(float(x == x), [-1]) == 0.0;
+            let rows = unsqueeze(absent, -1);
+            let scores = matmul(matmul(x, self.w), transpose(x, 0, 1));
+            let weights = softmax(select(rows | absent, -1e9, scores), -1);
+            sum(select(rows, 0.0, matmul(weights, select(rows, 0.0, x))))
+        }
+
+        fn parts(&self, x: Tensor<B, 2>) -> Tensor {
+            let there = unsqueeze(min_axes(float(x == x), [-1]) > 0.0, -1);
+            let y = matmul(x, self.w);
+            let first = select(slice(there, 0, 0, 1), slice(y, 0, 0, 1), 0.0);
+            let rest = select(slice(there, 0, 1, B), slice(y, 0, 1, B), 0.0);
+            sum(first * first) + sum(rest)
+        }
+    }
+    let all = Tensor::new([4, 2], [0.5, -1.0, NAN, 1.0, 2.0, 0.25, 3.0, NAN])?;
+    let some = Tensor::new([2, 2], [0.5, -1.0, 2.0, 0.25])?;
+    for loss in [Net::branches, Net::attention, Net::hidden, Net::parts] {
+        let mut model = Net::init(0);
+        model.set("w", &Tensor::new([2, 2], [0.5, -0.25, 0.75, 1.0])?)?;
+        let mut step = Step::new(&model, loss, Sgd::new(0.1))?;
+        let mut grad = |x| {
+            step.differentiate(&mut model, x)?;
+            step.grad("w")
+        };
+        let (found, expected) = (grad(&all)?, grad(&some)?);
+        for (a, b) in found.data().iter().zip(expected.data()) {
+            assert!((a - b).abs() <= 1e-5 * (1.0 + b.abs()), "{found:?}, expected {expected:?}");
+        }
+    }
+    Ok(())
+}
+
 /// Functions of rows, one after the other.
 const ROWS: &[&str] = &[
     "log",

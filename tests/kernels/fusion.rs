@@ -1,5 +1,6 @@
 //! What is computed together, as `explain` tells it.
 
+use downhill::Input;
 use downhill::prelude::*;
 use downhill::shape::DType;
 
@@ -344,5 +345,48 @@ fn a_result_takes_the_place_of_what_nothing_reads_later() -> downhill::Result<()
         matmul::stage(g, y, z)
     })?;
     assert_eq!(twice, "3072 bytes");
+    Ok(())
+}
+
+/// What would take hours if it were looked at as often as it is used, or overflow the stack.
+#[test]
+fn what_is_deep_is_compiled_in_proportion() -> downhill::Result<()> {
+    let built: [fn(&mut Stage, Value) -> Value; 3] = [
+        |g, x| {
+            let mut mask = lt::stage(g, x, 0.5);
+            for i in 0..60 {
+                let number = float::stage(g, mask);
+                let (left, right) = (lt::stage(g, number, f64::from(i % 7) / 6.0), le::stage(g, x, number));
+                let [left, right] = [left, right].map(|mask| float::stage(g, mask));
+                mask = ne::stage(g, left, right);
+            }
+            float::stage(g, mask)
+        },
+        |g, mut x| {
+            for _ in 0..5000 {
+                x = transpose::stage(g, x, 0, 1);
+                x = flip::stage(g, x, 0);
+            }
+            exp::stage(g, x)
+        },
+        |g, mut x| {
+            for _ in 0..120 {
+                let y = softmax::stage(g, x, -1);
+                x = add::stage(g, x, y);
+            }
+            x
+        },
+    ];
+    for stage in built {
+        let mut g = Stage::new();
+        let x = Value::Var(g.input(0, &[4, 4], DType::F32));
+        let y = stage(&mut g, x);
+        let x = Tensor::new([4, 4], (0..16).map(|i| (i as f32).sin()).collect::<Vec<_>>())?;
+        let inputs = [Input::from(&x)];
+        let (found, expected) = (g.compute(&[y], &inputs)?, g.reference(&[y], &inputs)?);
+        for (&a, b) in found[0].data().iter().zip(&expected[0]) {
+            assert!((f64::from(a) - b).abs() <= 1e-4 * b.abs(), "{a}, expected {b}");
+        }
+    }
     Ok(())
 }

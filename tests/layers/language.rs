@@ -81,6 +81,21 @@ fn a_network_of_everything() {
     check_network(Everything::new().gated(true).mix(1.5), Everything::loss, &arguments);
 }
 
+/// Gradients of variables whose name would be a keyword behind a `d`.
+#[test]
+fn variables_of_any_name() {
+    #[network]
+    fn gate(x: Tensor, c: Tensor) -> Tensor {
+        let o = sigmoid(x);
+        let yn = tanh(c);
+        o * yn
+    }
+    let mut g = Stage::new();
+    let (x, c, d) = (g.number(0.5), g.number(2.0), g.number(1.0));
+    let (dx, dc) = gate::grad(&mut g, x, c, Some(d));
+    assert!(dx.is_some() && dc.is_some());
+}
+
 /// Options of a network are plain values where a function takes such.
 #[network]
 struct Options {

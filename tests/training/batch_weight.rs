@@ -43,6 +43,11 @@ impl Net {
         sum(self.terms(x, t) * m) / sum(m)
     }
 
+    /// Its shape is [1, 1], so that the other term is repeated to it.
+    pub fn as_a_product(&self, x: Tensor<B, 2>, t: Index<B>, m: Tensor<B>) -> Tensor {
+        matmul(unsqueeze(self.terms(x, t), 0), unsqueeze(m, 1)) / sum(m) + 0.0 * sum(m)
+    }
+
     pub fn reciprocal(&self, x: Tensor<B, 2>, t: Index<B>, m: Tensor<B>) -> Tensor {
         sum(self.terms(x, t) * m) * (1.0 / sum(m))
     }
@@ -102,12 +107,13 @@ impl Net {
     }
 }
 
-const LOSSES: [(&str, Function<Net>); 16] = [
+const LOSSES: [(&str, Function<Net>); 17] = [
     ("plain", Net::plain),
     ("ignored", Net::ignored),
     ("smoothed", Net::smoothed),
     ("nll", Net::nll),
     ("masked", Net::masked),
+    ("as_a_product", Net::as_a_product),
     ("reciprocal", Net::reciprocal),
     ("normalised", Net::normalised),
     ("rescaled", Net::rescaled),

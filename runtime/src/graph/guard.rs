@@ -83,7 +83,7 @@ impl Stage {
     }
 
     /// The views that `v` is of a value, the last one first, and that value.
-    fn behind_views(&self, mut v: Var) -> (Vec<Var>, Var) {
+    pub(crate) fn behind_views(&self, mut v: Var) -> (Vec<Var>, Var) {
         let mut views = Vec::new();
         while let (Op::Broadcast | Op::Reshape | Op::Transpose(_), &[inner]) = (&self[v].op, &self[v].args[..])
             && views.len() < VIEWS

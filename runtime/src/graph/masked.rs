@@ -4,6 +4,7 @@
 //! as a sample with missing numbers, would make the gradient of every weight NaN. So where a mask is the same all along a
 //! row, the row is left out of the product too.
 
+use super::guard::Choice;
 use super::{Op, Stage, Var};
 use crate::ir::elementwise::{Binary, Compare, Unary};
 use crate::ir::reduce::Reduce;
@@ -12,11 +13,15 @@ use crate::shape::DType;
 /// What is asked of a value and the axes of a row, whose bits are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Question {
-    /// Where rows of a gradient count, with size one on these axes, if some are known to be left out.
+    /// Where rows of a gradient count, or of a mask hold anywhere, with size one on these axes, if some are known to be
+    /// left out.
     Taken(Var, u8),
     /// The value with size one on these axes, if it is the same all along them.
     Same(Var, u8),
 }
+
+/// How many nested masks of which one holds are taken apart.
+const NESTED: usize = 4;
 
 /// An answer, or the question that is to be answered before.
 type Answer = Result<Option<Var>, Question>;
@@ -50,6 +55,10 @@ impl Stage {
     }
 
     fn find_taken(&mut self, d: Var, axes: u8) -> Answer {
+        let is_mask = self[d].dtype == DType::Bool;
+        if is_mask && without(&self[d].shape, axes) == self[d].shape {
+            return self.mask_that_holds(d, axes);
+        }
         match (&self[d].op, &self[d].args[..]) {
             (Op::Reshape, &[inner]) => {
                 let Some((inner_axes, shape)) = self.before_reshape(d, inner, axes) else { return Ok(None) };
@@ -74,6 +83,12 @@ impl Stage {
                 let shape = without(&self[d].shape, axes);
                 return Ok(mask.map(|mask| self.slice(mask, &window, &shape)));
             }
+            // One or the other: rows that are in neither.
+            (Op::Select, &[_, x, y]) if !self.is_zero(x) && !self.is_zero(y) => {
+                let Some(first) = self.known(Question::Taken(x, axes))? else { return Ok(None) };
+                let second = self.known(Question::Taken(y, axes))?;
+                return Ok(second.map(|second| self.either(first, second)));
+            }
             // What stands one behind the other in a row.
             (&Op::Concat(axis), parts) if axes >> axis & 1 == 1 => {
                 let parts = parts.iter().filter(|&&part| !self.is_zero(part));
@@ -82,11 +97,32 @@ impl Stage {
                 let masks = masks.into_iter().collect::<Option<Vec<_>>>();
                 return Ok(masks.and_then(|masks| masks.into_iter().reduce(|all, mask| self.either(all, mask))));
             }
-            (Op::Pad(_), &[inner]) => {
-                let mut padded =
-                    (0..self[d].shape.len()).filter(|&axis| self[d].shape[axis] != self[inner].shape[axis]);
-                let within_rows = padded.all(|axis| axes >> axis & 1 == 1);
-                return if within_rows { self.known(Question::Taken(inner, axes)) } else { Ok(None) };
+            // Rows one behind the other.
+            (&Op::Concat(axis), parts) => {
+                let parts = parts.to_vec();
+                let mut masks = Vec::new();
+                for part in parts {
+                    let mask = match self.is_zero(part) {
+                        true => {
+                            let shape = without(&self[part].shape, axes);
+                            Some(self.push(Op::Const(0), vec![], shape, DType::Bool))
+                        }
+                        false => self.known(Question::Taken(part, axes))?,
+                    };
+                    let Some(mask) = mask else { return Ok(None) };
+                    masks.push(mask);
+                }
+                return Ok(Some(self.concat(&masks, axis)));
+            }
+            (Op::Pad(before), &[inner]) => {
+                let axis_is_padded = |axis: &usize| self[d].shape[*axis] != self[inner].shape[*axis];
+                let within_rows = (0..self[d].shape.len()).filter(axis_is_padded).all(|axis| axes >> axis & 1 == 1);
+                let along = |(axis, &before)| if axes >> axis & 1 == 1 { 0 } else { before };
+                let before: Vec<usize> = before.iter().enumerate().map(along).collect();
+                let shape = without(&self[d].shape, axes);
+                let mask = self.known(Question::Taken(inner, axes))?;
+                // No row around a part is taken.
+                return Ok(mask.map(|mask| if within_rows { mask } else { self.pad(mask, &before, &shape) }));
             }
             (Op::Binary(Binary::Add | Binary::Sub), &[a, b]) => {
                 let Some(first) = self.known(Question::Taken(a, axes))? else { return Ok(None) };
@@ -104,7 +140,16 @@ impl Stage {
             }
             _ => {}
         }
-        let Some(choice) = self.choice(d) else { return Ok(None) };
+        // Two masks that hold at the same time are a choice of one of them.
+        let choice = match (&self[d].op, &self[d].args[..]) {
+            (Op::Select, &[mask, value, none]) if is_mask && self.is_zero(none) => {
+                Some(Choice { mask, value, holds: true })
+            }
+            _ => self.choice(d),
+        };
+        let Some(choice) = choice else {
+            return if is_mask { self.mask_that_holds(d, axes) } else { Ok(None) };
+        };
         let own = self.mask_of_rows(choice.mask, choice.holds, axes)?;
         let inner = self.known(Question::Taken(choice.value, axes))?;
         Ok(match (own, inner) {
@@ -174,22 +219,40 @@ impl Stage {
     }
 
     fn mask_of_rows(&mut self, mask: Var, holds: bool, axes: u8) -> Answer {
+        if holds {
+            return self.known(Question::Taken(mask, axes));
+        }
+        let mask = self.negated(mask, NESTED);
+        self.known(Question::Taken(mask, axes))
+    }
+
+    /// Where a mask does not hold: of masks of which one holds, neither does.
+    fn negated(&mut self, mask: Var, nested: usize) -> Var {
+        let (views, inner) = self.behind_views(mask);
+        let none = self.nowhere(inner);
+        let negated = match (&self[inner].op, &self[inner].args[..]) {
+            (Op::Select, &[a, same, b]) if a == same && nested > 0 => {
+                let [a, b] = [a, b].map(|mask| self.negated(mask, nested - 1));
+                self.select(a, b, none)
+            }
+            _ => self.compare(Compare::Eq, inner, none),
+        };
+        views.into_iter().rev().fold(negated, |negated, view| {
+            let (op, shape) = (self[view].op.clone(), self[view].shape.clone());
+            self.push(op, vec![negated], shape, DType::Bool)
+        })
+    }
+
+    /// Where rows of a mask hold that is made of no others.
+    fn mask_that_holds(&mut self, mask: Var, axes: u8) -> Answer {
         // What was guarded by its own zeros.
         if let (Op::Compare(Compare::Ne), &[d, zero]) = (&self[mask].op, &self[mask].args[..])
-            && holds
             && self.is_zero(zero)
             && let Some(rows) = self.known(Question::Taken(d, axes))?
         {
             return Ok(Some(rows));
         }
-        let rows = self.known(Question::Same(mask, axes))?;
-        if holds {
-            return Ok(rows);
-        }
-        Ok(rows.map(|rows| {
-            let none = self.nowhere(rows);
-            self.compare(Compare::Eq, rows, none)
-        }))
+        self.known(Question::Same(mask, axes))
     }
 
     /// Where one mask holds or the other.

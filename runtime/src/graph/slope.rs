@@ -13,6 +13,10 @@ use super::{Grad, Op, Stage, Var};
 use crate::ir::elementwise::Binary;
 use crate::shape::DType;
 
+/// How many multiples of one another are looked through for what gradients have in common. In a long loop over single
+/// elements each iteration would stage the sums of all before it anew.
+const BEHIND: usize = 32;
+
 impl Stage {
     /// The gradient `d` of what has this slope over its argument, passed on to that.
     pub(crate) fn scale(&mut self, d: Var, slope: Var) -> Var {
@@ -106,9 +110,9 @@ impl Stage {
         self.behind(a).find(|&d| self.behind(b).any(|other| other == d))
     }
 
-    /// A gradient and all that it is a multiple of, the latest first.
+    /// A gradient and what it is a multiple of, the latest first.
     fn behind(&self, d: Var) -> impl Iterator<Item = Var> {
-        std::iter::successors(Some(d), |d| self.scaled.get(d).map(|&(d, _)| d))
+        std::iter::successors(Some(d), |d| self.scaled.get(d).map(|&(d, _)| d)).take(BEHIND)
     }
 
     /// What `d` is multiplied by in `v`.
@@ -128,6 +132,7 @@ mod tests {
     use crate::graph::{Grad, Op, Stage, Value, Var};
     use crate::ir::elementwise::Binary;
     use crate::nn::*;
+    use crate::ops::*;
     use crate::shape::DType;
 
     /// The operations on the way from the gradient of a function's result to that of its argument.
@@ -184,5 +189,22 @@ mod tests {
         let inner = g.binary(Binary::Mul, b, inner);
         let slope = g.binary(Binary::Add, a, inner);
         assert_eq!(sum, g.binary(Binary::Mul, d, slope));
+    }
+
+    #[test]
+    fn a_long_loop_stages_as_much_in_each_iteration() {
+        let nodes = |count: usize| {
+            let mut g = Stage::new();
+            let (x, mut d) = (Value::Var(g.input(0, &[8], DType::F32)), Some(g.input(1, &[8], DType::F32)));
+            let mut sum = None;
+            for i in 0..count {
+                let y = mul::stage(&mut g, x, i as f64);
+                let dx = sin::grad(&mut g, y, d);
+                sum = g.add(sum, dx);
+                d = tanh::grad(&mut g, y, d);
+            }
+            g.graph().nodes().len()
+        };
+        assert!(nodes(400) - nodes(300) <= nodes(300) - nodes(200), "{} after 400", nodes(400));
     }
 }

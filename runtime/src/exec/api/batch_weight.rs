@@ -100,7 +100,7 @@ impl Reader<'_> {
 
     /// Whether a value is written as zero times another one.
     fn is_times_zero(&self, v: Var) -> bool {
-        let node = &self.g[v];
+        let node = &self.g[self[v].repeated];
         matches!(node.op, Op::Binary(Binary::Mul)) && node.args.iter().any(|&arg| self.number(arg) == Some(0.0))
     }
 

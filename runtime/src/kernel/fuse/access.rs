@@ -1,8 +1,9 @@
 //! Seeing through views: which element of which value an operation reads.
 
 use super::place::Layout;
+use crate::graph::op::Class;
 use crate::graph::strides::reshaped;
-use crate::graph::{Graph, Op, Var};
+use crate::graph::{Graph, Node, Op, Var};
 
 /// The elements of `base` as they are read under another shape: element `offset` plus the sum of
 /// place times stride over the axes.
@@ -21,54 +22,47 @@ pub(crate) fn access(graph: &Graph, v: Var, layout: &Layout) -> Option<Access> {
 
 /// The same, though `v` may be a value in memory of its own: what it shows of another.
 pub(crate) fn shown(graph: &Graph, v: Var, layout: &Layout) -> Option<Access> {
-    let node = &graph[v];
-    let inner = || access(graph, node.args[0], layout);
-    match &node.op {
-        Op::Within(_) | Op::Checked(_) => inner(),
-        Op::Broadcast => {
-            let mut a = inner()?;
-            for (stride, &size) in a.strides.iter_mut().zip(&graph[node.args[0]].shape) {
-                if size == 1 {
-                    *stride = 0;
+    // As many views as there may be are followed in a loop, not by calls.
+    let (mut views, mut base) = (Vec::new(), v);
+    while graph[base].op.is(Class::View) && (views.is_empty() || !layout.is_copied(base)) {
+        views.push(base);
+        base = graph[base].args[0];
+    }
+    let mut a = layout.own(graph, base)?;
+    for view in views.into_iter().rev() {
+        a.look_through(&graph[view], &graph[graph[view].args[0]].shape)?;
+    }
+    Some(a)
+}
+
+impl Access {
+    /// What is read of the same value through a view of something of this shape.
+    fn look_through(&mut self, view: &Node, shape: &[usize]) -> Option<()> {
+        let mut is_one: &[usize] = &[];
+        match &view.op {
+            Op::Broadcast => is_one = shape,
+            Op::Transpose(axes) => self.strides = axes.iter().map(|&axis| self.strides[axis]).collect(),
+            Op::Slice(window) => {
+                for (stride, &(start, step)) in self.strides.iter_mut().zip(window) {
+                    self.offset += *stride * start as isize;
+                    *stride *= step;
                 }
+                is_one = &view.shape;
             }
-            Some(a)
-        }
-        Op::Transpose(axes) => {
-            let mut a = inner()?;
-            a.strides = axes.iter().map(|&axis| a.strides[axis]).collect();
-            Some(a)
-        }
-        Op::Slice(window) => {
-            let mut a = inner()?;
-            for (stride, &(start, step)) in a.strides.iter_mut().zip(window) {
-                a.offset += *stride * start as isize;
-                *stride *= step;
+            Op::Windows { axis, start, step, dilation } => {
+                let stride = self.strides[*axis];
+                self.offset += stride * *start as isize;
+                self.strides.splice(*axis..=*axis, [stride * step, stride * dilation]);
+                is_one = &view.shape;
             }
-            for (stride, &size) in a.strides.iter_mut().zip(&node.shape) {
-                if size == 1 {
-                    *stride = 0;
-                }
+            Op::Reshape => self.strides = reshaped(shape, &self.strides, &view.shape)?,
+            _ => {}
+        }
+        for (stride, &size) in self.strides.iter_mut().zip(is_one) {
+            if size == 1 {
+                *stride = 0;
             }
-            Some(a)
         }
-        Op::Windows { axis, start, step, dilation } => {
-            let mut a = inner()?;
-            let stride = a.strides[*axis];
-            a.offset += stride * *start as isize;
-            a.strides.splice(*axis..=*axis, [stride * step, stride * dilation]);
-            for (stride, &size) in a.strides.iter_mut().zip(&node.shape) {
-                if size == 1 {
-                    *stride = 0;
-                }
-            }
-            Some(a)
-        }
-        Op::Reshape => {
-            let mut a = inner()?;
-            a.strides = reshaped(&graph[node.args[0]].shape, &a.strides, &node.shape)?;
-            Some(a)
-        }
-        _ => layout.own(graph, v),
+        Some(())
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Nodes are taken in order. An elementwise operation or reduction joins the kernel of its latest
 //! argument when both run over the same elements, or a later kernel that already touches one of
-//! its arguments, or any when all its arguments are given; otherwise it opens a kernel of its own. Comparisons and masks as numbers are
-//! never stored: every kernel that needs them computes them again. Other values are, if `again` finds that
-//! cheap.
+//! its arguments, or any when all its arguments are given; otherwise it opens a kernel of its own. Comparisons and masks
+//! as numbers are never stored, unless it takes many others to make them: every kernel that needs them computes them
+//! again. Other values are, if `again` finds that cheap.
 
 use std::collections::HashSet;
 
@@ -32,6 +32,9 @@ pub(crate) enum Placement {
     /// these strides over the space. The flag says that the argument is one number a row.
     Sink(Vec<isize>, bool),
 }
+
+/// The most comparisons and masks that make one which is never stored.
+const ANEW: usize = 32;
 
 /// Nodes that are computed in one loop nest.
 #[derive(Clone, Debug)]
@@ -168,13 +171,18 @@ impl<'a> Fusion<'a> {
     }
 
     fn mark_inline(&mut self, live: &[bool], outputs: &[Var]) {
+        // How many operations compute a value anew, each as often as it is read.
+        let mut anew = vec![0usize; self.graph.nodes().len()];
         for (v, node) in self.graph.vars().filter(|(v, _)| live[v.index()]) {
             let mask = |&arg: &Var| self.graph[arg].dtype == DType::Bool;
-            self.inline[v.index()] = match node.op {
+            let is_mask = match node.op {
                 Op::Compare(_) | Op::Random(_) => true,
                 Op::Cast => node.args.iter().all(mask),
                 _ => false,
             };
+            let args = node.args.iter().filter(|arg| self.inline[arg.index()]);
+            anew[v.index()] = args.fold(1, |sum, arg| sum + anew[arg.index()]);
+            self.inline[v.index()] = is_mask && anew[v.index()] <= ANEW;
             if !node.op.is_in_loops() || self.layout.is_copied(v) {
                 node.args.iter().for_each(|arg| self.inline[arg.index()] = false);
             }

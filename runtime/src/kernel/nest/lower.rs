@@ -5,7 +5,7 @@
 //! stored and read back, never computed twice: with fused multiply-adds the two copies of a
 //! producer of a maximum and of `exp(x - max)` could differ.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::windows;
 use crate::graph::strides::{dense, reshaped};
@@ -35,6 +35,8 @@ struct Lowering<'a> {
     scalar: HashMap<Var, usize>,
     /// Values for every element that a later pass needs.
     kept: BTreeSet<Var>,
+    /// Which values are read in which pass.
+    reads: HashSet<(Var, usize)>,
     operands: Vec<(Operand, Vec<isize>)>,
     fills: Vec<(usize, usize, u32)>,
     /// The lengths of scratch memory that all threads share.
@@ -66,6 +68,7 @@ pub(crate) fn lower<'a>(
         level: HashMap::new(),
         scalar: HashMap::new(),
         kept: BTreeSet::new(),
+        reads: HashSet::new(),
         operands: Vec::new(),
         fills: Vec::new(),
         shared,
@@ -114,6 +117,7 @@ impl Lowering<'_> {
                 level = level.max(self.level.get(base).copied().unwrap_or(0));
             }
             for base in bases {
+                self.reads.insert((base, level));
                 let full = self.placement(base) == Some(&Placement::Full);
                 if full && self.level[&base] < level {
                     self.kept.insert(base);
@@ -271,7 +275,7 @@ impl Lowering<'_> {
         self.regs.clear();
         for v in &self.kept.clone() {
             // Kept values are read back at the start of a pass; one that nothing uses is dropped.
-            if self.level[v] < level && self.is_read_in(*v, level) {
+            if self.level[v] < level && self.reads.contains(&(*v, level)) {
                 let (operand, walk) = self.full_operand(rooms[v]);
                 let reg = load(&mut strip, operand, walk, self.node(*v).dtype);
                 self.regs.insert(*v, reg);
@@ -318,18 +322,6 @@ impl Lowering<'_> {
         let shape = self.node(arg).shape.clone();
         let reg = self.read(arg, &shape, strip, true);
         strip.effect(Effect::Fold(scalar, op, reg));
-    }
-
-    fn is_read_in(&self, base: Var, level: usize) -> bool {
-        self.group.members.iter().any(|(v, placement)| {
-            let mut bases = Vec::new();
-            self.arg_bases(*v, &mut bases);
-            let works_in = match placement {
-                Placement::Fold => self.level[v] - 1,
-                _ => self.level[v],
-            };
-            works_in == level && bases.contains(&base)
-        })
     }
 
     fn read_scalar(&self, v: Var, strip: &mut Strip) -> Reg {

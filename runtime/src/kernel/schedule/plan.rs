@@ -4,10 +4,12 @@
 //! that touches it to the last, and takes the place of an argument that nothing reads later, or the first gap that
 //! is free meanwhile.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use super::chain::{Chains, Purpose};
+use super::replace::Uses;
 use crate::error::Error;
 use crate::graph::strides::{dense, steps};
 use crate::graph::{Graph, Op, Var};
@@ -342,9 +344,10 @@ impl Plan {
             _ => true,
         };
         for (i, call) in self.calls.iter().enumerate() {
+            let uses = OnceCell::new();
             for result in call.operands.iter().map(|o| o.home).filter(|home| writes(call, home)) {
                 let Some((slot, start, stop)) = range(&result) else { continue };
-                let replaced = call.replaced_by(result);
+                let replaced = uses.get_or_init(|| Uses::new(call)).replaced_by(result);
                 let torn = call.operands.iter().map(|o| o.home).filter(|home| *home != result).any(|home| {
                     let other = range(&home).filter(|r| r.0 == slot && r.1 < stop && start < r.2);
                     other.is_some_and(|r| r != (slot, start, stop) || !replaced.contains(&home))
@@ -403,18 +406,35 @@ impl Plan {
         let mut taken: Vec<(usize, usize, usize)> = Vec::new();
         let base = self.arena;
         let ends: HashMap<Home, usize> = intervals.values().map(|&(last, home)| (home, last)).collect();
+        let Plan { calls, stages, spots, .. } = self;
+        // What the calls of the stage at hand do.
+        let mut at_hand: Option<(usize, Uses<'_>)> = None;
         for ((first, _), (last, home)) in intervals {
             let len = lens[&home].next_multiple_of(LINE);
             self.unshared += len;
             taken.retain(|t| t.2 >= first);
             taken.sort_unstable();
+            // Calls that take turns do not read all of an argument before one writes.
             if last > first
-                && let Some(start) = self.replaced(first, home, &ends, lens)
-                && let Some(place) = taken.iter_mut().find(|t| t.0 == start && t.2 == first)
+                && let [call] = &calls[stages[first].clone()]
             {
-                place.2 = last;
-                self.spots.insert(home, Spot::Arena(start));
-                continue;
+                if at_hand.as_ref().is_none_or(|(stage, _)| *stage != first) {
+                    at_hand = Some((first, Uses::new(call)));
+                }
+                // Where an argument lies that nothing reads later.
+                let fits = |other: &Home| ends.get(other) == Some(&first) && lens[other] == lens[&home];
+                let arguments = at_hand.iter().flat_map(|(_, uses)| uses.replaced_by(home)).filter(fits);
+                let start = arguments.filter_map(|home| spots.get(&home)).find_map(|spot| match *spot {
+                    Spot::Arena(start) => Some(start),
+                    _ => None,
+                });
+                if let Some(start) = start
+                    && let Some(place) = taken.iter_mut().find(|t| t.0 == start && t.2 == first)
+                {
+                    place.2 = last;
+                    spots.insert(home, Spot::Arena(start));
+                    continue;
+                }
             }
             let mut start = base;
             for &(from, to, _) in &taken {
@@ -425,24 +445,7 @@ impl Plan {
             }
             taken.push((start, start + len, last));
             self.arena = self.arena.max(start + len);
-            self.spots.insert(home, Spot::Arena(start));
+            spots.insert(home, Spot::Arena(start));
         }
-    }
-
-    /// Where an argument of a stage lies that nothing reads later, if `result` can be written there.
-    fn replaced(
-        &self,
-        stage: usize,
-        result: Home,
-        ends: &HashMap<Home, usize>,
-        lens: &HashMap<Home, usize>,
-    ) -> Option<usize> {
-        // Calls that take turns do not read all of an argument before one writes.
-        let [call] = &self.calls[self.stages[stage].clone()] else { return None };
-        let fits = |home: &Home| ends.get(home) == Some(&stage) && lens[home] == lens[&result];
-        call.replaced_by(result).into_iter().filter(fits).find_map(|home| match self.spots.get(&home) {
-            Some(Spot::Arena(start)) => Some(*start),
-            _ => None,
-        })
     }
 }
