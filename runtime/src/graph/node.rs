@@ -35,7 +35,7 @@ pub enum Value {
         /// How many there are.
         len: usize,
     },
-    /// The result of an operation that was refused; see [`Stage::error`].
+    /// The result of an operation that was refused; see [`Stage::error`](crate::Stage::error).
     Unknown,
 }
 
