@@ -1,4 +1,6 @@
 #![doc = include_str!("../../README.md")]
+//!
+//! How it is built is said in [`architecture`].
 #![warn(missing_docs)]
 
 extern crate self as downhill;
@@ -26,6 +28,9 @@ pub use network::{ParamInfo, init};
 pub use shape::check;
 pub use tensor::{Elements, Index, Input, Inputs, Tensor};
 pub use train::{Epochs, Report, Trainer};
+
+#[doc = include_str!("docs/architecture.md")]
+pub mod architecture {}
 
 /// Everything that a program with a network of its own needs.
 pub mod prelude {
