@@ -1,6 +1,6 @@
 #![doc = include_str!("../../README.md")]
 //!
-//! How it is built is said in [`architecture`].
+//! On these pages: the [`guide`] and the [`architecture`].
 #![warn(missing_docs)]
 
 extern crate self as downhill;
@@ -28,6 +28,9 @@ pub use network::{ParamInfo, init};
 pub use shape::check;
 pub use tensor::{Elements, Index, Input, Inputs, Tensor};
 pub use train::{Epochs, Report, Trainer};
+
+#[doc = include_str!("docs/guide.md")]
+pub mod guide {}
 
 #[doc = include_str!("docs/architecture.md")]
 pub mod architecture {}
