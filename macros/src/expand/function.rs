@@ -10,7 +10,7 @@ use crate::emit::check::Check;
 use crate::emit::function::{Trio, Unit};
 use crate::error::Errors;
 use crate::lower::{Scope, lower};
-use crate::parse::attr::{Args, cfgs, split_docs};
+use crate::parse::attr::{Args, cfgs, split_docs, with_arguments};
 use crate::parse::signature::Signature;
 
 /// Expands a free function to an empty enum of its name, which owns the three functions. An enum
@@ -38,13 +38,14 @@ pub fn expand(args: &Args, item: ItemFn, errors: &mut Errors) -> TokenStream {
     let trio = Trio { stage: format_ident!("stage"), grad: format_ident!("grad"), shape: format_ident!("shape") };
     let functions = unit.functions(&trio);
     let cfgs = cfgs(&unit.attrs);
+    let docs = with_arguments(&docs, &unit.sig);
     let check = (errors.len() == before && !unit.sig.has_plain_params()).then(|| {
         let check =
             Check { owner: &name.clone().into(), function: &trio.shape, name, params: Vec::new(), cfgs: cfgs.clone() };
         check.of_function(&unit.entries())
     });
     quote! {
-        #(#docs)*
+        #docs
         #(#cfgs)*
         #[allow(non_camel_case_types, dead_code)]
         #vis enum #name {}

@@ -12,7 +12,7 @@ use crate::emit::tuple;
 use crate::error::Errors;
 use crate::lower::{Scope, lower};
 use crate::names::stem;
-use crate::parse::attr::{Args, cfgs, split_docs};
+use crate::parse::attr::{Args, cfgs, split_docs, with_arguments};
 use crate::parse::dims::bare_type;
 use crate::parse::signature::{DType, Dims, ParamKind, Signature};
 
@@ -236,10 +236,10 @@ impl Method {
     }
 
     fn constant(&self, owner: &Path, name: &Ident) -> TokenStream {
-        let (docs, cfgs, vis) = (&self.docs, cfgs(&self.unit.attrs), &self.unit.vis);
+        let (docs, cfgs, vis) = (with_arguments(&self.docs, &self.unit.sig), cfgs(&self.unit.attrs), &self.unit.vis);
         let function = self.function_value();
         quote! {
-            #(#docs)*
+            #docs
             #(#cfgs)*
             #vis const #name: ::downhill::network::Function<#owner> = #function;
         }
@@ -252,10 +252,10 @@ impl Method {
     }
 
     fn shared_constant(&self, owner: &Path) -> TokenStream {
-        let (docs, cfgs, vis) = (&self.docs, cfgs(&self.unit.attrs), &self.unit.vis);
+        let (docs, cfgs, vis) = (with_arguments(&self.docs, &self.unit.sig), cfgs(&self.unit.attrs), &self.unit.vis);
         let (name, hidden) = (&self.unit.sig.name, self.hidden_name());
         quote! {
-            #(#docs)*
+            #docs
             #(#cfgs)*
             #vis const #name: ::downhill::network::Function<#owner> = <#owner>::#hidden;
         }

@@ -1,8 +1,11 @@
 //! The arguments of `#[network(…)]`, and attributes sorted by what they are for.
 
 use proc_macro2::TokenStream;
+use quote::quote;
 use syn::parse::Parser;
 use syn::{Attribute, Path};
+
+use super::signature::Signature;
 
 /// What is written in `#[network(…)]`.
 #[derive(Default)]
@@ -38,6 +41,15 @@ impl Args {
 /// The attributes of a function: its documentation and the others.
 pub fn split_docs(attrs: &[Attribute]) -> (Vec<Attribute>, Vec<Attribute>) {
     attrs.iter().cloned().partition(|attr| attr.path().is_ident("doc"))
+}
+
+/// The documentation of a function that becomes a type or a constant, behind its name and arguments: `gelu(x)`. A function
+/// without any stays so, for the lint that asks for it.
+pub fn with_arguments(docs: &[Attribute], sig: &Signature) -> TokenStream {
+    let names: Vec<String> = sig.params.iter().map(|param| param.name.to_string()).collect();
+    let call = format!(" `{}({})`:", sig.name, names.join(", "));
+    let first = (!docs.is_empty()).then(|| quote!(#[doc = #call]));
+    quote!(#first #(#docs)*)
 }
 
 /// The attributes that leave an item out, which whatever goes with it needs too.

@@ -29,6 +29,7 @@ macro_rules! bounds {
             select($beyond, $bound, $x)
         }
 
+        #[doc = concat!(" `", stringify!($name), "(", stringify!($x, $bound), ")`:")]
         $(#[$doc])*
         #[allow(non_camel_case_types)]
         pub enum $name {}

@@ -61,6 +61,7 @@ pub fn vector_norm(x: Tensor, p: f32, axes: [isize]) -> Tensor {
     squeeze(vector_norm_keepdim(x, p, axes), axes)
 }
 
+/// `vector_norm_keepdim(x, p, axes)`:
 /// [`vector_norm`] with axes that stay with size one.
 ///
 /// ```

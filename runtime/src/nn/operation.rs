@@ -8,6 +8,7 @@ macro_rules! operation {
         $name:ident($($x:ident),+; $($flag:ident: $kind:ty),*) = $forward:path;
         |$g:ident, $dout:ident| $gradient:block
     ) => {
+        #[doc = concat!(" `", stringify!($name), "(", stringify!($($x),+ $(, $flag)*), ")`:")]
         $(#[$doc])*
         #[allow(non_camel_case_types)]
         pub enum $name {}

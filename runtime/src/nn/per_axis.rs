@@ -15,6 +15,7 @@ macro_rules! per_axis {
         $name:ident($($x:ident . $place:tt),+; $($list:ident[$($i:literal)+]),+; $($flag:ident: $kind:ty),*)
         = $inner:path, $check:path;
     ) => {
+        #[doc = concat!(" `", stringify!($name), "(", stringify!($($x),+ , $($list),+ $(, $flag)*), ")`:")]
         $(#[$doc])*
         #[allow(non_camel_case_types)]
         pub enum $name {}

@@ -19,6 +19,7 @@ const fn tensors(cx: &mut Check, name: &str, x: Type, like: Type) -> Option<(Ten
 /// Defines an operation that gives its second argument back if its shape goes with that of the third.
 macro_rules! agreement {
     ($(#[$doc:meta])* $name:ident |$x:ident, $like:ident| $agrees:expr, $differ:literal, $advice:literal) => {
+        #[doc = concat!(" `", stringify!($name), "(name, x, like)`:")]
         $(#[$doc])*
         #[allow(non_camel_case_types)]
         pub enum $name {}

@@ -6,6 +6,7 @@ use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::check::{Check, Message, TensorType, Type};
 use crate::shape::{Dim, Shape};
 
+/// `squeeze(x, axes)`:
 /// The tensor without an axis, or several, of size one. Another size is an error, so that the number of
 /// axes never depends on the sizes at hand.
 ///
@@ -60,6 +61,7 @@ fn reshaped(g: &mut Stage, x: Value, rule: impl FnOnce(&mut Check) -> Type) -> V
     Value::Var(g.reshape(x, &shape))
 }
 
+/// `unflatten(x, axis, sizes)`:
 /// An axis as several of these sizes, of which one may be −1: what is left.
 ///
 /// ```
@@ -107,6 +109,7 @@ impl unflatten {
     }
 }
 
+/// `movedim(x, from, to)`:
 /// An axis, or several, moved to other places; the others keep their order.
 ///
 /// ```

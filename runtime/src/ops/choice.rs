@@ -10,6 +10,7 @@ use crate::shape::check::{Check, Logic, Message, TensorType, Type};
 /// The comparisons of a network function: which row of [`Compare`], and whether sides are swapped.
 macro_rules! compare {
     ($($(#[doc = $doc:literal])* $name:ident $variant:ident $a:tt $b:tt ($x:literal, $y:literal => $z:literal);)*) => {$(
+        #[doc = concat!(" `", stringify!($name), "(a, b)`:")]
         $(#[doc = $doc])*
         /// The result is a `Mask`, which has no gradient.
         ///
@@ -68,6 +69,7 @@ compare! {
     ne Ne 0 1 ("2.0", "3.0" => "1.0");
 }
 
+/// `select(mask, a, b)`:
 /// Elements of `a` where `mask` holds, else of `b`; all three are broadcast against each other.
 ///
 /// ```
@@ -138,6 +140,7 @@ impl select {
 /// Operations that keep the value and change what it counts as.
 macro_rules! convert {
     ($($(#[doc = $doc:literal])* $name:ident $to:expr, |$cx:ident, $x:ident| $rule:expr, |$d:ident| $grad:expr;)*) => {$(
+        #[doc = concat!(" `", stringify!($name), "(x)`:")]
         $(#[doc = $doc])*
         #[allow(non_camel_case_types)]
         pub enum $name {}
@@ -217,6 +220,7 @@ const fn cast(x: TensorType, to: DType) -> TensorType {
 /// Operations on masks.
 macro_rules! logic {
     ($($(#[doc = $doc:literal])* $name:ident($($arg:ident),*) $join:ident -> ($($none:expr),*) |$g:ident, $($v:ident),*| $build:expr;)*) => {$(
+        #[doc = concat!(" `", stringify!($name), "(", stringify!($($arg),*), ")`:")]
         $(#[doc = $doc])*
         #[allow(non_camel_case_types)]
         pub enum $name {}

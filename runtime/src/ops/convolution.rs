@@ -6,6 +6,7 @@ use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::check::{Check, Message, Type};
 use crate::shape::{Dim, Shape};
 
+/// `convolve(x, weight, stride_h, stride_w, dilation_h, dilation_w)`:
 /// The cross-correlation of images with kernels, group by group: `[B, G, C, H, W]` and `[G, O, C, K, L]`
 /// give `[B, G, O, (H − (K − 1) dilation − 1) / stride + 1, …]`. What is outside of an image is not
 /// read: an image is padded before. Strides and dilations come as height, width.

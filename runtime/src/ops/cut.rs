@@ -5,6 +5,7 @@ use crate::graph::{Grad, Stage, Value};
 use crate::shape::Dim;
 use crate::shape::check::{Check, Holds, Message, TensorType, Type};
 
+/// `slice(x, axis, start, stop)`:
 /// The elements from `start` up to, not including, `stop` along an axis.
 ///
 /// ```
@@ -87,6 +88,7 @@ impl slice {
     }
 }
 
+/// `pad(x, axis, before, after)`:
 /// Zeros added along an axis, `before` and `after` the elements.
 ///
 /// ```
@@ -168,6 +170,7 @@ impl pad {
     }
 }
 
+/// `concat(xs, axis)`:
 /// Tensors one behind the other along an axis: `concat([a, b], 1)`.
 ///
 /// ```

@@ -21,6 +21,7 @@ macro_rules! unary {
             lower $lower:expr;
     )*) => {
         $(
+            #[doc = concat!(" `", stringify!($name), "(x)`:")]
             $(#[doc = $doc])*
             ///
             /// ```
@@ -87,6 +88,7 @@ macro_rules! binary {
             whole $($whole:expr, $lower_whole:expr)?;
     )*) => {
         $(
+            #[doc = concat!(" `", stringify!($name), "(a, b)`:")]
             $(#[doc = $doc])*
             ///
             /// ```

@@ -14,6 +14,7 @@ const fn part(whole: Dim, parts: Dim) -> Option<Dim> {
     }
 }
 
+/// `split_heads(x, heads)`:
 /// The features of each place as `heads` parts: `[B, T, D]` to `[B, heads, T, D / heads]`.
 ///
 /// ```
@@ -75,6 +76,7 @@ impl split_heads {
     }
 }
 
+/// `group_heads(x, groups)`:
 /// Heads of queries that share keys and values, as rows of one matrix: `[B, H, T, D]` to
 /// `[B, groups, H / groups T, D]`. Each group is a run of heads, as PyTorch's `enable_gqa` has it, and no
 /// element moves.
@@ -132,6 +134,7 @@ impl group_heads {
     }
 }
 
+/// `halves(x, interleaved)`:
 /// The two halves of the last axis: the first and the second one, or with `interleaved` the elements
 /// at even and at odd places.
 ///

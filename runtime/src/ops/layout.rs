@@ -19,6 +19,7 @@ const fn sizes(cx: &mut Check, op: &str, ty: Type) -> Option<Shape> {
     }
 }
 
+/// `reshape(x, shape)`:
 /// The same elements in the same order under another shape. One size may be -1: what is left.
 ///
 /// ```
@@ -77,6 +78,7 @@ impl reshape {
     }
 }
 
+/// `broadcast_to(x, shape)`:
 /// Axes of size one repeated, and outer axes added, until the tensor has the given shape. A size of −1
 /// leaves an axis as it is. PyTorch's `expand`.
 ///
@@ -129,6 +131,7 @@ impl broadcast_to {
     }
 }
 
+/// `permute(x, axes)`:
 /// The tensor with its axes in another order: axis `i` of the result is axis `axes[i]` of `x`.
 ///
 /// ```
@@ -195,6 +198,7 @@ impl permute {
     }
 }
 
+/// `transpose(x, a, b)`:
 /// The tensor with two axes exchanged; negative axes count from the end.
 ///
 /// ```
@@ -247,6 +251,7 @@ impl transpose {
     }
 }
 
+/// `unsqueeze(x, axis)`:
 /// A new axis of size one before `axis`; -1 appends it.
 ///
 /// ```
@@ -306,6 +311,7 @@ impl unsqueeze {
     }
 }
 
+/// `count(x)`:
 /// How many elements a tensor has, as a number.
 ///
 /// ```
@@ -340,6 +346,7 @@ impl count {
     }
 }
 
+/// `size(x, axis)`:
 /// The size of an axis, or of several taken together, as a number.
 ///
 /// ```
@@ -387,6 +394,7 @@ impl size {
     }
 }
 
+/// `flatten(x, start, stop)`:
 /// The axes from `start` up to and with `stop` as one; negative axes count from the end.
 ///
 /// ```

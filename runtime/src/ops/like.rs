@@ -8,6 +8,7 @@ use crate::shape::{Dim, Shape};
 /// Defines a reshape to a shape that another tensor decides, to which no gradient goes.
 macro_rules! reshape_to {
     ($(#[$doc:meta])* $name:ident |$cx:ident, $x:ident, $like:ident| $shape:expr) => {
+        #[doc = concat!(" `", stringify!($name), "(x, like)`:")]
         $(#[$doc])*
         #[allow(non_camel_case_types)]
         pub enum $name {}

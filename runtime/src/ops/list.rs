@@ -55,6 +55,7 @@ fn parts<const N: usize>(
     cut(g, x, axis, sizes)
 }
 
+/// `chunk(x, axis)`:
 /// The tensor as equal parts along an axis, as many as there are names: `let [q, k, v] = chunk(x, -1);`.
 ///
 /// ```
@@ -122,6 +123,7 @@ impl chunk {
     }
 }
 
+/// `split(x, sizes, axis)`:
 /// The tensor as parts of these sizes along an axis: `let [a, b] = split(x, [2, 3], -1);`. One size in
 /// place of a list is that of all parts; the last may be smaller.
 ///
@@ -232,6 +234,7 @@ impl split {
     }
 }
 
+/// `unbind(x, axis)`:
 /// The slices of an axis, which they lose; as many as there are names: `let [x, y] = unbind(points, -1);`.
 ///
 /// ```
@@ -291,6 +294,7 @@ impl unbind {
     }
 }
 
+/// `stack(xs, axis)`:
 /// Tensors of one shape side by side along a new axis: `stack([a, b], 0)`.
 ///
 /// ```

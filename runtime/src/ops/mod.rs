@@ -17,6 +17,7 @@ macro_rules! tensor_op {
         grad |$gg:ident, $gx:ident, $d:ident| $grad:expr,
         shape |$cx:ident, $tx:ident| $shape:expr $(,)?
     ) => {
+        #[doc = concat!(" `", stringify!($name), "(", stringify!($x, $($arg),+), ")`:")]
         $(#[$doc])*
         #[allow(non_camel_case_types)]
         pub enum $name {}

@@ -6,6 +6,7 @@ use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::Dim;
 use crate::shape::check::{Check, Message, Type};
 
+/// `flip(x, axis)`:
 /// The elements of an axis in reverse order.
 ///
 /// ```
@@ -57,6 +58,7 @@ impl flip {
     }
 }
 
+/// `roll(x, axis, by)`:
 /// The elements of an axis moved by `by` places; those that leave at the end come in at the start.
 ///
 /// ```
@@ -158,6 +160,7 @@ fn sum_of_copies(g: &mut Stage, x: Value, axis: Value, times: Value, each: bool,
 
 macro_rules! repetitions {
     ($($(#[$about:meta])* $name:ident $each:literal ($expected:literal);)*) => {$(
+        #[doc = concat!(" `", stringify!($name), "(x, axis, times)`:")]
         $(#[$about])*
         ///
         /// ```

@@ -5,6 +5,7 @@ use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::DType;
 use crate::shape::check::{Check, Message, Type};
 
+/// `matmul(a, b)`:
 /// The matrix product over the last two axes, by NumPy's rule: outer axes are broadcast, and an
 /// operand with a single axis is a row on the left and a column on the right.
 ///

@@ -6,6 +6,7 @@ use crate::ir::elementwise::{Binary, Compare};
 use crate::shape::DType;
 use crate::shape::check::{Check, Message, Type};
 
+/// `dropout(x, p)`:
 /// Sets each element to zero with probability `p` and divides the others by 1 − p, while training
 /// (Srivastava et al., JMLR 15, 2014); in evaluation it changes nothing.
 ///

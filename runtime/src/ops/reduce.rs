@@ -171,6 +171,7 @@ fn gradient(g: &mut Stage, op: Reduce, x: Var, axes: u8, dout: Grad) -> Grad {
 
 macro_rules! reductions {
     ($($(#[doc = $doc:literal])* $op:ident $all:ident $axes:ident $keep:ident ($sum:literal, $row:literal);)*) => {$(
+        #[doc = concat!(" `", stringify!($all), "(x)`:")]
         $(#[doc = $doc])*
         /// This one reduces all axes and gives a tensor without axes.
         ///
@@ -214,6 +215,7 @@ macro_rules! reductions {
         reductions!(@axes $(#[doc = $doc])* $op $keep true "This one takes a list of axes, counted from the end when negative, and keeps them with size one." concat!("Tensor::new([2, 1], [", $row, "])?"));
     )*};
     (@axes $(#[doc = $doc:literal])* $op:ident $name:ident $keep:literal $how:literal $expected:expr) => {
+        #[doc = concat!(" `", stringify!($name), "(x, axes)`:")]
         $(#[doc = $doc])*
         #[doc = $how]
         ///
@@ -269,6 +271,7 @@ reductions! {
     Prod prod prod_axes prod_keepdim ("24.0", "2.0, 12.0");
 }
 
+/// `cumsum(x, axis)`:
 /// The sums of elements up to each place along an axis, its own included.
 ///
 /// ```

@@ -6,6 +6,7 @@ use crate::shape::Rows;
 use crate::shape::check::{Check, Holds, Message, TensorType, Type};
 use crate::shape::{DType, Dim, Shape};
 
+/// `gather(table, index)`:
 /// The rows of `table` that `index` names: `[V, D]` and `[B, T]` give `[B, T, D]`. Every entry of
 /// `index` must be below V: those of an input are compared before a step runs, but for those that a [`select`](super::select)
 /// replaces, as in `select(ids == -1, 0, ids)`; one that is computed must have such a
@@ -117,6 +118,7 @@ impl added_rows {
     }
 }
 
+/// `iota(n)`:
 /// 0, 1, …, n − 1 as an `Index`, such as the positions of a sequence.
 ///
 /// ```
@@ -164,6 +166,7 @@ impl iota {
     }
 }
 
+/// `within(index, n)`:
 /// The same `Index`, with the promise that its entries are at least 0 and below `n`: entries of an
 /// input that break it are refused before a step runs. Entries that are computed, of which that is not known, are
 /// compared when they are: one that breaks the promise is an error, and no parameter or state changes.
@@ -205,6 +208,7 @@ impl within {
     }
 }
 
+/// `within_or(index, n, other)`:
 /// [`within`], where entries may also be `other`, which stands for no row: such as −100 for targets
 /// that a loss leaves out.
 ///

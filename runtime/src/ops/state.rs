@@ -7,6 +7,7 @@ use crate::graph::{Stage, Updates, Value, Var};
 use crate::network::State;
 use crate::shape::check::{Check, Message, Type};
 
+/// `assigned(old, new)`:
 /// What `self.mean = x` leaves in `self.mean` for the rest of the body: the new value, without a gradient.
 #[doc(hidden)]
 #[allow(non_camel_case_types)]

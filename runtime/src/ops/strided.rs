@@ -5,6 +5,7 @@ use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::check::{Check, Message, Type};
 use crate::shape::{Dim, Shape};
 
+/// `stride(x, axis, step)`:
 /// Every `step`-th element of an axis, from the first on: PyTorch's `x[::step]`.
 ///
 /// ```
@@ -86,6 +87,7 @@ impl stride {
     }
 }
 
+/// `diagonal(x, offset, a, b)`:
 /// The diagonal of the axes `a` and `b`, which both go and come back as one at the end. `offset` is how
 /// far above the main diagonal it lies, below it when negative.
 ///

@@ -6,6 +6,7 @@ use crate::ir::reduce::Reduce;
 use crate::shape::Dim;
 use crate::shape::check::{Check, Message, Type};
 
+/// `windows(x, axis, size, step, dilation)`:
 /// The windows of `size` elements along an axis, `step` apart, with elements `dilation` apart. Two axes
 /// take the place of the one: which window, and which element in it. Nothing is copied.
 ///
@@ -97,6 +98,7 @@ impl windows {
     }
 }
 
+/// `overlap(x, axis, n, step, dilation)`:
 /// Windows added up along an axis of size `n`: the reverse of [`windows`], and its gradient. Axis
 /// `axis` says which window, the next which element in it; places in several windows get the sum.
 ///

@@ -10,6 +10,7 @@ const LINEAR: f64 = 2.0 * 0.797_884_560_802_865_4;
 /// 2 √(2/π) 0.044715.
 const CUBIC: f64 = LINEAR * 0.044715;
 
+/// `gelu_tanh(x)`:
 /// GELU in its tanh form, ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))): PyTorch's
 /// `approximate="tanh"`, as GPT-2 uses it. It is computed as x σ(2 √(2/π) (x + 0.044715 x³)), which is the same.
 ///

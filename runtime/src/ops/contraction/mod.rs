@@ -11,6 +11,7 @@ use crate::ir::reduce::Reduce;
 use crate::shape::check::{Check, Message, TensorType, Type};
 use crate::shape::{DType, MAX_RANK, Shape};
 
+/// `einsum(equation, xs)`:
 /// The sum of products that an equation names, as NumPy's and PyTorch's `einsum` have it: each tensor's axes
 /// have a letter, axes of one letter run together, and letters that the result does not have are summed
 /// over. A letter twice in a tensor is its diagonal, `...` stands for axes without a letter, and without
