@@ -140,7 +140,7 @@ const fn ordered(cx: &mut Check, op: &str, x: Type, at: Type, descending: Type) 
     }
 }
 
-/// argsort(x, axis, descending): the places of the elements along an axis in order, the smallest first, or the largest
+/// `argsort(x, axis, descending)`: The places of the elements along an axis in order, the smallest first, or the largest
 /// where `descending` holds. Equal elements stay in the order in which they are; NaN is above all numbers, as PyTorch
 /// has it. There is no gradient.
 ///
@@ -197,7 +197,7 @@ impl argsort {
     }
 }
 
-/// sort(x, axis, descending): the elements along an axis in order, the smallest first, or the largest where `descending`
+/// `sort(x, axis, descending)`: The elements along an axis in order, the smallest first, or the largest where `descending`
 /// holds. Equal elements stay in the order in which they are; NaN is above all numbers, as PyTorch has it. The gradient
 /// goes back to where each element was.
 ///
