@@ -150,6 +150,9 @@ const EQUAL: u8 = 2;
 const GREATER: u8 = 4;
 const ALWAYS: u8 = LESS | EQUAL | GREATER;
 
+/// How two sets of outcomes become one.
+type Join = fn(u8, u8) -> u8;
+
 /// For which outcomes of one comparison no element of a value is zero by a choice, as far as is known. A sum of choices
 /// is zero by a choice only where all of them are, and often one of them is taken whatever happens, as of the sides of a
 /// piecewise function.
@@ -170,7 +173,7 @@ impl Taken {
     }
 
     /// What is made of two values, by the comparison of one of them that says the most.
-    fn both(self, other: Taken, join: fn(u8, u8) -> u8) -> Taken {
+    fn both(self, other: Taken, join: Join) -> Taken {
         let [first, second] = [self.of, other.of].map(|of| Taken { of, when: join(self.by(of), other.by(of)) });
         if second.when.count_ones() > first.when.count_ones() { second } else { first }
     }
@@ -193,7 +196,7 @@ impl Stage {
             true => Taken::ALWAYS,
             false => Taken::NEVER,
         };
-        let (and, or): (fn(u8, u8) -> u8, fn(u8, u8) -> u8) = (|a, b| a & b, |a, b| a | b);
+        let (and, or): (Join, Join) = (|a, b| a & b, |a, b| a | b);
         match (&node.op, &node.args[..]) {
             // What is dropped at random is no branch.
             (Op::Select, &[mask, x, y]) if self.is_random(mask) => of(x).both(of(y), and),
