@@ -7,7 +7,7 @@ use syn::{Attribute, Path};
 use super::parens;
 
 /// How many mistakes one compilation reports: a constant stops at its first one, so the n-th
-/// constant passes over n of them.
+/// constant passes over n of them. How many there are is counted once, mostly none.
 const MISTAKES: usize = 4;
 
 /// What is checked.
@@ -40,17 +40,21 @@ impl Check<'_> {
             quote!(#call;)
         };
         let check = format_ident!("check_{name}");
-        let constants = self.constants(&check);
+        let (constants, found) = (self.constants(&check), found(&check));
         quote! {
             #constants
             #(#cfgs)*
+            #[allow(non_upper_case_globals)]
             impl #owner {
-                const fn #check(n: usize) {
+                const #found: usize = Self::#check(usize::MAX);
+
+                const fn #check(n: usize) -> usize {
                     let mut cx = ::downhill::check::Check::raise(n);
                     let mut net = <#owner as ::downhill::network::Layer>::NET;
                     net.number(0);
                     #entries
                     #body
+                    cx.errors()
                 }
             }
         }
@@ -62,14 +66,18 @@ impl Check<'_> {
         let check = format_ident!("check");
         let args = parens(name.span(), quote!(&mut cx #(, #entries)*));
         let call = quote_spanned!(name.span()=> Self::#function #args);
-        let constants = self.constants(&check);
+        let (constants, found) = (self.constants(&check), found(&check));
         quote! {
             #constants
             #(#cfgs)*
+            #[allow(non_upper_case_globals)]
             impl #owner {
-                const fn #check(n: usize) {
+                const #found: usize = Self::#check(usize::MAX);
+
+                const fn #check(n: usize) -> usize {
                     let mut cx = ::downhill::check::Check::raise(n);
                     #call;
+                    cx.errors()
                 }
             }
         }
@@ -77,10 +85,21 @@ impl Check<'_> {
 
     fn constants(&self, check: &Ident) -> TokenStream {
         let Check { owner, cfgs, .. } = self;
+        let found = found(check);
         let constants = (0..MISTAKES).map(|n| {
             let n = Literal::usize_unsuffixed(n);
-            quote!(#(#cfgs)* const _: () = <#owner>::#check(#n);)
+            quote! {
+                #(#cfgs)*
+                const _: () = if <#owner>::#found > #n {
+                    <#owner>::#check(#n);
+                };
+            }
         });
         constants.collect()
     }
+}
+
+/// The number of mistakes that a check finds.
+fn found(check: &Ident) -> Ident {
+    format_ident!("{check}_found")
 }
