@@ -13,7 +13,7 @@ enum Border {
     Circular,
 }
 
-tensor_op! {
+primitive! {
     /// An axis with its elements mirrored at both ends, the outermost not repeated: PyTorch's `pad` in the
     /// mode `reflect`. At most as many as there are elements less one.
     ///
@@ -25,13 +25,13 @@ tensor_op! {
     /// assert_eq!(g.value(y)?.data(), [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    pad_reflect(axis, before, after)
-    stage |g, x| framed(g, x, Border::Reflect, axis, before, after),
-    grad |g, x, d| unframed(g, x, d, Border::Reflect, axis, before, after),
+    pad_reflect(x; axis, before, after)
+    stage |g| framed(g, x, Border::Reflect, axis, before, after),
+    grad |g, d| [Some(unframed(g, x, d, Border::Reflect, axis, before, after))],
     shape |cx, x| border(cx, "pad_reflect", x, axis, before, after, Some(1)),
 }
 
-tensor_op! {
+primitive! {
     /// An axis with its first and last element repeated: PyTorch's `pad` in the mode `replicate`.
     ///
     /// ```
@@ -42,13 +42,13 @@ tensor_op! {
     /// assert_eq!(g.value(y)?.data(), [1.0, 1.0, 1.0, 2.0, 2.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    pad_replicate(axis, before, after)
-    stage |g, x| framed(g, x, Border::Replicate, axis, before, after),
-    grad |g, x, d| unframed(g, x, d, Border::Replicate, axis, before, after),
+    pad_replicate(x; axis, before, after)
+    stage |g| framed(g, x, Border::Replicate, axis, before, after),
+    grad |g, d| [Some(unframed(g, x, d, Border::Replicate, axis, before, after))],
     shape |cx, x| border(cx, "pad_replicate", x, axis, before, after, None),
 }
 
-tensor_op! {
+primitive! {
     /// An axis that goes on at each end with the elements from the other: PyTorch's `pad` in the mode
     /// `circular`. At most as many as there are elements.
     ///
@@ -60,9 +60,9 @@ tensor_op! {
     /// assert_eq!(g.value(y)?.data(), [3.0, 1.0, 2.0, 3.0, 1.0, 2.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    pad_circular(axis, before, after)
-    stage |g, x| framed(g, x, Border::Circular, axis, before, after),
-    grad |g, x, d| unframed(g, x, d, Border::Circular, axis, before, after),
+    pad_circular(x; axis, before, after)
+    stage |g| framed(g, x, Border::Circular, axis, before, after),
+    grad |g, d| [Some(unframed(g, x, d, Border::Circular, axis, before, after))],
     shape |cx, x| border(cx, "pad_circular", x, axis, before, after, Some(0)),
 }
 

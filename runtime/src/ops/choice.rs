@@ -10,46 +10,28 @@ use crate::shape::check::{Check, Logic, Message, TensorType, Type};
 /// The comparisons of a network function: which row of [`Compare`], and whether sides are swapped.
 macro_rules! compare {
     ($($(#[doc = $doc:literal])* $name:ident $variant:ident $a:tt $b:tt ($x:literal, $y:literal => $z:literal);)*) => {$(
-        #[doc = concat!(" `", stringify!($name), "(a, b)`:")]
-        $(#[doc = $doc])*
-        /// The result is a `Mask`, which has no gradient.
-        ///
-        /// ```
-        /// use downhill::prelude::*;
-        #[doc = concat!("let mut g = Stage::new();\nlet y = ", stringify!($name), "::stage(&mut g, ", $x, ", ", $y, ");")]
-        #[doc = concat!("assert_eq!(g.value(y)?.data(), [", $z, "]);")]
-        /// # Ok::<(), downhill::Error>(())
-        /// ```
-        #[allow(non_camel_case_types)]
-        pub enum $name {}
-
-        impl $name {
-            /// Stages the comparison of the elements of both, broadcast against each other.
-            pub fn stage(g: &mut Stage, a: impl Into<Value>, b: impl Into<Value>) -> Value {
-                let [a, b] = g.beside([a.into(), b.into()]);
-                let (ta, tb) = (g.ty(a), g.ty(b));
-                admitted(g, |cx| Self::shape(cx, ta, tb), &[a, b], |g, v| {
-                    g.compare(Compare::$variant, v[$a], v[$b])
-                })
-            }
-
-            /// A comparison has no gradient.
-            pub fn grad(_g: &mut Stage, _a: impl Into<Value>, _b: impl Into<Value>, _dout: Grad) -> (Grad, Grad) {
-                (None, None)
-            }
-
-            /// The shape rule.
-            #[track_caller]
-            pub const fn shape(cx: &mut Check, a: Type, b: Type) -> Type {
-                match broadcast(cx, stringify!($name), a, b) {
-                    Some(ty) => {
-                        let of = [a.holds(ty.dtype), b.holds(ty.dtype)];
-                        let mask = cx.compare(Compare::$variant, of[$a], of[$b]);
-                        Type::Tensor(ty.like(DType::Bool, ty.shape).holding(mask).cut())
-                    }
-                    None => Type::Unknown,
+        primitive! {
+            $(#[doc = $doc])*
+            /// The result is a `Mask`, which has no gradient.
+            ///
+            /// ```
+            /// use downhill::prelude::*;
+            #[doc = concat!("let mut g = Stage::new();\nlet y = ", stringify!($name), "::stage(&mut g, ", $x, ", ", $y, ");")]
+            #[doc = concat!("assert_eq!(g.value(y)?.data(), [", $z, "]);")]
+            /// # Ok::<(), downhill::Error>(())
+            /// ```
+            $name(a, b)
+            args |g| g.beside([a, b]),
+            stage |g| g.compare(Compare::$variant, [a, b][$a], [a, b][$b]),
+            grad |g, d| [None, None],
+            shape |cx| match broadcast(cx, stringify!($name), a, b) {
+                Some(ty) => {
+                    let of = [a.holds(ty.dtype), b.holds(ty.dtype)];
+                    let mask = cx.compare(Compare::$variant, of[$a], of[$b]);
+                    Type::Tensor(ty.like(DType::Bool, ty.shape).holding(mask).cut())
                 }
-            }
+                None => Type::Unknown,
+            },
         }
     )*};
 }
@@ -137,41 +119,7 @@ impl select {
     }
 }
 
-/// Operations that keep the value and change what it counts as.
-macro_rules! convert {
-    ($($(#[doc = $doc:literal])* $name:ident $to:expr, |$cx:ident, $x:ident| $rule:expr, |$d:ident| $grad:expr;)*) => {$(
-        #[doc = concat!(" `", stringify!($name), "(x)`:")]
-        $(#[doc = $doc])*
-        #[allow(non_camel_case_types)]
-        pub enum $name {}
-
-        impl $name {
-            /// Stages the conversion.
-            pub fn stage(g: &mut Stage, x: impl Into<Value>) -> Value {
-                let x = x.into();
-                let ty = g.ty(x);
-                let to: Option<DType> = $to;
-                admitted(g, |cx| Self::shape(cx, ty), &[x], |g, v| to.map_or(v[0], |to| g.cast(v[0], to)))
-            }
-
-            /// No gradient passes.
-            pub fn grad(_g: &mut Stage, _x: impl Into<Value>, $d: Grad) -> Grad {
-                $grad
-            }
-
-            /// The shape rule.
-            #[track_caller]
-            pub const fn shape($cx: &mut Check, x: Type) -> Type {
-                match x.operand($cx, stringify!($name)) {
-                    Some($x) => $rule,
-                    None => Type::Unknown,
-                }
-            }
-        }
-    )*};
-}
-
-convert! {
+primitive! {
     /// The same value, as a constant: no gradient passes. A parameter that reaches the loss through
     /// this alone is left out of training on purpose.
     ///
@@ -183,7 +131,13 @@ convert! {
     /// assert_eq!(stop_gradient::grad(&mut g, 2.0, None), None);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    stop_gradient None, |_cx, x| Type::Tensor(x), |_d| None;
+    stop_gradient(x)
+    stage |g| x,
+    grad |g, d| [None],
+    shape |cx, x| Type::Tensor(x),
+}
+
+primitive! {
     /// An `Index` or a `Mask` as numbers; a mask gives zeros and ones.
     ///
     /// ```
@@ -194,10 +148,16 @@ convert! {
     /// assert_eq!(g.value(y)?.data(), [1.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    float Some(DType::F32), |_cx, x| {
+    float(x)
+    stage |g| g.cast(x, DType::F32),
+    grad |g, d| [Some(d)],
+    shape |cx, x| {
         let ty = cast(x, DType::F32);
         Type::Tensor(if x.dtype.same(DType::F32) { ty } else { ty.cut() })
-    }, |d| d;
+    },
+}
+
+primitive! {
     /// Numbers as an `Index`; the part behind the point is cut.
     ///
     /// ```
@@ -207,7 +167,10 @@ convert! {
     /// assert_eq!(g.value(y)?.data(), [2.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    integer Some(DType::I32), |_cx, x| Type::Tensor(cast(x, DType::I32).cut()), |_d| None;
+    integer(x)
+    stage |g| g.cast(x, DType::I32),
+    grad |g, d| [None],
+    shape |cx, x| Type::Tensor(cast(x, DType::I32).cut()),
 }
 
 const fn cast(x: TensorType, to: DType) -> TensorType {
@@ -217,70 +180,7 @@ const fn cast(x: TensorType, to: DType) -> TensorType {
     }
 }
 
-/// Operations on masks.
-macro_rules! logic {
-    ($($(#[doc = $doc:literal])* $name:ident($($arg:ident),*) $join:ident -> ($($none:expr),*) |$g:ident, $($v:ident),*| $build:expr;)*) => {$(
-        #[doc = concat!(" `", stringify!($name), "(", stringify!($($arg),*), ")`:")]
-        $(#[doc = $doc])*
-        #[allow(non_camel_case_types)]
-        pub enum $name {}
-
-        impl $name {
-            /// Stages the operation.
-            pub fn stage($g: &mut Stage, $($arg: impl Into<Value>),*) -> Value {
-                $(let $arg = $arg.into();)*
-                let args = [$($arg),*];
-                $(let $arg = $g.ty($arg);)*
-                admitted($g, |cx| Self::shape(cx, $($arg),*), &args, |$g, v| {
-                    let [$($v),*] = v else { unreachable!("the arguments just given") };
-                    $build
-                })
-            }
-
-            /// A mask has no gradient.
-            #[allow(unused_parens)]
-            pub fn grad(_g: &mut Stage, $($arg: impl Into<Value>,)* _dout: Grad) -> ($(logic!(@grad $arg)),*) {
-                $(let _ = $arg;)*
-                ($($none),*)
-            }
-
-            /// The shape rule.
-            #[track_caller]
-            pub const fn shape(cx: &mut Check, $($arg: Type),*) -> Type {
-                let mut out: Option<TensorType> = None;
-                $(
-                    let Some(t) = $arg.operand(cx, stringify!($name)) else { return Type::Unknown };
-                    if !t.dtype.same(DType::Bool) {
-                        return cx.error(Message::new().str(stringify!($name)).str(": expected Mask, found ").str(t.dtype.name()));
-                    }
-                    out = match out {
-                        None => Some(t),
-                        Some(o) => match o.shape.broadcast(&t.shape) {
-                            Some(shape) => {
-                                let both = cx.join(Logic::$join, o.holds, t.holds);
-                                Some(o.like(DType::Bool, shape).holding(both).depends(t))
-                            }
-                            None => {
-                                let message = Message::new().str(stringify!($name)).str(": ").shape(o.shape);
-                                return cx.error(message.str(" and ").shape(t.shape).str(" do not broadcast"));
-                            }
-                        },
-                    };
-                )*
-                match out {
-                    Some(t) if matches!(Logic::$join, Logic::Not) => {
-                        Type::Tensor(t.holding(cx.join(Logic::Not, t.holds, t.holds)))
-                    }
-                    Some(t) => Type::Tensor(t),
-                    None => Type::Unknown,
-                }
-            }
-        }
-    )*};
-    (@grad $arg:ident) => { Grad };
-}
-
-logic! {
+primitive! {
     /// Where both masks hold, written `a & b`.
     ///
     /// ```
@@ -291,10 +191,16 @@ logic! {
     /// assert_eq!(g.value(y)?.data(), [0.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    and(a, b) And -> (None, None) |g, x, y| {
-        let none = false_like(g, *y);
-        g.select(*x, *y, none)
-    };
+    and(a, b)
+    stage |g| {
+        let none = false_like(g, b);
+        g.select(a, b, none)
+    },
+    grad |g, d| [None, None],
+    shape |cx, a, b| joined(cx, "and", Logic::And, a, b),
+}
+
+primitive! {
     /// Where either mask holds, written `a | b`.
     ///
     /// ```
@@ -305,7 +211,13 @@ logic! {
     /// assert_eq!(g.value(y)?.data(), [1.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    or(a, b) Or -> (None, None) |g, x, y| g.select(*x, *x, *y);
+    or(a, b)
+    stage |g| g.select(a, a, b),
+    grad |g, d| [None, None],
+    shape |cx, a, b| joined(cx, "or", Logic::Or, a, b),
+}
+
+primitive! {
     /// Where the mask does not hold, written `!a`.
     ///
     /// ```
@@ -316,10 +228,44 @@ logic! {
     /// assert_eq!(g.value(y)?.data(), [0.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    not(a) Not -> (None) |g, x| {
-        let none = false_like(g, *x);
-        g.compare(Compare::Eq, *x, none)
-    };
+    not(a)
+    stage |g| {
+        let none = false_like(g, a);
+        g.compare(Compare::Eq, a, none)
+    },
+    grad |g, d| [None],
+    shape |cx, a| match mask(cx, "not", &a) {
+        true => Type::Tensor(a.holding(cx.join(Logic::Not, a.holds, a.holds))),
+        false => Type::Unknown,
+    },
+}
+
+/// Whether an argument is a mask, as it must be.
+#[track_caller]
+const fn mask(cx: &mut Check, op: &str, x: &TensorType) -> bool {
+    let is_mask = x.dtype.same(DType::Bool);
+    if !is_mask {
+        cx.error(Message::new().str(op).str(": expected Mask, found ").str(x.dtype.name()));
+    }
+    is_mask
+}
+
+/// Two masks as one.
+#[track_caller]
+const fn joined(cx: &mut Check, op: &str, join: Logic, a: TensorType, b: TensorType) -> Type {
+    if !mask(cx, op, &a) || !mask(cx, op, &b) {
+        return Type::Unknown;
+    }
+    match a.shape.broadcast(&b.shape) {
+        Some(shape) => {
+            let both = cx.join(join, a.holds, b.holds);
+            Type::Tensor(a.like(DType::Bool, shape).holding(both).depends(b))
+        }
+        None => {
+            let message = Message::new().str(op).str(": ").shape(a.shape);
+            cx.error(message.str(" and ").shape(b.shape).str(" do not broadcast"))
+        }
+    }
 }
 
 fn false_like(g: &mut Stage, x: Var) -> Var {

@@ -2,7 +2,7 @@
 //! functions of one number.
 
 use super::broadcast::{broadcast, sum_back};
-use super::{admitted, numbers};
+use super::numbers;
 use crate::graph::{Grad, Stage, Value, Var};
 pub use crate::ir::elementwise::{Binary, Compare, Unary};
 use crate::ir::elementwise::{binary_functions, unary_functions};
@@ -21,45 +21,29 @@ macro_rules! unary {
             lower $lower:expr;
     )*) => {
         $(
-            #[doc = concat!(" `", stringify!($name), "(x)`:")]
-            $(#[doc = $doc])*
-            ///
-            /// ```
-            /// use downhill::prelude::*;
-            #[doc = concat!("let mut g = Stage::new();\nlet y = ", stringify!($name), "::stage(&mut g, ", $x, ");")]
-            #[doc = concat!("assert!((g.value(y)?.data()[0] - ", $y, ").abs() < 1e-5);")]
-            /// # Ok::<(), downhill::Error>(())
-            /// ```
-            #[allow(non_camel_case_types)]
-            pub enum $name {}
-
-            impl $name {
-                /// Stages the function of every element.
-                pub fn stage(g: &mut Stage, x: impl Into<Value>) -> Value {
-                    let x = x.into();
-                    let ty = g.ty(x);
-                    admitted(g, |cx| Self::shape(cx, ty), &[x], |g, v| g.unary(Unary::$variant, v[0]))
-                }
-
-                /// Stages the gradient of the argument.
-                pub fn grad(g: &mut Stage, x: impl Into<Value>, dout: Grad) -> Grad {
-                    let x = g.operand(x.into())?;
+            primitive! {
+                $(#[doc = $doc])*
+                ///
+                /// ```
+                /// use downhill::prelude::*;
+                #[doc = concat!("let mut g = Stage::new();\nlet y = ", stringify!($name), "::stage(&mut g, ", $x, ");")]
+                #[doc = concat!("assert!((g.value(y)?.data()[0] - ", $y, ").abs() < 1e-5);")]
+                /// # Ok::<(), downhill::Error>(())
+                /// ```
+                $name(x)
+                stage |g| g.unary(Unary::$variant, x),
+                grad |g, dy| {
                     let y = g.unary(Unary::$variant, x);
                     let rule: fn(&mut Stage, Var, Var, Var) -> Grad = $grad;
-                    rule(g, x, y, dout?)
-                }
-
-                /// The shape rule.
-                #[track_caller]
-                pub const fn shape(cx: &mut Check, x: Type) -> Type {
-                    match numbers(cx, stringify!($name), x) {
-                        Some(x) => {
-                            let y = x.holding(x.holds.unary(Unary::$variant, x.dtype));
-                            Type::Tensor(if Unary::$variant.is_flat() { y.cut() } else { y })
-                        }
-                        None => Type::Unknown,
+                    [rule(g, x, y, dy)]
+                },
+                shape |cx| match numbers(cx, stringify!($name), x) {
+                    Some(x) => {
+                        let y = x.holding(x.holds.unary(Unary::$variant, x.dtype));
+                        Type::Tensor(if Unary::$variant.is_flat() { y.cut() } else { y })
                     }
-                }
+                    None => Type::Unknown,
+                },
             }
         )*
     };
@@ -88,51 +72,34 @@ macro_rules! binary {
             whole $($whole:expr, $lower_whole:expr)?;
     )*) => {
         $(
-            #[doc = concat!(" `", stringify!($name), "(a, b)`:")]
-            $(#[doc = $doc])*
-            ///
-            /// ```
-            /// use downhill::prelude::*;
-            #[doc = concat!("let mut g = Stage::new();\nlet y = ", stringify!($name), "::stage(&mut g, ", $x, ", ", $y, ");")]
-            #[doc = concat!("assert_eq!(g.value(y)?.data(), [", $z, "]);")]
-            /// # Ok::<(), downhill::Error>(())
-            /// ```
-            #[allow(non_camel_case_types)]
-            pub enum $name {}
-
-            impl $name {
-                /// Stages the function of the elements of both, broadcast against each other.
-                pub fn stage(g: &mut Stage, a: impl Into<Value>, b: impl Into<Value>) -> Value {
-                    let [a, b] = g.beside([a.into(), b.into()]);
-                    let (ta, tb) = (g.ty(a), g.ty(b));
-                    admitted(g, |cx| Self::shape(cx, ta, tb), &[a, b], |g, v| g.binary(Binary::$variant, v[0], v[1]))
-                }
-
-                /// Stages the gradients of both arguments.
-                pub fn grad(g: &mut Stage, a: impl Into<Value>, b: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
-                    let (Some(a), Some(b), Some(dout)) = (g.operand(a.into()), g.operand(b.into()), dout) else {
-                        return (None, None);
-                    };
+            primitive! {
+                $(#[doc = $doc])*
+                ///
+                /// ```
+                /// use downhill::prelude::*;
+                #[doc = concat!("let mut g = Stage::new();\nlet y = ", stringify!($name), "::stage(&mut g, ", $x, ", ", $y, ");")]
+                #[doc = concat!("assert_eq!(g.value(y)?.data(), [", $z, "]);")]
+                /// # Ok::<(), downhill::Error>(())
+                /// ```
+                $name(a, b)
+                args |g| g.beside([a, b]),
+                stage |g| g.binary(Binary::$variant, a, b),
+                grad |g, dy| {
                     let rule: fn(&mut Stage, Var, Var, Var) -> (Var, Var) = $grad;
-                    let (da, db) = rule(g, a, b, dout);
-                    (sum_back(g, da, a), sum_back(g, db, b))
-                }
-
-                /// The shape rule.
-                #[track_caller]
-                pub const fn shape(cx: &mut Check, a: Type, b: Type) -> Type {
-                    match broadcast(cx, stringify!($name), a, b) {
-                        Some(ty) if ty.dtype.same(DType::I32) && !Binary::$variant.is_whole() => {
-                            let message = Message::new().str(stringify!($name)).str(": expected Tensor, found Index: ");
-                            cx.error(message.str("write `float(..)` around it"))
-                        }
-                        Some(ty) => {
-                            let (a, b) = (a.holds(ty.dtype), b.holds(ty.dtype));
-                            Type::Tensor(ty.holding(cx.binary(Binary::$variant, a, b, ty.dtype)))
-                        }
-                        None => Type::Unknown,
+                    let (da, db) = rule(g, a, b, dy);
+                    [sum_back(g, da, a), sum_back(g, db, b)]
+                },
+                shape |cx| match broadcast(cx, stringify!($name), a, b) {
+                    Some(ty) if ty.dtype.same(DType::I32) && !Binary::$variant.is_whole() => {
+                        let message = Message::new().str(stringify!($name)).str(": expected Tensor, found Index: ");
+                        cx.error(message.str("write `float(..)` around it"))
                     }
-                }
+                    Some(ty) => {
+                        let (a, b) = (a.holds(ty.dtype), b.holds(ty.dtype));
+                        Type::Tensor(ty.holding(cx.binary(Binary::$variant, a, b, ty.dtype)))
+                    }
+                    None => Type::Unknown,
+                },
             }
         )*
     };

@@ -7,71 +7,89 @@
 //! An operation is a type without values, so that its name stays free for local variables;
 //! `exp::stage` puts it into a graph, `exp::grad` puts its gradient there.
 
-/// An operation of one tensor and plain arguments. What is written is how it is staged (`x` is a tensor,
-/// the arguments are values), the gradient of `x`, and the shape rule (the arguments are types).
-macro_rules! tensor_op {
+/// Defines a primitive of tensors and, behind a semicolon, plain arguments: the type that bears its name, and its
+/// functions. What is written says
+/// - `args`, if it is there, how the values of the tensors are changed before anything else,
+/// - `stage` what is staged: here tensors are nodes of the graph and plain arguments values,
+/// - `grad` the gradient of each tensor, a list, given that of the result,
+/// - `shape` the shape rule: here all are types, but those that are named beside the check are tensors already.
+macro_rules! primitive {
     (
         $(#[$doc:meta])*
-        $name:ident($($arg:ident),+)
-        stage |$g:ident, $x:ident| $stage:expr,
-        grad |$gg:ident, $gx:ident, $d:ident| $grad:expr,
-        shape |$cx:ident, $tx:ident| $shape:expr $(,)?
+        $name:ident($($x:ident),+ $(; $($arg:ident),+)?)
+        $(args |$ag:ident| $args:expr,)?
+        stage |$g:ident| $stage:expr,
+        grad |$gg:ident, $d:ident| $grad:expr,
+        shape |$cx:ident $(, $tensor:ident)*| $shape:expr $(,)?
     ) => {
-        #[doc = concat!(" `", stringify!($name), "(", stringify!($x, $($arg),+), ")`:")]
+        #[doc = concat!(" `", stringify!($name), "(", stringify!($($x),+ $(, $($arg),+)?), ")`:")]
         $(#[$doc])*
         #[allow(non_camel_case_types)]
         pub enum $name {}
 
         impl $name {
             #[doc = concat!("Stages `", stringify!($name), "`.")]
-            #[allow(clippy::too_many_arguments)]
-            pub fn stage($g: &mut Stage, input: impl Into<Value>, $($arg: impl Into<Value>),+) -> Value {
-                let input = input.into();
-                $(let $arg = $arg.into();)+
+            #[allow(clippy::too_many_arguments, unused_variables)]
+            pub fn stage(
+                $g: &mut Stage,
+                $($x: impl Into<Value>,)+
+                $($($arg: impl Into<Value>,)+)?
+            ) -> Value {
+                $(let $x = $x.into();)+
+                $($(let $arg = $arg.into();)+)?
+                primitive!(@args $g [$($x),+] $($ag $args)?);
+                let values = [$($x),+];
                 let rule = {
-                    let ty = $g.ty(input);
-                    $(let $arg = $g.ty($arg);)+
-                    move |cx: &mut Check| Self::shape(cx, ty, $($arg),+)
+                    $(let $x = $g.ty($x);)+
+                    $($(let $arg = $g.ty($arg);)+)?
+                    move |cx: &mut Check| Self::shape(cx, $($x,)+ $($($arg),+)?)
                 };
-                $crate::ops::admitted($g, rule, &[input], |$g, v| {
-                    let $x = v[0];
+                $crate::ops::admitted($g, rule, &values, |$g, v| {
+                    let [$($x),+] = *v else { unreachable!("as many nodes as values") };
                     $stage
                 })
             }
 
             #[doc = concat!("Stages the gradient of `", stringify!($name), "`.")]
-            #[allow(clippy::too_many_arguments, unused_variables, clippy::type_complexity)]
+            #[allow(clippy::too_many_arguments, unused_variables, unused_parens, clippy::type_complexity)]
             pub fn grad(
                 $gg: &mut Stage,
-                input: impl Into<Value>,
-                $($arg: impl Into<Value>,)+
+                $($x: impl Into<Value>,)+
+                $($($arg: impl Into<Value>,)+)?
                 dout: Grad,
-            ) -> (Grad, $(tensor_op!(@ $arg Grad)),+) {
-                let input = input.into();
-                $(let $arg = $arg.into();)+
+            ) -> ($(primitive!(@ $x Grad)),+ $(, $(primitive!(@ $arg Grad)),+)?) {
+                $(let $x = $x.into();)+
+                $($(let $arg = $arg.into();)+)?
                 let rule = {
-                    let ty = $gg.ty(input);
-                    $(let $arg = $gg.ty($arg);)+
-                    move |cx: &mut Check| Self::shape(cx, ty, $($arg),+)
+                    $(let $x = $gg.ty($x);)+
+                    $($(let $arg = $gg.ty($arg);)+)?
+                    move |cx: &mut Check| Self::shape(cx, $($x,)+ $($($arg),+)?)
                 };
                 let dout = $crate::ops::fitting($gg, stringify!($name), rule, dout);
-                let dx = match ($gg.operand(input), dout) {
-                    (Some($gx), Some($d)) => Some($grad),
-                    _ => None,
+                let [$($x),+] = match ([$($gg.operand($x)),+], dout) {
+                    ([$(Some($x)),+], Some($d)) => $grad,
+                    _ => [$(primitive!(@ $x None)),+],
                 };
-                (dx, $(tensor_op!(@ $arg None)),+)
+                ($($x),+ $(, $(primitive!(@ $arg None)),+)?)
             }
 
             #[doc = concat!("The shape rule of `", stringify!($name), "`.")]
             #[allow(clippy::too_many_arguments)]
             #[track_caller]
-            pub const fn shape($cx: &mut Check, input: Type, $($arg: Type),+) -> Type {
-                let Some($tx) = input.operand($cx, stringify!($name)) else { return Type::Unknown };
+            pub const fn shape($cx: &mut Check, $($x: Type,)+ $($($arg: Type),+)?) -> Type {
+                $(let Some($tensor) = $tensor.operand($cx, stringify!($name)) else { return Type::Unknown };)*
                 $shape
             }
         }
     };
     (@ $arg:ident $with:ident) => { $with };
+    (@args $g:ident [$($x:ident),+]) => {};
+    (@args $g:ident [$($x:ident),+] $ag:ident $args:expr) => {
+        let [$($x),+] = {
+            let $ag = &mut *$g;
+            $args
+        };
+    };
 }
 
 mod agree;

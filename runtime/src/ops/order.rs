@@ -4,7 +4,7 @@ use super::reduce::flip_axis;
 use super::{admitted, axis, axis_of, integer, number};
 use crate::graph::{Grad, Stage, Value, Var};
 use crate::shape::Dim;
-use crate::shape::check::{Check, Message, Type};
+use crate::shape::check::{Check, Message, TensorType, Type};
 
 /// `flip(x, axis)`:
 /// The elements of an axis in reverse order.
@@ -147,72 +147,47 @@ fn copies(g: &mut Stage, x: Var, axis: usize, times: usize, each: bool) -> Var {
 }
 
 /// The gradient of [`copies`]: the sum over them.
-fn sum_of_copies(g: &mut Stage, x: Value, axis: Value, times: Value, each: bool, dout: Grad) -> Grad {
-    let (x, dout) = (g.operand(x)?, dout?);
+fn sum_of_copies(g: &mut Stage, x: Var, axis: Value, times: Value, each: bool, dout: Var) -> Var {
     let axis = axis_of(g, x, axis);
     let (kept, at) = (g[x].shape.clone(), axis + each as usize);
     let mut shape = kept.clone();
     shape.insert(at, integer(times) as usize);
     let d = g.reshape(dout, &shape);
     let sum = g.reduce(super::Reduce::Sum, d, 1 << at);
-    Some(g.reshape(sum, &kept))
+    g.reshape(sum, &kept)
+}
+
+/// The shape rule of repetitions.
+#[track_caller]
+const fn repeated(cx: &mut Check, op: &str, x: TensorType, at: Type, times: Type) -> Type {
+    let (Some(axis), Some(times)) = (axis(cx, op, &x, at), number(cx, op, times)) else { return Type::Unknown };
+    if matches!(times.get(), Some(n) if n < 0) {
+        return cx.error(Message::new().str(op).str(": expected how many times, found ").dim(times));
+    }
+    let size: Dim = x.shape.dim(axis).times(times);
+    Type::Tensor(x.permuted(x.shape.with(axis, size)))
 }
 
 macro_rules! repetitions {
     ($($(#[$about:meta])* $name:ident $each:literal ($expected:literal);)*) => {$(
-        #[doc = concat!(" `", stringify!($name), "(x, axis, times)`:")]
-        $(#[$about])*
-        ///
-        /// ```
-        /// use downhill::prelude::*;
-        /// let mut g = Stage::new();
-        /// let x = g.constant(&Tensor::new([2], [1.0, 2.0])?);
-        #[doc = concat!("let y = ", stringify!($name), "::stage(&mut g, x, 0, 2);")]
-        #[doc = concat!("assert_eq!(g.value(y)?.data(), [", $expected, "]);")]
-        /// # Ok::<(), downhill::Error>(())
-        /// ```
-        #[allow(non_camel_case_types)]
-        pub enum $name {}
-
-        impl $name {
-            /// Stages the repetition.
-            pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>, times: impl Into<Value>) -> Value {
-                let (x, axis, times) = (x.into(), axis.into(), times.into());
-                let [tx, ta, tt] = [x, axis, times].map(|value| g.ty(value));
-                admitted(g, |cx| Self::shape(cx, tx, ta, tt), &[x], |g, v| {
-                    let axis = axis_of(g, v[0], axis);
-                    copies(g, v[0], axis, integer(times) as usize, $each)
-                })
-            }
-
-            /// Stages the gradient: the sum over the repetitions.
-            pub fn grad(
-                g: &mut Stage,
-                x: impl Into<Value>,
-                axis: impl Into<Value>,
-                times: impl Into<Value>,
-                dout: Grad,
-            ) -> (Grad, Grad, Grad) {
-                let (x, axis, times) = (x.into(), axis.into(), times.into());
-                let [tx, ta, tt] = [x, axis, times].map(|value| g.ty(value));
-                let dout = super::fitting(g, stringify!($name), |cx| Self::shape(cx, tx, ta, tt), dout);
-                (sum_of_copies(g, x, axis, times, $each, dout), None, None)
-            }
-
-            /// The shape rule.
-            #[track_caller]
-            pub const fn shape(cx: &mut Check, x: Type, at: Type, times: Type) -> Type {
-                let name = stringify!($name);
-                let Some(x) = x.operand(cx, name) else { return Type::Unknown };
-                let (Some(axis), Some(times)) = (axis(cx, name, &x, at), number(cx, name, times)) else {
-                    return Type::Unknown;
-                };
-                if matches!(times.get(), Some(n) if n < 0) {
-                    return cx.error(Message::new().str(name).str(": expected how many times, found ").dim(times));
-                }
-                let size: Dim = x.shape.dim(axis).times(times);
-                Type::Tensor(x.permuted(x.shape.with(axis, size)))
-            }
+        primitive! {
+            $(#[$about])*
+            ///
+            /// ```
+            /// use downhill::prelude::*;
+            /// let mut g = Stage::new();
+            /// let x = g.constant(&Tensor::new([2], [1.0, 2.0])?);
+            #[doc = concat!("let y = ", stringify!($name), "::stage(&mut g, x, 0, 2);")]
+            #[doc = concat!("assert_eq!(g.value(y)?.data(), [", $expected, "]);")]
+            /// # Ok::<(), downhill::Error>(())
+            /// ```
+            $name(x; axis, times)
+            stage |g| {
+                let axis = axis_of(g, x, axis);
+                copies(g, x, axis, integer(times) as usize, $each)
+            },
+            grad |g, d| [Some(sum_of_copies(g, x, axis, times, $each, d))],
+            shape |cx, x| repeated(cx, stringify!($name), x, axis, times),
         }
     )*};
 }

@@ -162,100 +162,65 @@ fn build(g: &mut Stage, op: Reduce, x: Var, axes: u8, keep: bool) -> Var {
     g.reshape(y, &shape)
 }
 
-fn gradient(g: &mut Stage, op: Reduce, x: Var, axes: u8, dout: Grad) -> Grad {
+fn gradient(g: &mut Stage, op: Reduce, x: Var, axes: u8, dout: Var) -> Var {
     let y = g.reduce(op, x, axes);
     let kept = g[y].shape.clone();
-    let dy = g.reshape(dout?, &kept);
-    Some(op.grad(g, x, y, axes, dy))
+    let dy = g.reshape(dout, &kept);
+    op.grad(g, x, y, axes, dy)
 }
 
 macro_rules! reductions {
     ($($(#[doc = $doc:literal])* $op:ident $all:ident $axes:ident $keep:ident ($sum:literal, $row:literal);)*) => {$(
-        #[doc = concat!(" `", stringify!($all), "(x)`:")]
-        $(#[doc = $doc])*
-        /// This one reduces all axes and gives a tensor without axes.
-        ///
-        /// ```
-        /// use downhill::prelude::*;
-        /// let mut g = Stage::new();
-        /// let x = g.constant(&Tensor::new([2, 2], [1.0, 2.0, 3.0, 4.0])?);
-        #[doc = concat!("let y = ", stringify!($all), "::stage(&mut g, x);")]
-        #[doc = concat!("assert_eq!(g.value(y)?, Tensor::new([], [", $sum, "])?);")]
-        /// # Ok::<(), downhill::Error>(())
-        /// ```
-        #[allow(non_camel_case_types)]
-        pub enum $all {}
-
-        impl $all {
-            /// Stages the reduction.
-            pub fn stage(g: &mut Stage, x: impl Into<Value>) -> Value {
-                let x = x.into();
-                let ty = g.ty(x);
-                admitted(g, |cx| Self::shape(cx, ty), &[x], |g, v| {
-                    let all = every(g, v[0]);
-                    build(g, Reduce::$op, v[0], all, false)
-                })
-            }
-
-            /// Stages the gradient.
-            pub fn grad(g: &mut Stage, x: impl Into<Value>, dout: Grad) -> Grad {
-                let x = g.operand(x.into())?;
+        primitive! {
+            $(#[doc = $doc])*
+            /// This one reduces all axes and gives a tensor without axes.
+            ///
+            /// ```
+            /// use downhill::prelude::*;
+            /// let mut g = Stage::new();
+            /// let x = g.constant(&Tensor::new([2, 2], [1.0, 2.0, 3.0, 4.0])?);
+            #[doc = concat!("let y = ", stringify!($all), "::stage(&mut g, x);")]
+            #[doc = concat!("assert_eq!(g.value(y)?, Tensor::new([], [", $sum, "])?);")]
+            /// # Ok::<(), downhill::Error>(())
+            /// ```
+            $all(x)
+            stage |g| {
                 let all = every(g, x);
-                gradient(g, Reduce::$op, x, all, dout)
-            }
-
-            /// The shape rule.
-            #[track_caller]
-            pub const fn shape(cx: &mut Check, x: Type) -> Type {
-                reduced(cx, Reduce::$op, stringify!($all), x, None, false)
-            }
+                build(g, Reduce::$op, x, all, false)
+            },
+            grad |g, d| {
+                let all = every(g, x);
+                [Some(gradient(g, Reduce::$op, x, all, d))]
+            },
+            shape |cx| reduced(cx, Reduce::$op, stringify!($all), x, None, false),
         }
 
         reductions!(@axes $(#[doc = $doc])* $op $axes false "This one takes a list of axes, counted from the end when negative, and removes them." concat!("Tensor::new([2], [", $row, "])?"));
         reductions!(@axes $(#[doc = $doc])* $op $keep true "This one takes a list of axes, counted from the end when negative, and keeps them with size one." concat!("Tensor::new([2, 1], [", $row, "])?"));
     )*};
     (@axes $(#[doc = $doc:literal])* $op:ident $name:ident $keep:literal $how:literal $expected:expr) => {
-        #[doc = concat!(" `", stringify!($name), "(x, axes)`:")]
-        $(#[doc = $doc])*
-        #[doc = $how]
-        ///
-        /// ```
-        /// use downhill::prelude::*;
-        /// let mut g = Stage::new();
-        /// let x = g.constant(&Tensor::new([2, 2], [1.0, 2.0, 3.0, 4.0])?);
-        #[doc = concat!("let y = ", stringify!($name), "::stage(&mut g, x, [-1]);")]
-        #[doc = concat!("assert_eq!(g.value(y)?, ", $expected, ");")]
-        /// # Ok::<(), downhill::Error>(())
-        /// ```
-        #[allow(non_camel_case_types)]
-        pub enum $name {}
-
-        impl $name {
-            /// Stages the reduction.
-            pub fn stage(g: &mut Stage, x: impl Into<Value>, axes: impl Into<Value>) -> Value {
-                let (x, axes) = (x.into(), axes.into());
-                let (tx, ta) = (g.ty(x), g.ty(axes));
-                admitted(g, |cx| Self::shape(cx, tx, ta), &[x], |g, v| {
-                    let axes = bits(g, v[0], axes);
-                    build(g, Reduce::$op, v[0], axes, $keep)
-                })
-            }
-
-            /// Stages the gradient of the first argument.
-            pub fn grad(g: &mut Stage, x: impl Into<Value>, axes: impl Into<Value>, dout: Grad) -> (Grad, Grad) {
-                let (x, axes) = (x.into(), axes.into());
-                let (tx, ta) = (g.ty(x), g.ty(axes));
-                let admitted = g.checked(|cx| Self::shape(cx, tx, ta)).is_some();
-                let Some(x) = g.operand(x).filter(|_| admitted) else { return (None, None) };
+        primitive! {
+            $(#[doc = $doc])*
+            #[doc = $how]
+            ///
+            /// ```
+            /// use downhill::prelude::*;
+            /// let mut g = Stage::new();
+            /// let x = g.constant(&Tensor::new([2, 2], [1.0, 2.0, 3.0, 4.0])?);
+            #[doc = concat!("let y = ", stringify!($name), "::stage(&mut g, x, [-1]);")]
+            #[doc = concat!("assert_eq!(g.value(y)?, ", $expected, ");")]
+            /// # Ok::<(), downhill::Error>(())
+            /// ```
+            $name(x; axes)
+            stage |g| {
                 let axes = bits(g, x, axes);
-                (gradient(g, Reduce::$op, x, axes, dout), None)
-            }
-
-            /// The shape rule.
-            #[track_caller]
-            pub const fn shape(cx: &mut Check, x: Type, axes: Type) -> Type {
-                reduced(cx, Reduce::$op, stringify!($name), x, Some(axes), $keep)
-            }
+                build(g, Reduce::$op, x, axes, $keep)
+            },
+            grad |g, d| {
+                let axes = bits(g, x, axes);
+                [Some(gradient(g, Reduce::$op, x, axes, d))]
+            },
+            shape |cx| reduced(cx, Reduce::$op, stringify!($name), x, Some(axes), $keep),
         }
     };
 }

@@ -7,7 +7,7 @@ use crate::ir::elementwise::Binary;
 use crate::ir::reduce::Reduce;
 use crate::shape::check::{Check, Message, TensorType, Type};
 
-tensor_op! {
+primitive! {
     /// An axis resampled to `size` elements, each a copy of the one at `floor(i / scale)`: one axis of PyTorch's
     /// `interpolate` in the mode `nearest`. A `scale` of zero stands for the new size over the old one.
     ///
@@ -19,16 +19,16 @@ tensor_op! {
     /// assert_eq!(g.value(y)?.data(), [1.0, 1.0, 2.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    resize_nearest(axis, size, scale)
-    stage |g, x| resized(g, x, axis, size, |n, size| nearest(n, size, step(n, size, scale), 0.0)),
-    grad |g, x, d| resized_back(g, x, d, axis, |n, size| nearest(n, size, step(n, size, scale), 0.0)),
+    resize_nearest(x; axis, size, scale)
+    stage |g| resized(g, x, axis, size, |n, size| nearest(n, size, step(n, size, scale), 0.0)),
+    grad |g, d| [Some(resized_back(g, x, d, axis, |n, size| nearest(n, size, step(n, size, scale), 0.0)))],
     shape |cx, x| {
         let _ = scale;
         sized(cx, "resize_nearest", x, axis, size)
     },
 }
 
-tensor_op! {
+primitive! {
     /// An axis resampled to `size` elements, each a copy of the one at `floor((i + ½) / scale)`: one axis of
     /// PyTorch's `interpolate` in the mode `nearest-exact`. A `scale` of zero stands for the new size over the
     /// old one.
@@ -41,16 +41,16 @@ tensor_op! {
     /// assert_eq!(g.value(y)?.data(), [2.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    resize_nearest_exact(axis, size, scale)
-    stage |g, x| resized(g, x, axis, size, |n, size| nearest(n, size, step(n, size, scale), 0.5)),
-    grad |g, x, d| resized_back(g, x, d, axis, |n, size| nearest(n, size, step(n, size, scale), 0.5)),
+    resize_nearest_exact(x; axis, size, scale)
+    stage |g| resized(g, x, axis, size, |n, size| nearest(n, size, step(n, size, scale), 0.5)),
+    grad |g, d| [Some(resized_back(g, x, d, axis, |n, size| nearest(n, size, step(n, size, scale), 0.5)))],
     shape |cx, x| {
         let _ = scale;
         sized(cx, "resize_nearest_exact", x, axis, size)
     },
 }
 
-tensor_op! {
+primitive! {
     /// An axis resampled to `size` elements, each between its two neighbours in a straight line: one axis of
     /// PyTorch's `interpolate` in the modes `linear` and `bilinear`. With `align_corners` the first and the last
     /// elements stay where they are; without, elements are small areas, and a `scale` of zero stands for the
@@ -64,9 +64,9 @@ tensor_op! {
     /// assert_eq!(g.value(y)?.data(), [1.0, 1.5, 2.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    resize_linear(axis, size, align_corners, scale)
-    stage |g, x| resized(g, x, axis, size, |n, size| linear(n, size, step(n, size, scale), is(align_corners))),
-    grad |g, x, d| resized_back(g, x, d, axis, |n, size| linear(n, size, step(n, size, scale), is(align_corners))),
+    resize_linear(x; axis, size, align_corners, scale)
+    stage |g| resized(g, x, axis, size, |n, size| linear(n, size, step(n, size, scale), is(align_corners))),
+    grad |g, d| [Some(resized_back(g, x, d, axis, |n, size| linear(n, size, step(n, size, scale), is(align_corners))))],
     shape |cx, x| {
         let _ = scale;
         if !matches!(align_corners, Type::Bool(_)) {
@@ -76,7 +76,7 @@ tensor_op! {
     },
 }
 
-tensor_op! {
+primitive! {
     /// The means of `size` parts of an axis that overlap where they cannot be equal: one axis of PyTorch's
     /// `adaptive_avg_pool`. Part `i` of `n` elements is from `floor(i n / size)` to `ceil((i + 1) n / size)`.
     ///
@@ -88,8 +88,8 @@ tensor_op! {
     /// assert_eq!(g.value(y)?.data(), [1.5, 3.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    adaptive_avg(axis, size)
-    stage |g, x| {
+    adaptive_avg(x; axis, size)
+    stage |g| {
         let (axis, size) = (axis_of(g, x, axis), integer(size) as usize);
         match equal_parts(g, x, axis, size) {
             Some(parts) => {
@@ -104,7 +104,7 @@ tensor_op! {
             }
         }
     },
-    grad |g, x, d| {
+    grad |g, d| [Some({
         let (axis, size) = (axis_of(g, x, axis), integer(size) as usize);
         match equal_parts(g, x, axis, size) {
             Some(parts) => {
@@ -122,11 +122,11 @@ tensor_op! {
                 project(g, d, axis, (n, size), &means(n, size), true)
             }
         }
-    },
+    })],
     shape |cx, x| sized(cx, "adaptive_avg", x, axis, size),
 }
 
-tensor_op! {
+primitive! {
     /// The largest elements of `size` parts of an axis, which overlap where they cannot be equal: one axis of
     /// PyTorch's `adaptive_max_pool`. The parts are those of [`adaptive_avg`].
     ///
@@ -138,8 +138,8 @@ tensor_op! {
     /// assert_eq!(g.value(y)?.data(), [5.0, 5.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    adaptive_max(axis, size)
-    stage |g, x| {
+    adaptive_max(x; axis, size)
+    stage |g| {
         let (axis, size) = (axis_of(g, x, axis), integer(size) as usize);
         match equal_parts(g, x, axis, size) {
             Some(parts) => {
@@ -154,7 +154,7 @@ tensor_op! {
             }
         }
     },
-    grad |g, x, d| {
+    grad |g, d| [Some({
         let (axis, size) = (axis_of(g, x, axis), integer(size) as usize);
         let shape = g[x].shape.clone();
         let dx = match equal_parts(g, x, axis, size) {
@@ -176,7 +176,7 @@ tensor_op! {
             }),
         };
         dx.unwrap_or_else(|| g.fill(0.0, &shape))
-    },
+    })],
     shape |cx, x| {
         if let Type::Dim(parts) = size
             && let Some(parts) = parts.get()

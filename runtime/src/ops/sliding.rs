@@ -6,7 +6,7 @@ use crate::ir::elementwise::Compare;
 use crate::shape::check::{Check, Message, TensorType, Type};
 use crate::shape::{DType, Dim};
 
-tensor_op! {
+primitive! {
     /// A number added along an axis, `before` and `after` the elements: PyTorch's `pad` in the mode
     /// `constant`.
     ///
@@ -18,15 +18,15 @@ tensor_op! {
     /// assert_eq!(g.value(y)?.data(), [5.0, 1.0, 2.0, 5.0, 5.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    pad_constant(axis, before, after, value)
-    stage |g, x| {
+    pad_constant(x; axis, before, after, value)
+    stage |g| {
         let axis = axis_of(g, x, axis);
         surround(g, x, axis, (integer(before) as usize, integer(after) as usize), float_of(value))
     },
-    grad |g, x, d| {
+    grad |g, d| [Some({
         let axis = axis_of(g, x, axis);
         middle(g, x, axis, integer(before) as usize, d)
-    },
+    })],
     shape |cx, x| {
         if !holds(cx, "pad_constant", x, value) {
             return Type::Unknown;
@@ -40,7 +40,7 @@ tensor_op! {
     },
 }
 
-tensor_op! {
+primitive! {
     /// An axis with `padding` elements of `value` at both ends, over which [`windows`] of these sizes then slide.
     /// With `ceil` a last window may reach beyond the padding, which is then longer at the end, but must start
     /// before it: PyTorch's `ceil_mode`.
@@ -55,17 +55,17 @@ tensor_op! {
     /// assert_eq!(g.value(y)?.data(), [0.0, 1.0, 2.0, 0.0, 0.0]);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    pad_windows(axis, size, step, padding, dilation, ceil, value)
-    stage |g, x| {
+    pad_windows(x; axis, size, step, padding, dilation, ceil, value)
+    stage |g| {
         let axis = axis_of(g, x, axis);
         let [size, step, padding, dilation] = [size, step, padding, dilation].map(integer);
         let more = beyond(g[x].shape[axis] as isize, super::reach(size, dilation), step, padding, ceil == Value::Bool(true));
         surround(g, x, axis, (padding as usize, (padding + more) as usize), float_of(value))
     },
-    grad |g, x, d| {
+    grad |g, d| [Some({
         let axis = axis_of(g, x, axis);
         middle(g, x, axis, integer(padding) as usize, d)
-    },
+    })],
     shape |cx, x| {
         if !holds(cx, "pad_windows", x, value) {
             return Type::Unknown;
@@ -109,7 +109,7 @@ tensor_op! {
     },
 }
 
-tensor_op! {
+primitive! {
     /// For each element of an axis the `size` around it, zeros beyond the ends: as many in front as behind, or
     /// one more where that cannot be.
     ///
@@ -121,21 +121,21 @@ tensor_op! {
     /// assert_eq!(g.value(y)?, Tensor::new([2, 3], [0.0, 1.0, 2.0, 1.0, 2.0, 0.0])?);
     /// # Ok::<(), downhill::Error>(())
     /// ```
-    neighbours(axis, size)
-    stage |g, x| {
+    neighbours(x; axis, size)
+    stage |g| {
         let (axis, size) = (axis_of(g, x, axis), integer(size) as usize);
         let n = g[x].shape[axis];
         let x = surround(g, x, axis, (size / 2, (size - 1) / 2), 0.0);
         g.windows(x, axis, 0, (n, 1), (size, 1))
     },
-    grad |g, x, d| {
+    grad |g, d| [Some({
         let (axis, size) = (axis_of(g, x, axis), integer(size) as usize);
         let padded = surround(g, x, axis, (size / 2, (size - 1) / 2), 0.0);
         match windows::grad(g, padded, axis, size, 1, 1, Some(d)).0 {
             Some(d) => middle(g, x, axis, size / 2, d),
             None => g.fill(0.0, &g[x].shape.clone()),
         }
-    },
+    })],
     shape |cx, x| {
         let (Some(axis), Some(size)) = (super::axis(cx, "neighbours", &x, axis), number(cx, "neighbours", size)) else {
             return Type::Unknown;
