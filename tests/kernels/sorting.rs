@@ -89,3 +89,8 @@ fn places_are_rows_of_a_table() -> downhill::Result<()> {
     assert_eq!(y.data(), rows.concat());
     Ok(())
 }
+
+#[test]
+fn between_guard_pages() {
+    crate::guarded::run_tests_again(module_path!());
+}

@@ -132,3 +132,8 @@ fn ends_and_poles() -> downhill::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn between_guard_pages() {
+    crate::guarded::run_tests_again(module_path!());
+}
