@@ -29,9 +29,9 @@ impl Places {
     }
 }
 
-/// The elements of the last axis; a number has one.
+/// The elements of the last axis; a number has one. Where there is none, there are no rows.
 fn row(shape: &[usize]) -> usize {
-    shape.last().copied().unwrap_or(1)
+    shape.last().copied().unwrap_or(1).max(1)
 }
 
 impl Operation for Places {

@@ -190,7 +190,7 @@ pub const OPERATIONS: &[Operation] = operations! {
         upsample_bilinear2d(x X, n n, m n, b b) linear(x X, y X, z Y) lerp(x X, y Y, z Y) logaddexp(x X, y Y)
         cosine_similarity(x X, y Y, a a, f f) rotary(x X, f f, n n) cross_entropy(x X, i I) nll(x X, i I)
         smoothed_cross_entropy(x X, i I, f f) mse(x X, y X) bce_with_logits(x X, y X) kl_div(x X, y X, b b)
-        addcmul(x X, y Y, z Y, f f) addcdiv(x X, y Y, z Y, f f) xlogy(x X, y Y);
+        addcmul(x X, y Y, z Y, f f) addcdiv(x X, y Y, z Y, f f) xlogy(x X, y Y) erfinv(x P) lgamma(x P) digamma(x P);
     Jumps:
         abs(x X) floor(x X) maximum(x X, y Y) minimum(x X, y Y) lt(x X, y Y) le(x X, y Y) gt(x X, y Y) ge(x X, y Y)
         eq(x X, y Y) ne(x X, y Y) select(m M, x X, y Y) integer(x X) max(x X) min(x X) max_axes(x X, l L)
@@ -201,5 +201,5 @@ pub const OPERATIONS: &[Operation] = operations! {
         celu(x X, f f) selu(x X) ceil(x X) round(x X) frac(x X) floor_divide(x X, y Y) trunc_divide(x X, y Y)
         remainder(x X, y Y) fmod(x X, y Y) clamp_min(x X, y Y) clamp_max(x X, y Y) clamp(x X, y Y, z Y) sign(x X)
         trunc(x X) isnan(x X) isinf(x X) isfinite(x X) l1(x X, y X) smooth_l1(x X, y X, f f) huber(x X, y X, f f)
-        hinge(x X, y X) accuracy(x X, i I) masked_softmax(x X, m M);
+        hinge(x X, y X) accuracy(x X, i I) masked_softmax(x X, m M) sort(x X, a A, b B) argsort(x X, a A, b B);
 };

@@ -42,17 +42,18 @@ impl Access {
         match &view.op {
             Op::Broadcast => is_one = shape,
             Op::Transpose(axes) => self.strides = axes.iter().map(|&axis| self.strides[axis]).collect(),
+            // A step along an axis of one element may be any number: its stride is zero in the end.
             Op::Slice(window) => {
                 for (stride, &(start, step)) in self.strides.iter_mut().zip(window) {
                     self.offset += *stride * start as isize;
-                    *stride *= step;
+                    *stride = stride.wrapping_mul(step);
                 }
                 is_one = &view.shape;
             }
             Op::Windows { axis, start, step, dilation } => {
                 let stride = self.strides[*axis];
                 self.offset += stride * *start as isize;
-                self.strides.splice(*axis..=*axis, [stride * step, stride * dilation]);
+                self.strides.splice(*axis..=*axis, [stride.wrapping_mul(*step), stride.wrapping_mul(*dilation)]);
                 is_one = &view.shape;
             }
             Op::Reshape => self.strides = reshaped(shape, &self.strides, &view.shape)?,
