@@ -1,6 +1,7 @@
 //! Machine code for kernels: loop nests by Cranelift (`portable`) or with wider vectors (`x86`), matrix products in
-//! `matmul`, and the memory that code lives in (`code`).
+//! `matmul`, and the memory that code lives in (`code`). `backend` says what made it.
 
+mod backend;
 mod code;
 mod loops;
 pub(crate) mod matmul;
@@ -8,6 +9,8 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub(crate) use backend::Backend;
+pub(crate) use code::Compiled;
 pub(crate) use loops::{CompiledLoop, compile};
 #[cfg(all(test, not(miri)))]
 mod tests;

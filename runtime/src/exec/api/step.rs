@@ -468,8 +468,8 @@ impl<N: Network> Step<N> {
         Loss { function, entries, params_len: *params_len, states_len, assigned: &self.update.assigned }
     }
 
-    /// The kernels of the compiled programs: what was fused, bytes, flops, and why a kernel is not a part
-    /// of the one that computes its latest argument; how many bytes of activations are kept for the
+    /// The kernels of the compiled programs: what made the code of each and how wide its vectors are, what was
+    /// fused, bytes, flops, and why a kernel is not a part of the one that computes its latest argument; how many bytes of activations are kept for the
     /// gradient, and how many more `#[checkpoint]` saves.
     ///
     /// ```

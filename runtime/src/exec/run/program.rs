@@ -11,7 +11,7 @@ use super::memory::Memory;
 use super::pace::Pace;
 use super::refused::{Refuse, Refused};
 use super::team::{Barrier, Team, threads};
-use crate::codegen::{compile, matmul};
+use crate::codegen::{Backend, compile, matmul};
 use crate::error::{Error, Result};
 use crate::graph::verify::{Bound, Verified, verify};
 use crate::graph::{Graph, Op, Var};
@@ -462,13 +462,14 @@ impl Program {
         self.report.forward
     }
 
-    /// What the kernels are.
-    pub(crate) fn kernels(&self) -> &[Description] {
-        &self.report.kernels
+    /// What the kernels are, and what made their code.
+    pub(crate) fn kernels(&self) -> impl Iterator<Item = (&Description, Backend)> {
+        self.report.kernels.iter().zip(self.steps.iter().map(|step| step.kernel.backend()))
     }
 
-    /// What the kernels are, and what they read, write and compute. `without` are the bytes of activations
-    /// that would be kept without checkpoints.
+    /// What the kernels are, what made their code, and what they read, write and compute; where a kernel has
+    /// narrower vectors than the level, why. `without` are the bytes of activations that would be kept without
+    /// checkpoints.
     pub(crate) fn explain(&self, without: Option<usize>) -> String {
         let Report { kernels, bytes, flops, arena, unshared, kept, .. } = &self.report;
         let mut text = String::new();
@@ -488,8 +489,11 @@ impl Program {
             });
             let _ = writeln!(text, "      activations: {kept} bytes kept for the gradient{saved}");
         }
-        for (i, kernel) in kernels.iter().enumerate() {
-            let _ = writeln!(text, "{i:>4}  {kernel}");
+        for (i, (kernel, backend)) in self.kernels().enumerate() {
+            let _ = writeln!(text, "{i:>4}  {backend:<18} {kernel}");
+            if let Some(fallback) = backend.fallback() {
+                let _ = writeln!(text, "      {fallback}");
+            }
         }
         text
     }
