@@ -33,7 +33,7 @@ pub(crate) struct Compiled {
 
 impl Compiled {
     /// Where the kernel's code starts; it is there as long as `self` lives.
-    pub(super) fn address(&self) -> *const u8 {
+    pub(crate) fn address(&self) -> *const u8 {
         self.bytes().as_ptr()
     }
 

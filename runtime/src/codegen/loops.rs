@@ -1,7 +1,7 @@
 //! Loop kernels as functions: compiled by the emitter of a level.
 
-use super::code;
 use super::backend::Backend;
+use super::code;
 use super::code::{Cache, Compiled};
 use super::portable;
 use crate::error::Result;

@@ -25,9 +25,9 @@ use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
 use crate::error::{Error, Result};
-use crate::ir::{Level, Reason};
 use crate::ir::nest::LoopKernel;
 use crate::ir::strip::{Effect, Inst, Kind, Strip, Walk};
+use crate::ir::{Level, Reason};
 use asm::{Asm, Emit};
 use frame::{FROM, Frame, Rows, SCRATCH, TO};
 use run::{Length, Run};
@@ -87,7 +87,9 @@ fn unsupported(kernel: &LoopKernel) -> Option<Reason> {
     let row = kernel.row.max(kernel.fills.iter().map(|fill| fill.1).max().unwrap_or(0));
     let long = (row > FAR).then_some(Reason::Row(row, FAR));
     let mut strips = kernel.passes.iter().map(|pass| &pass.each);
-    long.or_else(|| strips.find_map(|s| s.insts().iter().find_map(inst).or_else(|| s.effects().iter().find_map(effect))))
+    long.or_else(|| {
+        strips.find_map(|s| s.insts().iter().find_map(inst).or_else(|| s.effects().iter().find_map(effect)))
+    })
 }
 
 fn emit(kernel: &LoopKernel, level: Level, side_by_side: bool) -> Emit<Result<Vec<u8>, Reason>> {

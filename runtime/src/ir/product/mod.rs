@@ -148,7 +148,18 @@ impl Spec {
         let fallback = reason.filter(|_| level > Level::Portable).map(|reason| Fallback { level, reason });
         let level = if reason.is_some() { Level::Portable } else { level };
         let large = p.sums.is_empty() && p.n * p.k.max(p.m) > LARGE;
-        Spec { level, fallback, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone(), block: None, checked: false, large }
+        Spec {
+            level,
+            fallback,
+            m: p.m,
+            n: p.n,
+            k: p.k,
+            strides,
+            sums: p.sums.clone(),
+            block: None,
+            checked: false,
+            large,
+        }
     }
 
     /// The same with so many turns of one of the loops around the inner dimension.

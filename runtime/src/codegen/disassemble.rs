@@ -1,0 +1,41 @@
+//! Machine code for people to read: with the feature `dump`, on x86-64.
+
+/// The instructions of a kernel, a line each, and the constants behind them. None where this library has no
+/// disassembler.
+#[cfg(not(all(feature = "dump", target_arch = "x86_64")))]
+pub(crate) fn disassemble(_: &[u8]) -> Option<String> {
+    None
+}
+
+/// The instructions of a kernel, a line each with its offset, and the constants behind them. None where this library
+/// has no disassembler.
+#[cfg(all(feature = "dump", target_arch = "x86_64"))]
+pub(crate) fn disassemble(bytes: &[u8]) -> Option<String> {
+    use std::fmt::Write;
+
+    use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic};
+
+    let mut decoder = Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE);
+    let (mut formatter, mut instruction) = (IntelFormatter::new(), Instruction::default());
+    formatter.options_mut().set_branch_leading_zeros(false);
+    let mut text = String::new();
+    // The code ends where an instruction leads no further, and none before it jumps behind it.
+    let (mut furthest, mut end) = (0, 0);
+    while decoder.can_decode() {
+        decoder.decode_out(&mut instruction);
+        let _ = write!(text, "{:6x}  ", instruction.ip());
+        formatter.format(&instruction, &mut text);
+        text.push('\n');
+        furthest = furthest.max(instruction.near_branch_target());
+        end = decoder.position();
+        let leads_on = !matches!(instruction.mnemonic(), Mnemonic::Ret | Mnemonic::Jmp);
+        if !leads_on && furthest < end as u64 {
+            break;
+        }
+    }
+    for (i, words) in bytes[end..].chunks(16).enumerate() {
+        let words: String = words.iter().map(|byte| format!("{byte:02x} ")).collect();
+        let _ = writeln!(text, "{:6x}  data {}", end + 16 * i, words.trim_end());
+    }
+    Some(text)
+}
