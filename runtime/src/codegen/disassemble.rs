@@ -39,3 +39,15 @@ pub(crate) fn disassemble(bytes: &[u8]) -> Option<String> {
     }
     Some(text)
 }
+
+#[cfg(all(test, feature = "dump", target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_are_behind_the_last_return_that_nothing_jumps_over() {
+        let code = [0x75, 0x01, 0xc3, 0x90, 0xc3, 0x01, 0x02];
+        let lines = ["     0  jne short 3h", "     2  ret", "     3  nop", "     4  ret", "     5  data 01 02"];
+        assert_eq!(disassemble(&code).expect("a disassembler").lines().collect::<Vec<_>>(), lines);
+    }
+}

@@ -48,10 +48,12 @@ impl fmt::Display for Reason {
             Reason::Matrix(found, most) => {
                 write!(f, "rows or columns of a matrix are {found} elements apart, more than {most}")
             }
-            Reason::Span => f.write_str("a sum around the inner dimension spans more than 2^31 bytes"),
-            Reason::PackedSum => f.write_str("the product is summed around its inner dimension, and has to be packed"),
+            Reason::Span => f.write_str("a loop around the inner dimension spans more than 2^31 bytes"),
+            Reason::PackedSum => {
+                f.write_str("the right matrix has to be packed, but there are loops around the inner dimension")
+            }
             Reason::Sums(found, most) => {
-                write!(f, "the product has {found} loops around its inner dimension, more than {most}")
+                write!(f, "there are {found} loops around the inner dimension, more than {most}")
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Loop kernels at every level that the machine has, against what they mean.
 
 mod accuracy;
+mod fallback;
 mod interpret;
 mod random;
 

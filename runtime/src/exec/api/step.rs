@@ -489,6 +489,35 @@ impl<N: Network> Step<N> {
     /// assert!(activation.ends_with("(not in 0, which is no loop)"), "kernel 0 is the product: {activation}");
     /// # Ok::<(), downhill::Error>(())
     /// ```
+    ///
+    /// A kernel is `x86 512 bits` or `x86 256 bits` if the emitter of this library made it, `Cranelift 128 bits`, or
+    /// `runtime` if it is a function that is not generated, such as a look-up of rows by number. Where the machine has
+    /// wider vectors than a kernel, the line below it begins with `128 bits instead of 512` and says why.
+    ///
+    /// # Files
+    ///
+    /// With the environment variable `DOWNHILL_DUMP=folder`, every program that is compiled, be it a step, an update, a
+    /// function of a model or a graph, is written to that folder. It is made if it is not there. A file that is there
+    /// is never written over: this is an [`Error::Setting`], and so is one that cannot be written. The names begin with
+    /// the function and the number of the program among those of this function in the process:
+    ///
+    /// | file | what it has |
+    /// |---|---|
+    /// | `Net-loss-0.graph.dot` | the graph for Graphviz: nodes with number, name, type and shape, edges from arguments, a cluster for each kernel |
+    /// | `Net-loss-0.kernels.txt` | what this function tells, and of each kernel the values that it computes and its operands: `o2: value 9, arena from 64, 32 elements` |
+    /// | `Net-loss-0.strips.txt` | of a loop nest its loops and the vector code of each pass, of a product its strides and the parts that are compiled |
+    /// | `Net-loss-0.code.txt` | the machine code of each kernel, disassembled with the feature `dump` on x86-64; else how `objdump` does it |
+    /// | `Net-loss-0.code.bin` | the bytes of the machine code, where they are not disassembled |
+    ///
+    /// In vector code `r3` is a register, `o2[i]` element `i` of a row of operand 2, `s0` a number that is the same for
+    /// the whole row.
+    ///
+    /// # Profilers
+    ///
+    /// With `DOWNHILL_PERF=1`, on Linux, a process writes where the code of its kernels is to `/tmp/perf-PID.map`, from
+    /// which `perf report` and others know their names: `Net::loss#3 matmul` is kernel 3 of `Net::loss`. A kernel that
+    /// several programs have bears the name of the first one. A link of the file's name is never followed. Names of code
+    /// that is no longer in memory stay in the file. [`Step::profile`] needs no such tool.
     pub fn explain(&self) -> String {
         let mut text = String::new();
         for variant in &self.variants {

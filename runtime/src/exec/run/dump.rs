@@ -1,19 +1,6 @@
-//! What a program is made of, in files.
+//! What a program is made of, in files: what `DOWNHILL_DUMP` asks for.
 //!
-//! With `DOWNHILL_DUMP=folder`, every program that is compiled writes to that folder, which is made if it is not there.
-//! The name of a file is that of the function, such as `Gpt-loss`, and the number of the program among those of this
-//! function in this process:
-//!
-//! - `Gpt-loss-0.graph.dot`: the graph for Graphviz. A node is a value with its number, name, type and shape; an edge
-//!   leads from an argument; a cluster has what one kernel computes.
-//! - `Gpt-loss-0.kernels.txt`: what `explain` tells, and of each kernel the operands and where they lie.
-//! - `Gpt-loss-0.strips.txt`: of each loop nest its loops and the vector code of each pass, of each product its strides and
-//!   the parts into which it is cut. `r3` is a register, `o2[i]` element `i` of a row of operand 2, `s0` a number that is
-//!   the same for the whole row.
-//! - `Gpt-loss-0.code.txt`: the machine code of each kernel, disassembled with the feature `dump` on x86-64. Without it,
-//!   the text says how another program disassembles `Gpt-loss-0.code.bin`, which has the bytes.
-//!
-//! A file that is there already is never overwritten: it is an error.
+//! The files and their forms are described at [`Step::explain`](crate::Step::explain).
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;

@@ -1,9 +1,7 @@
-//! The names of kernels for a profiler.
+//! The names of kernels for a profiler: what `DOWNHILL_PERF` asks for (see [`Step::explain`](crate::Step::explain)).
 //!
-//! With `DOWNHILL_PERF=1` on Linux, a process writes to `/tmp/perf-PID.map` where the code of its kernels is, so that
-//! `perf report` shows their names, as in `Gpt::loss#3 matmul`: the function, the kernel's number in `explain`, its kind
-//! and, where it has several, the part. A kernel that several programs have bears the name of the first one. Of code
-//! that was freed, and of other code in the same place, both names stay in the file.
+//! The form is that of [`perf`](https://github.com/torvalds/linux/blob/master/tools/perf/Documentation/jit-interface.txt):
+//! a line for each function with its start and size, both hexadecimal, and its name.
 
 use std::collections::HashSet;
 use std::fmt::Write;
