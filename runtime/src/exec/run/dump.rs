@@ -42,7 +42,7 @@ fn folder() -> Result<Option<&'static Path>> {
 }
 
 fn refused(found: String) -> Error {
-    Error::Setting { setting: "DOWNHILL_DUMP", expected: "a folder to which files can be written that are new", found }
+    Error::Setting { setting: "DOWNHILL_DUMP", expected: "a folder to which new files can be written", found }
 }
 
 /// Writes what a program is made of, if the setting asks for it.
