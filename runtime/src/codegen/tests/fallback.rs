@@ -72,7 +72,7 @@ fn a_product_has_the_reason_of_its_backend() {
     let dense = MatMul { m: 8, n: 16, k: 32, strides: [[32, 1], [16, 1], [16, 1]], ..MatMul::default() };
     let rows = |stride| MatMul { strides: [[stride, 1], [16, 1], [16, 1]], ..dense.clone() };
     let sums = |strides: &[isize]| strides.iter().map(|&stride| (3, [stride, stride])).collect();
-    let span = most as isize * 256;
+    let span = 256 * most;
     let cases = [
         (dense.clone(), None),
         (rows(most), None),
