@@ -17,7 +17,11 @@ pub(crate) fn disassemble(bytes: &[u8]) -> Option<String> {
 
     let mut decoder = Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE);
     let (mut formatter, mut instruction) = (IntelFormatter::new(), Instruction::default());
-    formatter.options_mut().set_branch_leading_zeros(false);
+    let options = formatter.options_mut();
+    options.set_branch_leading_zeros(false);
+    options.set_small_hex_numbers_in_decimal(false);
+    options.set_hex_prefix("0x");
+    options.set_hex_suffix("");
     let mut text = String::new();
     // The code ends where an instruction leads no further, and none before it jumps behind it.
     let (mut furthest, mut end) = (0, 0);
@@ -47,7 +51,7 @@ mod tests {
     #[test]
     fn constants_are_behind_the_last_return_that_nothing_jumps_over() {
         let code = [0x75, 0x01, 0xc3, 0x90, 0xc3, 0x01, 0x02];
-        let lines = ["     0  jne short 3h", "     2  ret", "     3  nop", "     4  ret", "     5  data 01 02"];
+        let lines = ["     0  jne short 0x3", "     2  ret", "     3  nop", "     4  ret", "     5  data 01 02"];
         assert_eq!(disassemble(&code).expect("a disassembler").lines().collect::<Vec<_>>(), lines);
     }
 }
