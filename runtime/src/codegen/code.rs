@@ -97,8 +97,8 @@ impl<K: Clone + Eq + Hash> Cache<K> {
         Cache(Mutex::new(None))
     }
 
-    /// The kernels for these keys; `machine_code` makes the code of one, and says with what. The code of those that are not known yet is put together in one
-    /// piece of memory.
+    /// The kernels for these keys. `machine_code` makes the code of one, and says what made it. The code of those that
+    /// are not known yet is put together in one piece of memory.
     pub(super) fn compile(
         &self,
         keys: &[&K],

@@ -1,6 +1,6 @@
 //! Machine code for kernels: loop nests by Cranelift (`portable`) or with wider vectors (`x86`), matrix products in
-//! `matmul`, and the memory that code lives in (`code`). `backend` says what made it,
-//! `disassemble` what the code is.
+//! `matmul`, and the memory that code lives in (`code`). `backend` says what made
+//! the code, `disassemble` shows its instructions.
 
 mod backend;
 mod code;

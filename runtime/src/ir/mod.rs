@@ -4,7 +4,7 @@
 //! expanded into plain instructions (`expand`). A loop nest (`nest`) is strips inside loops, a product (`product`) a
 //! matrix product and how it is cut into pieces. The functions of elements (`elementwise`, `multiply_add`, `random`) and
 //! reductions (`reduce`) are listed here, each with its f64 reference, its gradient and its vector code. `level` names
-//! the vector instructions, `fallback` why a kernel does without them. `text` prints all of it.
+//! the vector instructions, `fallback` why a kernel has narrower ones. `text` prints strips, loop nests and products.
 
 pub(crate) mod elementwise;
 pub(crate) mod expand;

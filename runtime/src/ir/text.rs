@@ -1,7 +1,7 @@
 //! Strips, loop nests and products as text.
 //!
-//! `r3` is the register of instruction 3, `o2[i]` the element of operand 2 at place `i` of the row, `s0` a scalar of the
-//! row.
+//! `r3` is the register of instruction 3, `o2[i]` the element of operand 2 at place `i` of the row, `s0` a scalar of
+//! the row.
 
 use std::fmt;
 use std::fmt::{Debug, Display, Formatter};

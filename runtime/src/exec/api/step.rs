@@ -469,8 +469,8 @@ impl<N: Network> Step<N> {
     }
 
     /// The kernels of the compiled programs: what made the code of each and how wide its vectors are, what was
-    /// fused, bytes, flops, and why a kernel is not a part of the one that computes its latest argument; how many bytes of activations are kept for the
-    /// gradient, and how many more `#[checkpoint]` saves.
+    /// fused, bytes, flops, and why a kernel is not a part of the one that computes its latest argument; how many
+    /// bytes of activations are kept for the gradient, and how many more `#[checkpoint]` saves.
     ///
     /// ```
     /// use downhill::prelude::*;
@@ -501,23 +501,25 @@ impl<N: Network> Step<N> {
     /// is never written over: this is an [`Error::Setting`], and so is one that cannot be written. The names begin with
     /// the function and the number of the program among those of this function in the process:
     ///
-    /// | file | what it has |
-    /// |---|---|
-    /// | `Net-loss-0.graph.dot` | the graph for Graphviz: nodes with number, name, type and shape, edges from arguments, a cluster for each kernel |
-    /// | `Net-loss-0.kernels.txt` | what this function tells, and of each kernel the values that it computes and its operands: `o2: value 9, arena from 64, 32 elements` |
-    /// | `Net-loss-0.strips.txt` | of a loop nest its loops and the vector code of each pass, of a product its strides and the parts that are compiled |
-    /// | `Net-loss-0.code.txt` | the machine code of each kernel, disassembled with the feature `dump` on x86-64; else how `objdump` does it |
-    /// | `Net-loss-0.code.bin` | the bytes of the machine code, where they are not disassembled |
+    /// - `Net-loss-0.graph.dot`: the graph for Graphviz, with the number, name, type and shape of each node, an edge
+    ///   from each argument, and a cluster for each kernel;
+    /// - `Net-loss-0.kernels.txt`: what this function tells, and of each kernel the values that it computes and its
+    ///   operands, as in `o2: value 9, arena from 64, 32 elements`;
+    /// - `Net-loss-0.strips.txt`: of a loop nest its loops and the vector code of each pass, of a product its strides
+    ///   and the parts that are compiled;
+    /// - `Net-loss-0.code.txt`: the machine code of each kernel, disassembled with the feature `dump` on x86-64; without
+    ///   it, the commands by which `objdump` does it;
+    /// - `Net-loss-0.code.bin`: the bytes of the machine code, where they are not disassembled.
     ///
     /// In vector code `r3` is a register, `o2[i]` element `i` of a row of operand 2, `s0` a number that is the same for
     /// the whole row.
     ///
     /// # Profilers
     ///
-    /// With `DOWNHILL_PERF=1`, on Linux, a process writes where the code of its kernels is to `/tmp/perf-PID.map`, from
-    /// which `perf report` and others know their names: `Net::loss#3 matmul` is kernel 3 of `Net::loss`. A kernel that
-    /// several programs have bears the name of the first one. A link of the file's name is never followed. Names of code
-    /// that is no longer in memory stay in the file. [`Step::profile`] needs no such tool.
+    /// With `DOWNHILL_PERF=1`, on Linux, a process writes the start and size of each kernel's code to
+    /// `/tmp/perf-PID.map`, so that `perf report` names kernels: `Net::loss#3 matmul` is kernel 3 of `Net::loss`. A
+    /// kernel of several programs has the name of the first. Names of code that was freed stay in the file. A link of
+    /// the file's name is never followed: it is an [`Error::Setting`]. [`Step::profile`] needs no such tool.
     pub fn explain(&self) -> String {
         let mut text = String::new();
         for variant in &self.variants {

@@ -2,7 +2,8 @@
 //!
 //! A `program` is compiled from a graph; a `kernel` is one call of it, `rows` are the calls that gather and scatter,
 //! `refused` an index that a run found out of range. A `team` of threads runs them, `pace` says whether threads pay.
-//! `dump` writes what a program is made of to files, and `perf_map` names its kernels for a profiler. `buffer` is memory of ours, `memory` that of the caller, and `guard_pages` puts either between inaccessible pages.
+//! `buffer` is memory of ours, `memory` that of the caller, and `guard_pages` puts either between inaccessible pages.
+//! `dump` writes what a program is made of to files, and `perf_map` names its kernels for a profiler.
 
 pub(crate) mod buffer;
 mod dump;

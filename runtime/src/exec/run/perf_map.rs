@@ -1,7 +1,6 @@
 //! The names of kernels for a profiler: what `DOWNHILL_PERF` asks for (see [`Step::explain`](crate::Step::explain)).
 //!
-//! The form is that of [`perf`](https://github.com/torvalds/linux/blob/master/tools/perf/Documentation/jit-interface.txt):
-//! a line for each function with its start and size, both hexadecimal, and its name.
+//! The form is that of `perf`: a line for each function with its start and size, both hexadecimal, and its name.
 
 use std::collections::HashSet;
 use std::fmt::Write;
