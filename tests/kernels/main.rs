@@ -10,6 +10,7 @@ mod chains;
 mod contract;
 mod einsum;
 mod fusion;
+mod inside;
 mod matmul;
 mod primitives;
 mod sorting;

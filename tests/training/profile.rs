@@ -43,6 +43,8 @@ fn every_kernel_of_the_step_is_in_the_profile() -> downhill::Result<()> {
     for kernel in profile.kernels() {
         assert!(kernel.floor.as_nanos() > 0 && kernel.bytes > 0, "{kernel:?}");
         assert!(explained.contains(&kernel.operations), "{kernel:?}");
+        assert!(explained.contains(&format!("{:<18} {}", kernel.backend, kernel.kind)), "{kernel:?}");
+        assert_eq!(kernel.fallback, None, "{kernel:?}");
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use cranelift_codegen::control::ControlPlane;
@@ -12,6 +13,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, isa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
+use super::backend::Backend;
 use crate::error::Error;
 
 /// Memory that holds machine code, and can then only be executed.
@@ -23,21 +25,46 @@ struct Code {
 #[derive(Clone)]
 pub(crate) struct Compiled {
     code: Arc<Code>,
-    offset: usize,
+    range: Range<usize>,
+    backend: Backend,
+    /// Whether no program had it before.
+    fresh: bool,
 }
 
 impl Compiled {
     /// Where the kernel's code starts; it is there as long as `self` lives.
-    pub(super) fn address(&self) -> *const u8 {
-        self.code.map[self.offset..].as_ptr()
+    pub(crate) fn address(&self) -> *const u8 {
+        self.bytes().as_ptr()
+    }
+
+    /// The machine code, with the constants behind it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.code.map[self.range.clone()]
+    }
+
+    /// What made it.
+    pub(crate) fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Whether it was compiled when it was asked for; otherwise another program had it already.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.fresh
     }
 }
 
 /// Kernels that some program still holds, by what they compute.
 pub(super) struct Cache<K>(Mutex<Option<Known<K>>>);
 
+/// The kernels by what they compute.
+type Known<K> = HashMap<K, Entry>;
+
 /// Where the code of a kernel is, as long as some program holds it.
-type Known<K> = HashMap<K, (Weak<Code>, usize)>;
+struct Entry {
+    code: Weak<Code>,
+    range: Range<usize>,
+    backend: Backend,
+}
 
 /// The machine at hand.
 struct Target {
@@ -70,39 +97,42 @@ impl<K: Clone + Eq + Hash> Cache<K> {
         Cache(Mutex::new(None))
     }
 
-    /// The kernels for these keys. The code of those that are not known yet is put together in one
-    /// piece of memory.
+    /// The kernels for these keys. `machine_code` makes the code of one, and says what made it. The code of those that
+    /// are not known yet is put together in one piece of memory.
     pub(super) fn compile(
         &self,
         keys: &[&K],
-        machine_code: impl Fn(&K) -> Result<Vec<u8>, Error>,
+        machine_code: impl Fn(&K) -> Result<(Vec<u8>, Backend), Error>,
     ) -> Result<Vec<Compiled>, Error> {
         let mut known = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let known = known.get_or_insert_default();
-        known.retain(|_, (code, _)| code.strong_count() > 0);
+        known.retain(|_, entry| entry.code.strong_count() > 0);
         let mut found: HashMap<&K, Compiled> = HashMap::new();
-        let mut fresh: Vec<(&K, usize)> = Vec::new();
+        let mut fresh: Vec<(&K, Range<usize>, Backend)> = Vec::new();
         let mut bytes = Vec::new();
         for &key in keys {
-            if found.contains_key(key) || fresh.iter().any(|(k, _)| *k == key) {
+            if found.contains_key(key) || fresh.iter().any(|(k, ..)| *k == key) {
                 continue;
             }
-            match known.get(key).and_then(|(code, offset)| Some((code.upgrade()?, *offset))) {
-                Some((code, offset)) => {
-                    found.insert(key, Compiled { code, offset });
+            match known.get(key).and_then(|entry| Some((entry, entry.code.upgrade()?))) {
+                Some((entry, code)) => {
+                    let (range, backend) = (entry.range.clone(), entry.backend);
+                    found.insert(key, Compiled { code, range, backend, fresh: false });
                 }
                 None => {
                     bytes.resize(bytes.len().next_multiple_of(64), 0);
-                    fresh.push((key, bytes.len()));
-                    bytes.extend(machine_code(key)?);
+                    let start = bytes.len();
+                    let (code, backend) = machine_code(key)?;
+                    bytes.extend(code);
+                    fresh.push((key, start..bytes.len(), backend));
                 }
             }
         }
         if !fresh.is_empty() {
             let code = Arc::new(Code::new(&bytes)?);
-            for (key, offset) in fresh {
-                known.insert(key.clone(), (Arc::downgrade(&code), offset));
-                found.insert(key, Compiled { code: code.clone(), offset });
+            for (key, range, backend) in fresh {
+                known.insert(key.clone(), Entry { code: Arc::downgrade(&code), range: range.clone(), backend });
+                found.insert(key, Compiled { code: code.clone(), range, backend, fresh: true });
             }
         }
         Ok(keys.iter().map(|key| found[key].clone()).collect())

@@ -1,5 +1,6 @@
 //! Loop kernels as functions: compiled by the emitter of a level.
 
+use super::backend::Backend;
 use super::code;
 use super::code::{Cache, Compiled};
 use super::portable;
@@ -33,22 +34,32 @@ pub(crate) fn compile(kernels: &[&LoopKernel], level: Level) -> Result<Vec<Compi
 #[cfg(all(test, not(miri)))]
 pub(super) fn compile_without_fma(kernel: &LoopKernel) -> Result<CompiledLoop> {
     static KNOWN: Cache<LoopKernel> = Cache::new();
-    let code = KNOWN.compile(&[kernel], |kernel| code::machine_code(3, |b, _| portable::emit(b, kernel, false)))?;
+    let code = KNOWN.compile(&[kernel], |kernel| {
+        Ok((code::machine_code(3, |b, _| portable::emit(b, kernel, false))?, Backend::Cranelift(None)))
+    })?;
     Ok(CompiledLoop { code: code[0].clone() })
 }
 
-fn machine_code(kernel: &LoopKernel, level: Level) -> Result<Vec<u8>> {
-    #[cfg(target_arch = "x86_64")]
-    if level > Level::Portable
-        && let Some(bytes) = super::x86::machine_code(kernel, level)?
-    {
-        return Ok(bytes);
+fn machine_code(kernel: &LoopKernel, level: Level) -> Result<(Vec<u8>, Backend)> {
+    let portable = |fallback| {
+        let bytes = code::machine_code(3, |b, fma| portable::emit(b, kernel, fma))?;
+        Ok((bytes, Backend::Cranelift(fallback)))
+    };
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Avx512 => match super::x86::machine_code(kernel, level)? {
+            Ok(bytes) => Ok((bytes, Backend::Emitter(level))),
+            Err(reason) => portable(Some(crate::ir::Fallback { level, reason })),
+        },
+        _ => portable(None),
     }
-    let _ = level;
-    code::machine_code(3, |b, fma| portable::emit(b, kernel, fma))
 }
 
 impl CompiledLoop {
+    pub(crate) fn code(&self) -> &Compiled {
+        &self.code
+    }
+
     /// Runs the turns `from` to `to` of the outermost loop, or these elements of the row if there is no
     /// loop around it (see [`LoopKernel::turns`] and [`LoopKernel::is_split`]). What is filled before the
     /// loops is filled at every call.

@@ -3,8 +3,9 @@
 //! A `node` is an operation (`op`) and its arguments. `stage` makes nodes, `simplify` them as they are made, and knows the
 //! gradients that are another one times a `slope`; `guard` and `masked` keep zeros of branches that were not taken.
 //! `path` names calls, `structure` what is computed. `verify` refuses what breaks a rule before anything is compiled,
-//! and `reference` evaluates in double precision.
+//! `reference` evaluates in double precision, and `dot` draws.
 
+mod dot;
 mod guard;
 mod masked;
 mod node;
@@ -18,6 +19,7 @@ pub(crate) mod strides;
 mod structure;
 pub(crate) mod verify;
 
+pub(crate) use dot::Labels;
 pub use node::{Grad, Graph, Node, Value, Var};
 pub use op::{Contraction, Op, RoutineOp};
 pub use path::Scope;

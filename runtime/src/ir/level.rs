@@ -30,6 +30,15 @@ impl Level {
         Level::Portable
     }
 
+    /// Bits of a vector.
+    pub(crate) fn bits(self) -> usize {
+        match self {
+            Level::Portable => 128,
+            Level::Avx2 => 256,
+            Level::Avx512 => 512,
+        }
+    }
+
     /// The level in use: the best, or the lower one that the environment variable `DOWNHILL_SIMD`
     /// asks for. It is read once.
     ///

@@ -4,10 +4,11 @@
 //! expanded into plain instructions (`expand`). A loop nest (`nest`) is strips inside loops, a product (`product`) a
 //! matrix product and how it is cut into pieces. The functions of elements (`elementwise`, `multiply_add`, `random`) and
 //! reductions (`reduce`) are listed here, each with its f64 reference, its gradient and its vector code. `level` names
-//! the vector instructions.
+//! the vector instructions, `fallback` why a kernel has narrower ones. `text` prints strips, loop nests and products.
 
 pub(crate) mod elementwise;
 pub(crate) mod expand;
+mod fallback;
 mod inverse;
 pub(crate) mod level;
 mod math;
@@ -18,7 +19,9 @@ pub(crate) mod random;
 pub(crate) mod rare;
 pub(crate) mod reduce;
 pub(crate) mod strip;
+mod text;
 
+pub(crate) use fallback::{Fallback, Reason};
 pub(crate) use level::Level;
 
 /// Elements of a cache line, 64 bytes: where values in memory start.

@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::ir::product::{Form, MatMul, Piece, Spec, pieces};
 
+use super::backend::Backend;
 use super::code;
 use super::code::{Cache, Compiled};
 use crate::error::Result;
@@ -68,11 +69,14 @@ pub(crate) const LARGE_SQUARES: f32 = 1e20;
 /// Kernels that some program still holds.
 static KNOWN: Cache<Spec> = Cache::new();
 
-fn machine_code(spec: &Spec) -> Result<Vec<u8>> {
+fn machine_code(spec: &Spec) -> Result<(Vec<u8>, Backend)> {
     match spec.level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => x86::machine_code(spec),
-        _ => code::machine_code(4, |b, fma| portable::emit(b, spec, fma)),
+        level @ (Level::Avx2 | Level::Avx512) => Ok((x86::machine_code(spec)?, Backend::Emitter(level))),
+        _ => {
+            let bytes = code::machine_code(4, |b, fma| portable::emit(b, spec, fma))?;
+            Ok((bytes, Backend::Cranelift(spec.fallback)))
+        }
     }
 }
 
@@ -132,6 +136,11 @@ impl Product {
                 self.seen.store(true, Ordering::Relaxed);
             }
         }
+    }
+
+    /// The code of each part.
+    pub(crate) fn codes(&self) -> impl Iterator<Item = &Compiled> {
+        self.parts.iter().map(|part| &part.code)
     }
 
     /// Whether its kernels see results that are not finite or large.

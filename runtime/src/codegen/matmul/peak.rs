@@ -1,6 +1,6 @@
 //! How fast the machine multiplies and adds: what kernels are measured against.
 
-use super::{Cache, Level};
+use super::{Backend, Cache, Level};
 use crate::error::Result;
 
 /// Work without any use, and its floating-point operations.
@@ -40,7 +40,7 @@ fn product(level: Level) -> Result<Work> {
 fn chains(level: Level) -> Result<Work> {
     const TURNS: usize = 50_000;
     static KNOWN: Cache<Level> = Cache::new();
-    let compiled = KNOWN.compile(&[&level], |&level| machine_code(level))?;
+    let compiled = KNOWN.compile(&[&level], |&level| Ok((machine_code(level)?, Backend::Emitter(level))))?;
     let lanes = if level == Level::Avx512 { 16 } else { 8 };
     let run = move || {
         for code in &compiled {

@@ -25,9 +25,9 @@ use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
 use crate::error::{Error, Result};
-use crate::ir::Level;
 use crate::ir::nest::LoopKernel;
 use crate::ir::strip::{Effect, Inst, Kind, Strip, Walk};
+use crate::ir::{Level, Reason};
 use asm::{Asm, Emit};
 use frame::{FROM, Frame, Rows, SCRATCH, TO};
 use run::{Length, Run};
@@ -51,42 +51,48 @@ struct Pass {
     each: Option<Run>,
 }
 
-/// The machine code of a kernel, `fn(operands, from, to)` with the calling convention of System V; none
-/// if the kernel is not one that can be written so.
-pub(crate) fn machine_code(kernel: &LoopKernel, level: Level) -> Result<Option<Vec<u8>>> {
-    if !is_supported(kernel) {
-        return Ok(None);
+/// The machine code of a kernel, `fn(operands, from, to)` with the calling convention of System V, or the reason
+/// why it cannot be written so.
+pub(crate) fn machine_code(kernel: &LoopKernel, level: Level) -> Result<Result<Vec<u8>, Reason>> {
+    if let Some(reason) = unsupported(kernel) {
+        return Ok(Err(reason));
     }
     let refused = |error: IcedError| Error::Compile { what: "a kernel".into(), message: error.to_string() };
     let code = emit(kernel, level, kernel.side_by_side).map_err(refused)?;
-    if code.is_none() && kernel.side_by_side {
+    if code.is_err() && kernel.side_by_side {
         // Row after row needs less room on the stack.
         return emit(kernel, level, false).map_err(refused);
     }
     Ok(code)
 }
 
-fn is_supported(kernel: &LoopKernel) -> bool {
-    let far = |walk: Walk| matches!(walk, Walk::Strided(stride) if stride.unsigned_abs() > FAR);
-    let insts = |strip: &Strip| {
-        strip.insts().iter().any(|inst| match *inst {
-            Inst::Load(_, walk, _) | Inst::Number(_, walk) => far(walk),
-            _ => false,
-        })
+/// Why a kernel cannot be written with vectors of 512 or 256 bits, as far as its loops and operands say.
+fn unsupported(kernel: &LoopKernel) -> Option<Reason> {
+    let far = |walk: Walk| match walk {
+        Walk::Strided(stride) if stride.unsigned_abs() > FAR => Some(Reason::Stride(stride.unsigned_abs(), FAR)),
+        _ => None,
     };
-    let effects = |strip: &Strip| {
-        strip.effects().iter().any(|effect| match *effect {
-            // All elements of a row in one place make sense only for a row of one.
-            Effect::Store(_, Walk::Fixed, _) | Effect::Accumulate(_, Walk::Fixed, ..) => kernel.row > 1,
-            Effect::Store(_, walk, _) | Effect::Accumulate(_, walk, ..) => far(walk),
-            Effect::Fold(..) | Effect::Define(..) => false,
-        })
+    let inst = |inst: &Inst| match *inst {
+        Inst::Load(_, walk, _) | Inst::Number(_, walk) => far(walk),
+        _ => None,
+    };
+    let effect = |effect: &Effect| match *effect {
+        // All elements of a row in one place make sense only for a row of one.
+        Effect::Store(_, Walk::Fixed, _) | Effect::Accumulate(_, Walk::Fixed, ..) => {
+            (kernel.row > 1).then_some(Reason::OnePlace)
+        }
+        Effect::Store(_, walk, _) | Effect::Accumulate(_, walk, ..) => far(walk),
+        Effect::Fold(..) | Effect::Define(..) => None,
     };
     let row = kernel.row.max(kernel.fills.iter().map(|fill| fill.1).max().unwrap_or(0));
-    row <= FAR && !kernel.passes.iter().any(|p| insts(&p.each) || effects(&p.each))
+    let long = (row > FAR).then_some(Reason::Row(row, FAR));
+    let mut strips = kernel.passes.iter().map(|pass| &pass.each);
+    long.or_else(|| {
+        strips.find_map(|s| s.insts().iter().find_map(inst).or_else(|| s.effects().iter().find_map(effect)))
+    })
 }
 
-fn emit(kernel: &LoopKernel, level: Level, side_by_side: bool) -> Emit<Option<Vec<u8>>> {
+fn emit(kernel: &LoopKernel, level: Level, side_by_side: bool) -> Emit<Result<Vec<u8>, Reason>> {
     let plain = |strip: &Strip| if level == Level::Avx512 { strip.clone() } else { strip.plain(true) };
     let mut scalars = kernel.scalars;
     let some = |strip: &Strip| (!strip.is_empty()).then(|| plain(strip));
@@ -119,11 +125,11 @@ fn emit(kernel: &LoopKernel, level: Level, side_by_side: bool) -> Emit<Option<Ve
     writer.body(&fills)?;
     let size = writer.frame.size();
     if size > MOST_STACK {
-        return Ok(None);
+        return Ok(Err(Reason::Stack(size as usize, MOST_STACK as usize)));
     }
     let mut bytes = prologue(size)?;
     bytes.extend(writer.frame.asm.finish(LINE)?);
-    Ok(Some(bytes))
+    Ok(Ok(bytes))
 }
 
 /// What comes before the kernel's own code: room on the stack.

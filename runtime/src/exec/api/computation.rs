@@ -148,7 +148,8 @@ impl Computation {
         Tensor::new(shape.clone(), data)
     }
 
-    /// The kernels: what was fused, bytes, flops.
+    /// The kernels: what made each and how wide its vectors are, what was fused, bytes, flops; see
+    /// [`Step::explain`](crate::Step::explain).
     pub fn explain(&self) -> String {
         self.program.explain(None)
     }

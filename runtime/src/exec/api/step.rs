@@ -468,9 +468,9 @@ impl<N: Network> Step<N> {
         Loss { function, entries, params_len: *params_len, states_len, assigned: &self.update.assigned }
     }
 
-    /// The kernels of the compiled programs: what was fused, bytes, flops, and why a kernel is not a part
-    /// of the one that computes its latest argument; how many bytes of activations are kept for the
-    /// gradient, and how many more `#[checkpoint]` saves.
+    /// The kernels of the compiled programs: what made the code of each and how wide its vectors are, what was
+    /// fused, bytes, flops, and why a kernel is not a part of the one that computes its latest argument; how many
+    /// bytes of activations are kept for the gradient, and how many more `#[checkpoint]` saves.
     ///
     /// ```
     /// use downhill::prelude::*;
@@ -489,6 +489,37 @@ impl<N: Network> Step<N> {
     /// assert!(activation.ends_with("(not in 0, which is no loop)"), "kernel 0 is the product: {activation}");
     /// # Ok::<(), downhill::Error>(())
     /// ```
+    ///
+    /// A kernel is `x86 512 bits` or `x86 256 bits` if the emitter of this library made it, `Cranelift 128 bits`, or
+    /// `runtime` if it is a function that is not generated, such as a look-up of rows by number. Where the machine has
+    /// wider vectors than a kernel, the line below it begins with `128 bits instead of 512` and says why.
+    ///
+    /// # Files
+    ///
+    /// With the environment variable `DOWNHILL_DUMP=folder`, every program that is compiled, be it a step, an update, a
+    /// function of a model or a graph, is written to that folder. It is made if it is not there. A file that is there
+    /// is never written over: this is an [`Error::Setting`], and so is one that cannot be written. The names begin with
+    /// the function and the number of the program among those of this function in the process:
+    ///
+    /// - `Net-loss-0.graph.dot`: the graph for Graphviz, with the number, name, type and shape of each node, an edge
+    ///   from each argument, and a cluster for each kernel;
+    /// - `Net-loss-0.kernels.txt`: what this function tells, and of each kernel the values that it computes and its
+    ///   operands, as in `o2: value 9, arena from 64, 32 elements`;
+    /// - `Net-loss-0.strips.txt`: of a loop nest its loops and the vector code of each pass, of a product its strides
+    ///   and the parts that are compiled;
+    /// - `Net-loss-0.code.txt`: the machine code of each kernel, disassembled with the feature `dump` on x86-64; without
+    ///   it, the commands by which `objdump` does it;
+    /// - `Net-loss-0.code.bin`: the bytes of the machine code, where they are not disassembled.
+    ///
+    /// In vector code `r3` is a register, `o2[i]` element `i` of a row of operand 2, `s0` a number that is the same for
+    /// the whole row.
+    ///
+    /// # Profilers
+    ///
+    /// With `DOWNHILL_PERF=1`, on Linux, a process writes the start and size of each kernel's code to
+    /// `/tmp/perf-PID.map`, so that `perf report` names kernels: `Net::loss#3 matmul` is kernel 3 of `Net::loss`. A
+    /// kernel of several programs has the name of the first. Names of code that was freed stay in the file. A link of
+    /// the file's name is never followed: it is an [`Error::Setting`]. [`Step::profile`] needs no such tool.
     pub fn explain(&self) -> String {
         let mut text = String::new();
         for variant in &self.variants {

@@ -46,6 +46,11 @@ pub struct KernelProfile {
     pub pass: Pass,
     /// What it is: a loop nest, a product and so on.
     pub kind: String,
+    /// What made its code, and the width of its vectors: `x86 512 bits` or `x86 256 bits` for the emitter of this
+    /// library, `Cranelift 128 bits`, or `runtime` for a function that is not generated.
+    pub backend: String,
+    /// Why its vectors are narrower than the level of vector instructions in use has them, if they are.
+    pub fallback: Option<String>,
     /// The sizes of its loops; of a product rows, inner dimension and columns.
     pub sizes: String,
     /// The operations that are fused in it.
@@ -150,12 +155,14 @@ impl Profile {
     pub(crate) fn stop_clock(&mut self, program: &mut Program, begins: Pass) {
         let forward = program.forward().unwrap_or(usize::MAX);
         let times = program.stop_clock();
-        for (index, (kernel, time)) in program.kernels().iter().zip(times).enumerate() {
+        for (index, ((kernel, backend), time)) in program.kernels().zip(times).enumerate() {
             self.kernels.push(KernelProfile {
                 program: program.name().into(),
                 index,
                 pass: if index < forward { begins } else { Pass::Backward },
                 kind: kernel.kind.clone(),
+                backend: backend.to_string(),
+                fallback: backend.fallback().map(|fallback| fallback.to_string()),
                 sizes: kernel.sizes.clone(),
                 operations: kernel.operations.clone(),
                 refused: kernel.refused(),
@@ -231,25 +238,26 @@ impl fmt::Display for Profile {
         writeln!(f, "{}", self.machine)?;
         writeln!(
             f,
-            "{:>10} {:>7} {:>10} {:>8} {:>10}  {:<22} {:<15} sizes, operations",
-            "us", "share", "floor us", "x floor", "lost us", "kernel", "kind"
+            "{:>10} {:>7} {:>10} {:>8} {:>10}  {:<22} {:<15} {:<18} sizes, operations",
+            "us", "share", "floor us", "x floor", "lost us", "kernel", "kind", "backend"
         )?;
         for kernel in self.worst().into_iter().take(f.precision().unwrap_or(usize::MAX)) {
             let [time, floor, lost] = [kernel.time, kernel.floor, kernel.lost()].map(micros);
             write!(
                 f,
-                "{time:>10.2} {:>6.1}% {floor:>10.2} {:>8.1} {lost:>10.2}  {:<22} {:<15} {}: {}",
+                "{time:>10.2} {:>6.1}% {floor:>10.2} {:>8.1} {lost:>10.2}  {:<22} {:<15} {:<18} {}: {}",
                 100.0 * kernel.share,
                 time / floor,
                 format!("{} {}", kernel.program, kernel.index),
                 kernel.kind,
+                kernel.backend,
                 kernel.sizes,
                 kernel.operations
             )?;
-            match &kernel.refused {
-                Some(why) => writeln!(f, "  ({why})")?,
-                None => writeln!(f)?,
+            for why in kernel.refused.iter().chain(&kernel.fallback) {
+                write!(f, "  ({why})")?;
             }
+            writeln!(f)?;
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::refused::Refuse;
 use super::rows::{gather, scatter_add, sort};
-use crate::codegen::CompiledLoop;
 use crate::codegen::matmul::Product;
+use crate::codegen::{Backend, Compiled, CompiledLoop};
 use crate::graph::op::ARGS;
 use crate::ir::LINE;
 use crate::kernel::RoutineCall;
@@ -43,6 +43,24 @@ pub(crate) enum Kernel {
 }
 
 impl Kernel {
+    /// The code of each part; none of what is a function of the runtime.
+    pub(crate) fn codes(&self) -> Vec<&Compiled> {
+        match self {
+            Kernel::Loop { code, .. } => vec![code.code()],
+            Kernel::MatMul(product) => product.codes().collect(),
+            Kernel::Gather { .. }
+            | Kernel::Sort { .. }
+            | Kernel::ScatterAdd { .. }
+            | Kernel::Check { .. }
+            | Kernel::Routine(_) => vec![],
+        }
+    }
+
+    /// What made its code, which is the same for all parts.
+    pub(crate) fn backend(&self) -> Backend {
+        self.codes().first().map_or(Backend::Runtime, |code| code.backend())
+    }
+
     /// The number of parts that can be computed independently.
     pub(crate) fn units(&self) -> usize {
         match self {

@@ -5,13 +5,16 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::Buffer;
+use super::dump;
+use super::dump::Forms;
 use super::guard_pages::{Guard, Side};
 use super::kernel::Kernel;
 use super::memory::Memory;
 use super::pace::Pace;
+use super::perf_map;
 use super::refused::{Refuse, Refused};
 use super::team::{Barrier, Team, threads};
-use crate::codegen::{compile, matmul};
+use crate::codegen::{Backend, Compiled, compile, matmul};
 use crate::error::{Error, Result};
 use crate::graph::verify::{Bound, Verified, verify};
 use crate::graph::{Graph, Op, Var};
@@ -182,12 +185,12 @@ impl Program {
         };
         let mut sizes = Vec::new();
         let long: Vec<bool> = plan.stages.iter().map(|stage| Call::are_long(&plan.calls[stage.clone()])).collect();
-        for call in plan.calls {
+        for call in &plan.calls {
             let operands = program.spots.len();
             program.spots.extend(call.operands.iter().map(|o| (plan.spots[&o.home], o.offset)));
             let split = call.is_split();
             let kernel = match call.work {
-                Work::Loop(kernel) => match compiled.next() {
+                Work::Loop(ref kernel) => match compiled.next() {
                     Some(code) => {
                         let turns = kernel.turns();
                         let grain = match kernel.outer.is_empty() {
@@ -208,13 +211,13 @@ impl Program {
                 Work::Sort { count, rows } => Kernel::Sort { count, rows },
                 Work::ScatterAdd { count, width, rows, added } => Kernel::ScatterAdd { count, width, rows, added },
                 Work::Check { count, rows } => Kernel::Check { count, rows },
-                Work::Routine(call) => Kernel::Routine(call),
+                Work::Routine(ref call) => Kernel::Routine(call.clone()),
             };
-            program.steps.push(Step { kernel, operands, strides: call.turns.strides });
-            sizes.push(call.turns.sizes);
+            program.steps.push(Step { kernel, operands, strides: call.turns.strides.clone() });
+            sizes.push(&call.turns.sizes);
         }
-        for (steps, long) in plan.stages.into_iter().zip(long) {
-            let turns = std::mem::take(&mut sizes[steps.start]);
+        for (steps, long) in plan.stages.iter().cloned().zip(long) {
+            let turns = sizes[steps.start].clone();
             let units = match turns.is_empty() {
                 true => program.steps[steps.start].kernel.units(),
                 false => turns.iter().product(),
@@ -224,6 +227,8 @@ impl Program {
         program.outside = program.outside()?;
         let caller = program.seat()?;
         program.seats.push(caller);
+        dump::write(&program, &Forms { graph, plan: &plan, source, results: outputs })?;
+        perf_map::add(&program)?;
         Ok(program)
     }
 
@@ -462,13 +467,19 @@ impl Program {
         self.report.forward
     }
 
-    /// What the kernels are.
-    pub(crate) fn kernels(&self) -> &[Description] {
-        &self.report.kernels
+    /// What the kernels are, and what made their code.
+    pub(crate) fn kernels(&self) -> impl Iterator<Item = (&Description, Backend)> {
+        self.report.kernels.iter().zip(self.steps.iter().map(|step| step.kernel.backend()))
     }
 
-    /// What the kernels are, and what they read, write and compute. `without` are the bytes of activations
-    /// that would be kept without checkpoints.
+    /// The code of the parts of each kernel.
+    pub(crate) fn codes(&self) -> impl Iterator<Item = Vec<&Compiled>> {
+        self.steps.iter().map(|step| step.kernel.codes())
+    }
+
+    /// What the kernels are, what made their code, and what they read, write and compute; where a kernel has
+    /// narrower vectors than the level, why. `without` are the bytes of activations that would be kept without
+    /// checkpoints.
     pub(crate) fn explain(&self, without: Option<usize>) -> String {
         let Report { kernels, bytes, flops, arena, unshared, kept, .. } = &self.report;
         let mut text = String::new();
@@ -488,8 +499,11 @@ impl Program {
             });
             let _ = writeln!(text, "      activations: {kept} bytes kept for the gradient{saved}");
         }
-        for (i, kernel) in kernels.iter().enumerate() {
-            let _ = writeln!(text, "{i:>4}  {kernel}");
+        for (i, (kernel, backend)) in self.kernels().enumerate() {
+            let _ = writeln!(text, "{i:>4}  {backend:<18} {kernel}");
+            if let Some(fallback) = backend.fallback() {
+                let _ = writeln!(text, "      {fallback}");
+            }
         }
         text
     }

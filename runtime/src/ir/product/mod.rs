@@ -15,12 +15,14 @@ pub(crate) use matmul::{Border, MatMul};
 
 use blocking::Blocking;
 
-use super::Level;
+use super::{Fallback, Level, Reason};
 
 /// A product of two matrices at one level: what a kernel is compiled for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Spec {
     pub(crate) level: Level,
+    /// Why the level is `Portable` although a higher one was asked for.
+    pub(crate) fallback: Option<Fallback>,
     pub(crate) m: usize,
     pub(crate) n: usize,
     pub(crate) k: usize,
@@ -130,15 +132,34 @@ impl Spec {
         let [b_column, c_column] = unless_one(p.n, [b_column, c_column], 1);
         let [a_column, b_row] = unless_one(p.k, [a_column, b_row], 1);
         let strides = [[a_row, a_column], [b_row, b_column], [c_row, c_column]];
-        let far = strides.iter().flatten().any(|s| s.unsigned_abs() > FAR);
+        let stride = strides.iter().flatten().map(|s| s.unsigned_abs()).max().unwrap_or(0);
         // The loops around the inner dimension go over matrices as they are, without packing.
         let dots = a_column == 1 && b_row == 1;
-        let packed = !p.sums.is_empty() && b_column != 1 && !dots || p.sums.len() > SUMS;
+        let packed = !p.sums.is_empty() && b_column != 1 && !dots;
         let reach = |(size, strides): &(usize, [isize; 2])| strides.map(|s| 4 * *size as isize * s);
-        let far = far || p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
-        let level = if far || packed { Level::Portable } else { level };
+        let far = p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
+        let reason = match p.sums.len() {
+            _ if stride > FAR => Some(Reason::Matrix(stride, FAR)),
+            _ if far => Some(Reason::Span),
+            sums if sums > SUMS => Some(Reason::Sums(sums, SUMS)),
+            _ if packed => Some(Reason::PackedSum),
+            _ => None,
+        };
+        let fallback = reason.filter(|_| level > Level::Portable).map(|reason| Fallback { level, reason });
+        let level = if reason.is_some() { Level::Portable } else { level };
         let large = p.sums.is_empty() && p.n * p.k.max(p.m) > LARGE;
-        Spec { level, m: p.m, n: p.n, k: p.k, strides, sums: p.sums.clone(), block: None, checked: false, large }
+        Spec {
+            level,
+            fallback,
+            m: p.m,
+            n: p.n,
+            k: p.k,
+            strides,
+            sums: p.sums.clone(),
+            block: None,
+            checked: false,
+            large,
+        }
     }
 
     /// The same with so many turns of one of the loops around the inner dimension.

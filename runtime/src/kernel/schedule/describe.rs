@@ -1,9 +1,10 @@
 //! Kernels told to people.
 
 use std::fmt;
+use std::fmt::Write;
 
 use crate::graph::Graph;
-use crate::kernel::{Call, Refusal, Work};
+use crate::kernel::{Call, Home, Plan, Refusal, Spot, Work};
 
 /// What a kernel is.
 pub(crate) struct Description {
@@ -64,5 +65,49 @@ impl fmt::Display for Description {
         let Description { kind, sizes, bytes, flops, operations, .. } = self;
         write!(f, "{kind:<16} {sizes:<20} {bytes:>10} bytes {flops:>12} flops  {operations}")?;
         self.refused().map_or(Ok(()), |why| write!(f, "  ({why})"))
+    }
+}
+
+impl fmt::Display for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Home::Value(v) => write!(f, "value {}", v.index()),
+            Home::Copy(i) => write!(f, "copy of result {i}"),
+            Home::Scratch(i) => write!(f, "scratch {i}"),
+            Home::Parts(i) => write!(f, "parts {i}"),
+            Home::Nowhere => f.write_str("numbers of elements"),
+        }
+    }
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Spot::Arena(start) => write!(f, "arena from {start}"),
+            Spot::Outside(place) => write!(f, "{} from {}", place.slot, place.offset),
+            Spot::Scratch(start) => write!(f, "scratch memory from {start}"),
+            Spot::Nowhere => f.write_str("no memory"),
+        }
+    }
+}
+
+impl Plan {
+    /// The operands of a call, a line each: what it is, where it lies and how long it is in elements, and from which
+    /// of them on the call has it.
+    pub(crate) fn operands_as_text(&self, call: &Call) -> String {
+        let mut text = String::new();
+        for (i, operand) in call.operands.iter().enumerate() {
+            let (home, offset) = (operand.home, operand.offset);
+            let (spot, len) = (self.spots[&home], self.lens[&home]);
+            let _ = write!(text, "  o{i}: {home}, {spot}, {len} elements");
+            if offset > 0 {
+                let _ = write!(text, ", element {offset} on");
+            }
+            if let Some(strides) = call.turns.strides.get(i) {
+                let _ = write!(text, ", moves by {strides:?} in loops of {:?}", call.turns.sizes);
+            }
+            text.push('\n');
+        }
+        text
     }
 }
