@@ -94,7 +94,7 @@ fn no_import_goes_against_the_order() {
         let before: BTreeMap<&str, &[&str]> = order.iter().copied().collect();
         for (i, (room, may)) in order.iter().enumerate() {
             let earlier = |name: &&str| order[..i].iter().any(|(room, _)| room == name);
-            assert!(may.iter().all(|name| earlier(&name)), "{folder}: {room} may import what comes later");
+            assert!(may.iter().all(earlier), "{folder}: {room} may import what comes later");
             let path = root.join(folder).join(room);
             let files = if path.is_dir() { files(&path) } else { vec![path.with_extension("rs")] };
             for file in files {

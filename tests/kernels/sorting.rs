@@ -53,12 +53,12 @@ proptest! {
         let results = [argsort::stage(&mut g, value, axis as isize, descending), sort::stage(&mut g, value, axis as isize, descending)];
         let found = g.compute(&results, &[Input::from(&x)])?;
         let reference = g.reference(&results, &[Input::from(&x)])?;
-        for i in 0..shape[0] * shape[1] * shape[2] {
+        for (i, &by_reference) in reference[0].iter().enumerate() {
             let mut place = [i / shape[2] / shape[1], i / shape[2] % shape[1], i % shape[2]];
             let along: Vec<f32> = (0..shape[axis]).map(|k| { let mut p = place; p[axis] = k; element(p) }).collect();
             let expected = places(&along, descending)[place[axis]];
             prop_assert_eq!(found[0].data()[i], expected as f32);
-            prop_assert_eq!(reference[0][i], expected as f64);
+            prop_assert_eq!(by_reference, expected as f64);
             place[axis] = expected;
             let (x, y) = (element(place), found[1].data()[i]);
             prop_assert!(x.to_bits() == y.to_bits() || x.is_nan() && y.is_nan(), "{} and {}", x, y);
@@ -81,7 +81,7 @@ impl Ranked {
 
 #[test]
 fn places_are_rows_of_a_table() -> downhill::Result<()> {
-    let mut model = Ranked::init(1);
+    let model = Ranked::init(1);
     let x = Tensor::new([1, 6], [0.0, 5.0, 1.0, 4.0, 2.0, 3.0])?;
     let table = model.get("table.weight")?.data().to_vec();
     let y = model.forward(&x)?;
