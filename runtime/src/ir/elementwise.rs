@@ -2,7 +2,7 @@
 //!
 //! A function is one row of a list: its name, an example, the interval of its results, its value in double precision, its
 //! gradient, and its vector code. The lists are read here for the functions themselves, in `ops::elementwise` for the
-//! gradient, which is an expression of the graph, and in `ops::range` for intervals.
+//! gradient, which is an expression of the graph, and in `ops::interval` for intervals.
 
 use super::rare::scalar;
 use super::reduce::{larger, smaller};

@@ -108,7 +108,7 @@ mod list;
 pub mod order;
 pub mod product;
 mod random;
-mod range;
+mod interval;
 pub mod reduce;
 mod resample;
 pub mod rows;

@@ -5,7 +5,7 @@ use crate::graph::op::{Class, Evaluated, Facts, Operation, Routine, Rule, args, 
 use crate::graph::reference::Evaluation;
 use crate::graph::{Grad, Graph, Node, Op, RoutineOp, Stage, Value, Var};
 use crate::ir::elementwise::Binary;
-use crate::shape::check::{Check, Holds, Message, Range, TensorType, Type};
+use crate::shape::check::{Check, Holds, Message, Interval, TensorType, Type};
 use crate::shape::{DType, Rows};
 
 /// The places along the last axis at which its elements are, the smallest or the largest first.
@@ -66,8 +66,8 @@ impl Operation for Places {
 }
 
 impl Routine for Places {
-    fn range(&self, node: &Node, _: &[Range]) -> Range {
-        Range::whole(0.0, row(&node.shape) as f64 - 1.0)
+    fn interval(&self, node: &Node, _: &[Interval]) -> Interval {
+        Interval::whole(0.0, row(&node.shape) as f64 - 1.0)
     }
 
     fn units(&self, shape: &[usize]) -> usize {

@@ -15,12 +15,12 @@ use crate::codegen::matmul::LARGE_SQUARES;
 use crate::error::Result;
 use crate::exec::run::memory::Memory;
 use crate::exec::run::{Buffer, Program};
-use crate::graph::verify::ranges_from;
+use crate::graph::verify::intervals_from;
 use crate::graph::{Graph, Op, Var};
 use crate::kernel::{Extent, Place, Region, Slot, with_multiply_adds};
 use crate::network;
 use crate::ops::{max_axes, min_axes};
-use crate::shape::check::Range;
+use crate::shape::check::Interval;
 
 /// Numbers of up to this size are far from the largest there is.
 const FAR: f64 = 1e38;
@@ -57,7 +57,7 @@ pub(crate) struct Bounds {
     /// The ends of each row: of each array the largest numbers, then the smallest.
     ends: Buffer,
     /// The ends of each array when they were measured.
-    arrays: Vec<Range>,
+    arrays: Vec<Interval>,
     /// The mark of the weights that were measured, and whether there has been no update since.
     mark: u64,
     is_fresh: bool,
@@ -89,7 +89,7 @@ impl Bounds {
         extents.extend((0..states).map(|i| Extent::read(Slot::Moment(i), len)));
         let measure = (end > 0).then(|| staged.compile("bounds", &extents)).transpose()?;
         let ends = Buffer::zeros(end, "the bounds of the parameters")?;
-        let arrays = vec![Range::from_to(0.0, 0.0); 1 + states];
+        let arrays = vec![Interval::from_to(0.0, 0.0); 1 + states];
         Ok(Bounds { growth, measure, ends, arrays, mark: 0, is_fresh: false, left: 0 })
     }
 
@@ -123,7 +123,7 @@ impl Bounds {
         let len = self.ends.len() / (2 * self.arrays.len());
         for (i, array) in self.arrays.iter_mut().enumerate() {
             let (most, least) = self.ends[2 * i * len..2 * (i + 1) * len].split_at(len);
-            *array = Range::of(most.iter().chain(least));
+            *array = Interval::of(most.iter().chain(least));
         }
         self.mark = MARKS.fetch_add(1, Ordering::Relaxed);
         *weights.mark = self.mark;
@@ -151,12 +151,12 @@ pub(crate) struct Growth {
     /// The new weights and states, each with the number of its array.
     results: Vec<(Var, usize)>,
     /// The intervals of all nodes in the last update that was followed.
-    ranges: Vec<Range>,
+    intervals: Vec<Interval>,
     /// The ends of the arrays in front of it, and behind it.
-    arrays: [Vec<Option<Range>>; 2],
+    arrays: [Vec<Option<Interval>>; 2],
     /// From which arrays and numbers updates were followed, and how many of them were sure.
-    start: Vec<Range>,
-    numbers: Vec<Range>,
+    start: Vec<Interval>,
+    numbers: Vec<Interval>,
     steps: u32,
 }
 
@@ -174,31 +174,31 @@ impl Growth {
         let results: Vec<_> = places.iter().filter_map(|&(v, place)| Some((v, array(place.slot)?))).collect();
         let arrays = results.iter().map(|&(_, array)| array + 1).max().unwrap_or(0);
         Growth {
-            ranges: Vec::with_capacity(graph.nodes().len()),
+            intervals: Vec::with_capacity(graph.nodes().len()),
             graph,
             live,
             sources,
             results,
             arrays: [vec![None; arrays], vec![None; arrays]],
             start: Vec::with_capacity(arrays),
-            numbers: vec![Range::from_to(0.0, 0.0); numbers],
+            numbers: vec![Interval::from_to(0.0, 0.0); numbers],
             steps: 0,
         }
     }
 
     /// Whether these numbers are among those for which updates were followed.
     fn admits(&self, numbers: &[f32]) -> bool {
-        self.numbers.iter().zip(numbers).all(|(range, &x)| Range::from_to(x.into(), x.into()).is_inside(*range))
+        self.numbers.iter().zip(numbers).all(|(interval, &x)| Interval::from_to(x.into(), x.into()).is_inside(*interval))
     }
 
     /// For how many updates from these arrays on, and with numbers like these, everything is sure to be finite.
-    fn steps(&mut self, arrays: &[Range], numbers: &[f32]) -> u32 {
+    fn steps(&mut self, arrays: &[Interval], numbers: &[f32]) -> u32 {
         // Fewer steps than that may have become more.
         let known = self.steps == STEPS && self.admits(numbers);
         if !known || !arrays.iter().zip(&self.start).all(|(array, start)| array.is_inside(*start)) {
-            self.numbers.iter_mut().zip(numbers).for_each(|(range, &x)| *range = room_for_number(x.into()));
+            self.numbers.iter_mut().zip(numbers).for_each(|(interval, &x)| *interval = room_for_number(x.into()));
             self.start.clear();
-            self.start.extend(arrays.iter().map(|array| array.with_room(ROOM)));
+            self.start.extend(arrays.iter().map(|array| array.widened(ROOM)));
             self.steps = self.follow();
         }
         self.steps
@@ -214,19 +214,19 @@ impl Growth {
             let source = |v: Var| {
                 let place = sources[v.index()]?;
                 match place.slot {
-                    Slot::Grads => Some(Range::from_to(-large, large)),
+                    Slot::Grads => Some(Interval::from_to(-large, large)),
                     Slot::Numbers => numbers.get(place.offset).copied(),
                     slot => before.get(array(slot)?).copied().flatten(),
                 }
             };
-            ranges_from(&self.graph, &self.live, &source, &mut self.ranges);
+            intervals_from(&self.graph, &self.live, &source, &mut self.intervals);
             after.fill(None);
             for &(v, array) in &self.results {
-                let range = self.ranges[v.index()];
-                if !range.is_at_most(FAR) {
+                let interval = self.intervals[v.index()];
+                if !interval.is_at_most(FAR) {
                     return step;
                 }
-                after[array] = Some(after[array].map_or(range, |other| other.hull(range)));
+                after[array] = Some(after[array].map_or(interval, |other| other.hull(interval)));
             }
             std::mem::swap(before, after);
         }
@@ -236,9 +236,9 @@ impl Growth {
 
 /// The numbers among which one is that changes from step to step. Those up to 1 stay so: many are what is left of a
 /// weight.
-fn room_for_number(x: f64) -> Range {
+fn room_for_number(x: f64) -> Interval {
     let size = if x.abs() <= 1.0 { (ROOM * x.abs()).min(1.0) } else { ROOM * x.abs() };
-    if x < 0.0 { Range::from_to(-size, 0.0) } else { Range::from_to(0.0, size) }
+    if x < 0.0 { Interval::from_to(-size, 0.0) } else { Interval::from_to(0.0, size) }
 }
 
 /// The number of an array.
@@ -264,8 +264,8 @@ mod tests {
         let entries = [Entry { name: "w".into(), shape: vec![40], offset: 0, state: false }];
         let signed = ["momentum_buffer", "exp_avg", "grad_avg"];
         let low = |name: &&str| if signed.contains(name) { -size } else { 0.0 };
-        let states: Vec<Range> = rule.state().iter().map(|name| Range::from_to(low(name), size)).collect();
-        let arrays = [vec![Range::from_to(-size, size)], states].concat();
+        let states: Vec<Interval> = rule.state().iter().map(|name| Interval::from_to(low(name), size)).collect();
+        let arrays = [vec![Interval::from_to(-size, size)], states].concat();
         let numbers = [1, 1000].map(|step| {
             let mut numbers = vec![1.0; 1 + rule.numbers()];
             rule.at(step, rule.lr(), &mut numbers[1..]);

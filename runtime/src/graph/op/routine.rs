@@ -5,12 +5,12 @@ use std::hash::{Hash, Hasher};
 
 use super::Operation;
 use crate::graph::Node;
-use crate::shape::check::Range;
+use crate::shape::check::Interval;
 
 /// An operation with the function that computes it. All that is known of it stands where this is implemented.
 pub(crate) trait Routine: Operation + Sync {
-    /// What the numbers of the result may be, if those of the arguments are in these ranges.
-    fn range(&self, node: &Node, args: &[Range]) -> Range;
+    /// What the numbers of the result may be, if those of the arguments are in these intervals.
+    fn interval(&self, node: &Node, args: &[Interval]) -> Interval;
 
     /// How many parts of the result, which are of one size and one behind the other, can be computed by themselves.
     fn units(&self, shape: &[usize]) -> usize;

@@ -1,7 +1,7 @@
 //! Sets of whole numbers: what the entries of an index may be.
 
 use crate::shape::Rows;
-use crate::shape::check::Range;
+use crate::shape::check::Interval;
 
 /// Whole numbers as intervals, in ascending order and apart from one another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,9 +45,9 @@ impl Entries {
     }
 
     /// Whether all numbers of an interval are in it.
-    pub(crate) fn hold(&self, range: Range) -> bool {
-        let among = |&(low, high): &(i32, i32)| f64::from(low) <= range.low && range.high <= f64::from(high);
-        (range.low > range.high || self.0.iter().any(among)) && range.other.is_none_or(|x| self.has(x))
+    pub(crate) fn hold(&self, interval: Interval) -> bool {
+        let among = |&(low, high): &(i32, i32)| f64::from(low) <= interval.low && interval.high <= f64::from(high);
+        (interval.low > interval.high || self.0.iter().any(among)) && interval.other.is_none_or(|x| self.has(x))
     }
 
     /// The numbers of both.

@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::entries::Entries;
-use super::range::{is_mask, known, ranges, shown_alike};
+use super::interval::{is_mask, known, intervals, shown_alike};
 use crate::graph::strides::{dense, reshaped};
 use crate::graph::{Graph, Op, Var};
 use crate::ir::elementwise::Compare;
-use crate::shape::check::{Message, Range, advice, reach};
+use crate::shape::check::{Message, Interval, advice, reach};
 use crate::shape::{DType, Rows};
 
 /// How many nodes are visited for one use of an index.
@@ -177,7 +177,7 @@ impl Indices {
         if uses.is_empty() {
             return Ok(found);
         }
-        let ranges = ranges(graph, live);
+        let intervals = intervals(graph, live);
         let mut needed: BTreeMap<Var, Needed> = BTreeMap::new();
         let mut seen = HashSet::new();
         for (v, index, rows) in uses {
@@ -185,7 +185,7 @@ impl Indices {
             if !seen.insert((index, rows)) && !matches!(graph[v].op, Op::Within(_)) {
                 continue;
             }
-            let mut search = Search { graph, ranges: &ranges, left: MOST };
+            let mut search = Search { graph, intervals: &intervals, left: MOST };
             match search.inputs(index, &Entries::of(rows), &[], 0) {
                 Ok(inputs) => {
                     for (shown, entries) in inputs {
@@ -195,7 +195,7 @@ impl Indices {
                     }
                 }
                 Err(Unknown) if matches!(graph[v].op, Op::Within(_)) && !known(graph, index) => found.checked.push(v),
-                Err(Unknown) => return Err(refusal(graph, v, index, rows, ranges[index.index()])),
+                Err(Unknown) => return Err(refusal(graph, v, index, rows, intervals[index.index()])),
             }
         }
         for (input, needed) in needed {
@@ -207,10 +207,10 @@ impl Indices {
     }
 }
 
-fn refusal(graph: &Graph, v: Var, index: Var, rows: Rows, range: Range) -> String {
+fn refusal(graph: &Graph, v: Var, index: Var, rows: Rows, interval: Interval) -> String {
     let promised = matches!(graph[v].op, Op::Within(_));
     let count = isize::try_from(rows.count).unwrap_or(isize::MAX);
-    let message = reach(Message::new().str(&graph[v].name()).str(": "), range, count, promised);
+    let message = reach(Message::new().str(&graph[v].name()).str(": "), interval, count, promised);
     if known(graph, index) { message.get().into() } else { advice(message, count).get().into() }
 }
 
@@ -220,7 +220,7 @@ type Condition = (Var, bool);
 /// A walk from a use to the inputs whose entries it reads.
 struct Search<'a> {
     graph: &'a Graph,
-    ranges: &'a [Range],
+    intervals: &'a [Interval],
     left: usize,
 }
 
@@ -240,7 +240,7 @@ impl Search<'_> {
             let [where_it_holds, elsewhere] = self.excluded(mask, v, 0);
             entries = entries.or(if holds { &where_it_holds } else { &elsewhere });
         }
-        if entries.hold(self.ranges[v.index()]) {
+        if entries.hold(self.intervals[v.index()]) {
             return Ok(vec![]);
         }
         self.left = self.left.checked_sub(1).filter(|_| depth < DEEP).ok_or(Unknown)?;
@@ -289,9 +289,9 @@ impl Search<'_> {
     /// The numbers of which it is known that no element of `v` is one of them: where a mask holds, and where it does not.
     fn excluded(&self, mask: Var, v: Var, deep: usize) -> [Entries; 2] {
         let (graph, node) = (self.graph, &self.graph[mask]);
-        let range = self.ranges[mask.index()];
+        let interval = self.intervals[mask.index()];
         let known =
-            [range.high < 1.0, range.low > 0.0].map(|never| if never { Entries::all() } else { Entries::none() });
+            [interval.high < 1.0, interval.low > 0.0].map(|never| if never { Entries::all() } else { Entries::none() });
         if deep == NESTED {
             return known;
         }
@@ -302,8 +302,8 @@ impl Search<'_> {
                 [fails, holds]
             }
             (Op::Compare(op), &[a, b]) if a == v || b == v => {
-                let with = self.ranges[if a == v { b } else { a }.index()];
-                let any = Range::any(DType::I32);
+                let with = self.intervals[if a == v { b } else { a }.index()];
+                let any = Interval::any(DType::I32);
                 [true, false].map(|holds| match (op, holds) {
                     (Compare::Eq, false) | (Compare::Ne, true) if with.is_one() => Entries::from(with.low, with.low),
                     (Compare::Eq, false) | (Compare::Ne, true) => Entries::none(),

@@ -1,17 +1,17 @@
 //! What a graph must be before kernels are made of it.
 //!
 //! Whatever a graph was staged by, a program compiled from it touches declared memory only: each operation has a rule
-//! that says which arguments and which shape it has (`op`), `range` which numbers its elements may be, and `index` what
+//! that says which arguments and which shape it has (`op`), `interval` which numbers its elements may be, and `index` what
 //! follows from that for the entries that name rows of a table. The rules hold for each node when it is staged, so that
 //! nothing that reads a graph meets an ill-formed one, and once more for what is compiled, behind the last pass that
 //! changes it.
 
 mod entries;
 mod index;
-mod range;
+mod interval;
 
 pub(crate) use index::{Bound, Indices};
-pub(crate) use range::ranges_from;
+pub(crate) use interval::intervals_from;
 
 use super::op::check;
 use super::{Graph, Op, Var};
@@ -23,7 +23,7 @@ pub(crate) struct Verified {
     pub(crate) bounds: Vec<(usize, Bound)>,
 }
 
-/// Verifies what these roots depend on. Promises about indices that no range proves become operations that compare
+/// Verifies what these roots depend on. Promises about indices that no interval proves become operations that compare
 /// each entry when it is there.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 //! more of, as a constant that staging computes, is taken for such. A mask narrows what it has compared, here as there.
 //! Since values have no names here, whatever has the interval of what was compared is taken for it.
 
-use super::range::{Range, Told};
+use super::interval::{Interval, Refinement};
 use super::{Check, Message};
 use crate::ir::elementwise::{Binary, Compare, Unary};
 use crate::shape::{DType, Dim, Rows};
@@ -14,19 +14,19 @@ use crate::shape::{DType, Dim, Rows};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Holds {
     /// What elements there are by the function itself, whatever its arguments are.
-    pub(crate) known: Range,
+    pub(crate) known: Interval,
     /// What elements there may be beside those: they come from an argument.
-    pub(crate) open: Range,
+    pub(crate) open: Interval,
     /// Whether the verifier may know more of the latter: some are made of constants whose value shows when the function
-    /// is staged, or were chosen by a mask of which too much was told.
+    /// is staged, or were chosen by a mask whose refinements were not all noted.
     vague: bool,
     /// Whether both ends of `known` are elements.
     pub(crate) sure: bool,
     order: Order,
-    /// The note about the operands of a sum or the like.
+    /// The note of the operands of a sum or another elementwise operation.
     operands: Note,
-    /// The note about what a mask tells.
-    told: Note,
+    /// The note of the refinements by a mask.
+    refinement: Note,
 }
 
 /// Whether elements are 0, 1, 2, … one behind the other, so that a part of them has an interval of its own.
@@ -45,62 +45,62 @@ impl Holds {
     pub(crate) const fn open(dtype: DType) -> Holds {
         match dtype {
             // A mask holds or does not.
-            DType::Bool => Holds::of(Range::any(dtype)),
-            _ => Holds { open: Range::given(dtype), ..Holds::of(Range::NONE) },
+            DType::Bool => Holds::of(Interval::any(dtype)),
+            _ => Holds { open: Interval::of_argument(dtype), ..Holds::of(Interval::NONE) },
         }
     }
 
     /// Elements of which the verifier may know more.
     pub(crate) const fn vague(dtype: DType) -> Holds {
         match dtype {
-            DType::Bool => Holds::mask(Range::any(dtype), true),
+            DType::Bool => Holds::mask(Interval::any(dtype), true),
             _ => Holds { vague: true, ..Holds::open(dtype) },
         }
     }
 
     /// Elements that are computed and may be any number.
     pub(crate) const fn computed(dtype: DType) -> Holds {
-        Holds::of(Range::any(dtype))
+        Holds::of(Interval::any(dtype))
     }
 
     /// Elements in an interval.
-    pub(crate) const fn of(known: Range) -> Holds {
+    pub(crate) const fn of(known: Interval) -> Holds {
         Holds {
             known,
-            open: Range::NONE,
+            open: Interval::NONE,
             vague: false,
             sure: known.is_one(),
             order: Order::Other,
             operands: Note::NONE,
-            told: Note::NONE,
+            refinement: Note::NONE,
         }
     }
 
     /// A mask.
-    const fn mask(range: Range, vague: bool) -> Holds {
+    const fn mask(interval: Interval, vague: bool) -> Holds {
         match vague {
-            true => Holds { open: range, vague, ..Holds::of(Range::NONE) },
-            false => Holds::of(range),
+            true => Holds { open: interval, vague, ..Holds::of(Interval::NONE) },
+            false => Holds::of(interval),
         }
     }
 
     /// 0, 1, … n − 1.
     pub(crate) const fn count(n: isize) -> Holds {
-        Holds { sure: true, order: Order::Counts, ..Holds::of(Range::whole(0.0, n as f64 - 1.0)) }
+        Holds { sure: true, order: Order::Counts, ..Holds::of(Interval::whole(0.0, n as f64 - 1.0)) }
     }
 
     /// Whole numbers from 0 to n − 1, in any order.
     pub(crate) const fn below(n: isize) -> Holds {
-        Holds { sure: true, ..Holds::of(Range::whole(0.0, n as f64 - 1.0)) }
+        Holds { sure: true, ..Holds::of(Interval::whole(0.0, n as f64 - 1.0)) }
     }
 
     /// A number as an element.
     pub(crate) const fn number(x: f64, dtype: DType) -> Holds {
-        Holds::of(Range::exactly(x).rounded(dtype))
+        Holds::of(Interval::exactly(x).rounded(dtype))
     }
 
     /// All elements there may be.
-    pub(crate) const fn all(self) -> Range {
+    pub(crate) const fn all(self) -> Interval {
         self.known.hull(self.open)
     }
 
@@ -115,7 +115,7 @@ impl Holds {
 
     /// Whether the same is known of both.
     pub(crate) const fn same(self, with: Holds) -> bool {
-        let noted = self.operands.0 == with.operands.0 && self.told.0 == with.told.0;
+        let noted = self.operands.0 == with.operands.0 && self.refinement.0 == with.refinement.0;
         self.known.same(with.known) && self.open.same(with.open) && noted
     }
 
@@ -147,14 +147,14 @@ impl Holds {
             (Order::Other, ..) => self.part(),
             (Order::Counts, Some(start), Some(count)) => {
                 let (first, last) = (start as f64, (start + (count - 1) * step) as f64);
-                Holds { sure: true, ..Holds::of(Range::whole(first.min(last), first.max(last))) }
+                Holds { sure: true, ..Holds::of(Interval::whole(first.min(last), first.max(last))) }
             }
             _ => Holds::vague(dtype),
         }
     }
 
     /// What is known where an operation keeps to bounds of its own, or not at all.
-    const fn closed(known: Range, open: Range, vague: bool) -> Holds {
+    const fn closed(known: Interval, open: Interval, vague: bool) -> Holds {
         match open.is_own() && !vague {
             true => Holds::of(known.hull(open)),
             false => Holds { open, vague, ..Holds::of(known) },
@@ -163,7 +163,7 @@ impl Holds {
 
     /// The results of a function of one number.
     pub(crate) const fn unary(self, op: Unary, dtype: DType) -> Holds {
-        let (known, open) = (op.range(self.known, dtype), op.range(self.open, dtype));
+        let (known, open) = (op.interval(self.known, dtype), op.interval(self.open, dtype));
         if self.is_one() && !known.is_one() {
             return Holds::vague(dtype);
         }
@@ -191,7 +191,7 @@ impl Holds {
             Some(1) => self,
             _ if self.vague || self.is_one() => Holds::vague(DType::F32),
             Some(count) if self.open.is_none() => Holds::of(self.known.sum(count as f64)),
-            Some(count) => Holds { open: self.all().sum(count as f64), ..Holds::of(Range::NONE) },
+            Some(count) => Holds { open: self.all().sum(count as f64), ..Holds::of(Interval::NONE) },
             None => Holds::open(DType::F32),
         }
     }
@@ -225,7 +225,7 @@ impl Holds {
 }
 
 /// That an index reaches a table of so many rows, or was promised to.
-pub(crate) const fn reach(message: Message, index: Range, rows: isize, promised: bool) -> Message {
+pub(crate) const fn reach(message: Message, index: Interval, rows: isize, promised: bool) -> Message {
     if index.is_any(DType::I32) {
         return message.str("an index into ").rows(rows).str(" is computed, and its range is not known");
     }
@@ -266,11 +266,11 @@ pub(crate) struct Notes {
     sum: u32,
 }
 
-/// What a mask tells of values that it has compared. Values are told apart by their intervals alone.
+/// The refinements of the values that a mask compares. Values are identified by their intervals alone.
 #[derive(Clone, Copy)]
 struct Mask {
-    about: [Range; Mask::VALUES],
-    told: [Told; Mask::VALUES],
+    about: [Interval; Mask::VALUES],
+    refined: [Refinement; Mask::VALUES],
     len: usize,
     /// Whether there were more values.
     more: bool,
@@ -280,8 +280,8 @@ struct Mask {
 #[derive(Clone, Copy)]
 struct Operands {
     op: Binary,
-    a: [Range; 2],
-    b: [Range; 2],
+    a: [Interval; 2],
+    b: [Interval; 2],
 }
 
 /// A note, or what became of it.
@@ -294,25 +294,25 @@ enum Found<T> {
 impl Mask {
     const VALUES: usize = 4;
     const EMPTY: Mask = Mask {
-        about: [Range::NONE; Mask::VALUES],
-        told: [Told::nothing(Range::NONE); Mask::VALUES],
+        about: [Interval::NONE; Mask::VALUES],
+        refined: [Refinement::none(Interval::NONE); Mask::VALUES],
         len: 0,
         more: false,
     };
 
-    /// What is told of values with this interval.
-    const fn of(&self, about: Range) -> Told {
+    /// The refinement of values with this interval.
+    const fn of(&self, about: Interval) -> Refinement {
         let mut i = 0;
         while i < self.len {
             if self.about[i].same(about) {
-                return self.told[i];
+                return self.refined[i];
             }
             i += 1;
         }
-        Told::nothing(about)
+        Refinement::none(about)
     }
 
-    const fn tells(&self, about: Range) -> bool {
+    const fn has(&self, about: Interval) -> bool {
         let mut i = 0;
         while i < self.len {
             if self.about[i].same(about) {
@@ -323,15 +323,15 @@ impl Mask {
         false
     }
 
-    /// Tells of one more value.
-    const fn add(mut self, about: Range, told: Told) -> Mask {
+    /// Adds the refinement of one more value.
+    const fn add(mut self, about: Interval, refined: Refinement) -> Mask {
         if about.is_none() {
             return self;
         }
         let mut i = 0;
         while i < self.len {
             if self.about[i].same(about) {
-                self.told[i] = self.told[i].and(told);
+                self.refined[i] = self.refined[i].and(refined);
                 return self;
             }
             i += 1;
@@ -341,26 +341,26 @@ impl Mask {
             return self;
         }
         self.about[self.len] = about;
-        self.told[self.len] = told;
+        self.refined[self.len] = refined;
         self.len += 1;
         self
     }
 
     /// What is left of values with this interval where the mask holds, or where it does not.
-    const fn left(&self, about: Range, holds: bool) -> Range {
-        let told = self.of(about);
-        if holds { told.holds } else { told.fails }
+    const fn left(&self, about: Interval, holds: bool) -> Interval {
+        let refined = self.of(about);
+        if holds { refined.holds } else { refined.fails }
     }
 }
 
 impl Operands {
-    const NONE: Operands = Operands { op: Binary::Add, a: [Range::NONE; 2], b: [Range::NONE; 2] };
+    const NONE: Operands = Operands { op: Binary::Add, a: [Interval::NONE; 2], b: [Interval::NONE; 2] };
 
     /// What is known of the results, and what is open.
-    const fn results(self, dtype: DType) -> [Range; 2] {
+    const fn results(self, dtype: DType) -> [Interval; 2] {
         let Operands { op, a, b } = self;
-        let open = op.range(a[0], b[1], dtype).hull(op.range(a[1], b[0], dtype));
-        [op.range(a[0], b[0], dtype), open.hull(op.range(a[1], b[1], dtype))]
+        let open = op.interval(a[0], b[1], dtype).hull(op.interval(a[1], b[0], dtype));
+        [op.interval(a[0], b[0], dtype), open.hull(op.interval(a[1], b[1], dtype))]
     }
 
     /// The operands where a mask holds, or where it does not.
@@ -457,15 +457,15 @@ impl Notes {
         while i < 2 {
             if !a.is_one() {
                 let (holds, fails) = (op.left(x[i], b.all(), true), op.left(x[i], b.all(), false));
-                mask = mask.add(x[i], Told { holds, fails });
+                mask = mask.add(x[i], Refinement { holds, fails });
             }
             if !b.is_one() {
                 let (holds, fails) = (op.right(a.all(), y[i], true), op.right(a.all(), y[i], false));
-                mask = mask.add(y[i], Told { holds, fails });
+                mask = mask.add(y[i], Refinement { holds, fails });
             }
             i += 1;
         }
-        Holds { told: self.note_mask(mask), ..Holds::mask(op.range(a.all(), b.all()), a.vague || b.vague) }
+        Holds { refinement: self.note_mask(mask), ..Holds::mask(op.interval(a.all(), b.all()), a.vague || b.vague) }
     }
 
     /// Masks joined; of one mask, `b` is the same.
@@ -474,12 +474,12 @@ impl Notes {
         let known = match op {
             Logic::And => x.smaller(y),
             Logic::Or => x.larger(y),
-            Logic::Not => Range::whole(1.0 - x.high, 1.0 - x.low),
+            Logic::Not => Interval::whole(1.0 - x.high, 1.0 - x.low),
         };
         let mut out = Holds::mask(known, a.vague || b.vague);
-        let (a, b) = match (self.mask(a.told), self.mask(b.told)) {
+        let (a, b) = match (self.mask(a.refinement), self.mask(b.refinement)) {
             (Found::Lost, _) | (_, Found::Lost) => {
-                out.told = self.note_mask(Mask { more: true, ..Mask::EMPTY });
+                out.refinement = self.note_mask(Mask { more: true, ..Mask::EMPTY });
                 return out;
             }
             (Found::Some(a), Found::Some(b)) => (a, b),
@@ -490,10 +490,10 @@ impl Notes {
         let (mut mask, mut i) = (Mask::EMPTY, 0);
         while i < a.len + b.len {
             let about = if i < a.len { a.about[i] } else { b.about[i - a.len] };
-            if !mask.tells(about) {
-                let first = a.of(about).and(Told::of_mask(x, about));
-                let second = b.of(about).and(Told::of_mask(y, about));
-                let always = Told::of_mask(Range::exactly(1.0), about);
+            if !mask.has(about) {
+                let first = a.of(about).and(Refinement::of_mask(x, about));
+                let second = b.of(about).and(Refinement::of_mask(y, about));
+                let always = Refinement::of_mask(Interval::exactly(1.0), about);
                 mask = mask.add(
                     about,
                     match op {
@@ -505,7 +505,7 @@ impl Notes {
             }
             i += 1;
         }
-        out.told = self.note_mask(mask);
+        out.refinement = self.note_mask(mask);
         out
     }
 
@@ -515,7 +515,7 @@ impl Notes {
         if mask.vague {
             return Holds::vague(dtype);
         }
-        let nothing = Holds::of(Range::NONE);
+        let nothing = Holds::of(Interval::NONE);
         let a = if mask.known.high < 1.0 { nothing } else { self.chosen(mask, a, true, dtype) };
         let b = if mask.known.low > 0.0 { nothing } else { self.chosen(mask, b, false, dtype) };
         // A choice of one value is that value.
@@ -531,7 +531,7 @@ impl Notes {
         if x.is_one() {
             return x;
         }
-        let mask = match self.mask(mask.told) {
+        let mask = match self.mask(mask.refinement) {
             Found::Nothing => return x,
             Found::Lost => return Holds::vague(dtype),
             Found::Some(mask) => mask,

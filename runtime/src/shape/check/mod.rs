@@ -7,12 +7,12 @@
 mod frame;
 mod holds;
 mod message;
-mod range;
+mod interval;
 
 pub use frame::{Declared, Frame};
 pub(crate) use holds::{Holds, Logic, advice, reach};
 pub use message::Message;
-pub(crate) use range::{Range, Told};
+pub(crate) use interval::{Interval, Refinement};
 
 use holds::Notes;
 

@@ -1,4 +1,4 @@
-//! Which numbers the elements of the values of a graph may be: an interval for each (see [`Range`]).
+//! Which numbers the elements of the values of a graph may be: an interval for each (see [`Interval`]).
 
 use crate::graph::reference::element;
 use crate::graph::{Graph, Node, Op, Var};
@@ -6,47 +6,47 @@ use crate::ir::elementwise::{Binary, Compare};
 use crate::ir::multiply_add::Fma;
 use crate::ir::reduce::Reduce;
 use crate::shape::DType;
-use crate::shape::check::{Range, Told};
+use crate::shape::check::{Interval, Refinement};
 
-/// How many operations back it is looked up what a mask tells.
-const DEEP: usize = 8;
+/// The most operations that a mask is followed through.
+const MASK_DEPTH: usize = 8;
 
 /// The intervals of all nodes that are `live`, by number; the others have any.
-pub(crate) fn ranges(graph: &Graph, live: &[bool]) -> Vec<Range> {
-    let mut ranges = Vec::with_capacity(graph.nodes().len());
-    ranges_from(graph, live, &|_| None, &mut ranges);
-    ranges
+pub(crate) fn intervals(graph: &Graph, live: &[bool]) -> Vec<Interval> {
+    let mut intervals = Vec::with_capacity(graph.nodes().len());
+    intervals_from(graph, live, &|_| None, &mut intervals);
+    intervals
 }
 
-/// The same in place of what is in `ranges`, where the intervals of some inputs are known.
-pub(crate) fn ranges_from(
+/// The same in place of what is in `intervals`, where the intervals of some inputs are known.
+pub(crate) fn intervals_from(
     graph: &Graph,
     live: &[bool],
-    source: &dyn Fn(Var) -> Option<Range>,
-    ranges: &mut Vec<Range>,
+    source: &dyn Fn(Var) -> Option<Interval>,
+    intervals: &mut Vec<Interval>,
 ) {
-    ranges.clear();
+    intervals.clear();
     for (v, node) in graph.vars() {
-        let known = || source(v).unwrap_or_else(|| range(graph, node, ranges));
-        let next = if live[v.index()] { known() } else { Range::any(node.dtype) };
-        ranges.push(next);
+        let known = || source(v).unwrap_or_else(|| interval(graph, node, intervals));
+        let next = if live[v.index()] { known() } else { Interval::any(node.dtype) };
+        intervals.push(next);
     }
 }
 
-fn range(graph: &Graph, node: &Node, of: &[Range]) -> Range {
+fn interval(graph: &Graph, node: &Node, of: &[Interval]) -> Interval {
     let arg = |i: usize| of[node.args[i].index()];
     match &node.op {
-        Op::Const(bits) => Range::exactly(element(*bits, node.dtype)),
+        Op::Const(bits) => Interval::exactly(element(*bits, node.dtype)),
         Op::Data(bits) => {
-            let elements = bits.iter().map(|&bits| Range::exactly(element(bits, node.dtype)));
-            elements.reduce(Range::hull).unwrap_or(Range::any(node.dtype))
+            let elements = bits.iter().map(|&bits| Interval::exactly(element(bits, node.dtype)));
+            elements.reduce(Interval::hull).unwrap_or(Interval::any(node.dtype))
         }
-        Op::Iota => Range::whole(0.0, node.len() as f64 - 1.0),
+        Op::Iota => Interval::whole(0.0, node.len() as f64 - 1.0),
         // Multiples of 2⁻²⁴.
-        Op::Random(_) => Range { whole: false, ..Range::whole(0.0, 1.0 - 1.0 / (1 << 24) as f64) },
-        Op::Unary(op) => op.range(arg(0), node.dtype),
+        Op::Random(_) => Interval { whole: false, ..Interval::whole(0.0, 1.0 - 1.0 / (1 << 24) as f64) },
+        Op::Unary(op) => op.interval(arg(0), node.dtype),
         Op::Binary(Binary::Mul) if node.args[0] == node.args[1] => arg(0).squared().rounded(node.dtype),
-        Op::Binary(op) => op.range(arg(0), arg(1), node.dtype),
+        Op::Binary(op) => op.interval(arg(0), arg(1), node.dtype),
         Op::Fma(op) => {
             let product = if node.args[0] == node.args[1] { arg(0).squared() } else { arg(0).times(arg(1)) };
             let c = arg(2);
@@ -57,63 +57,63 @@ fn range(graph: &Graph, node: &Node, of: &[Range]) -> Range {
             }
             .near()
         }
-        Op::Compare(op) => op.range(arg(0), arg(1)),
+        Op::Compare(op) => op.interval(arg(0), arg(1)),
         Op::Select => selected(graph, node, 1, of).hull(selected(graph, node, 2, of)),
         Op::Cast => arg(0).cast(graph[node.args[0]].dtype, node.dtype),
         // Behind a promise it holds: it is proved, or what breaks it is refused.
         Op::Within(rows) | Op::Checked(rows) => arg(0).within(*rows),
-        Op::Routine(routine) => routine.0.range(node, &(0..node.args.len()).map(arg).collect::<Vec<_>>()),
+        Op::Routine(routine) => routine.0.interval(node, &(0..node.args.len()).map(arg).collect::<Vec<_>>()),
         Op::Reduce(op, _) => {
             let count = graph[node.args[0]].len() / node.len().max(1);
             match op {
                 Reduce::Max | Reduce::Min => arg(0),
                 Reduce::Sum => arg(0).sum(count as f64),
-                Reduce::Prod => Range::any(node.dtype),
+                Reduce::Prod => Interval::any(node.dtype),
             }
         }
         Op::Slice(window) => match (&graph[node.args[0]].op, &window[..]) {
             (Op::Iota, &[(start, step)]) => {
                 let (first, last) = (start as f64, start as f64 + (node.len() as f64 - 1.0) * step as f64);
-                Range::whole(first.min(last), first.max(last))
+                Interval::whole(first.min(last), first.max(last))
             }
             _ => arg(0),
         },
         Op::Reshape | Op::Broadcast | Op::Transpose(_) | Op::Windows { .. } | Op::Gather => arg(0),
-        Op::Pad(_) => arg(0).hull(Range::exactly(0.0)),
+        Op::Pad(_) => arg(0).hull(Interval::exactly(0.0)),
         Op::Concat(_) => {
             let parts = node.args.iter().map(|v| of[v.index()]);
-            parts.reduce(Range::hull).unwrap_or(Range::any(node.dtype))
+            parts.reduce(Interval::hull).unwrap_or(Interval::any(node.dtype))
         }
         Op::Input(_) | Op::Param(_) | Op::Seed | Op::MatMul(..) | Op::Contract(_) | Op::ScatterAdd => {
-            Range::any(node.dtype)
+            Interval::any(node.dtype)
         }
     }
 }
 
 /// The interval of what a choice takes from argument `i`: less than that of the argument where the mask compares it, or
 /// an operand of it.
-fn selected(graph: &Graph, node: &Node, i: usize, of: &[Range]) -> Range {
+fn selected(graph: &Graph, node: &Node, i: usize, of: &[Interval]) -> Interval {
     let (mask, v) = (node.args[0], node.args[i]);
     let left = |v: Var| {
         if of[v.index()].is_one() {
             return of[v.index()];
         }
-        let told = told(graph, of, mask, v, DEEP);
-        if i == 1 { told.holds } else { told.fails }
+        let refined = refinement(graph, of, mask, v, MASK_DEPTH);
+        if i == 1 { refined.holds } else { refined.fails }
     };
     let direct = left(v);
     match (&graph[v].op, &graph[v].args[..]) {
-        (Op::Binary(op), &[a, b]) => direct.and(op.range(left(a), left(b), graph[v].dtype)),
+        (Op::Binary(op), &[a, b]) => direct.and(op.interval(left(a), left(b), graph[v].dtype)),
         _ => direct,
     }
 }
 
-/// What a mask tells of the elements of `v` at the same places.
-fn told(graph: &Graph, of: &[Range], mask: Var, v: Var, deep: usize) -> Told {
+/// The interval of `v` refined by a mask over the same elements.
+fn refinement(graph: &Graph, of: &[Interval], mask: Var, v: Var, deep: usize) -> Refinement {
     let (node, about) = (&graph[mask], of[v.index()]);
-    let known = Told::of_mask(of[mask.index()], about);
+    let known = Refinement::of_mask(of[mask.index()], about);
     let Some(deep) = deep.checked_sub(1) else { return known };
-    let of_arg = |mask: Var| told(graph, of, mask, v, deep);
+    let of_arg = |mask: Var| refinement(graph, of, mask, v, deep);
     let more = match (&node.op, &node.args[..]) {
         // A mask that is compared with what never holds.
         (Op::Compare(Compare::Eq), &[inner, never]) if graph[never].op == Op::Const(0) && is_mask(graph, inner) => {
@@ -123,15 +123,15 @@ fn told(graph: &Graph, of: &[Range], mask: Var, v: Var, deep: usize) -> Told {
             let (x, y) = (of[a.index()], of[b.index()]);
             let left = |holds| if a == v { op.left(x, y, holds) } else { about };
             let right = |holds| if b == v { op.right(x, y, holds) } else { about };
-            Told { holds: left(true).and(right(true)), fails: left(false).and(right(false)) }
+            Refinement { holds: left(true).and(right(true)), fails: left(false).and(right(false)) }
         }
         // Where a mask chooses itself, it holds.
         (Op::Select, &[choice, a, b]) => {
             let first = of_arg(choice);
-            let always = Told::of_mask(Range::exactly(1.0), about);
+            let always = Refinement::of_mask(Interval::exactly(1.0), about);
             first.choose(if a == choice { always } else { of_arg(a) }, of_arg(b))
         }
-        (_, &[inner]) if shown_alike(graph, mask, v) => told(graph, of, inner, graph[v].args[0], deep),
+        (_, &[inner]) if shown_alike(graph, mask, v) => refinement(graph, of, inner, graph[v].args[0], deep),
         _ => known,
     };
     known.and(more)

@@ -13,7 +13,7 @@ const EXACT: f64 = (1 << 24) as f64;
 
 /// The numbers from one to another, perhaps with one more beside them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Range {
+pub(crate) struct Interval {
     pub(crate) low: f64,
     pub(crate) high: f64,
     /// A whole number that may stand in place of one in between, as [`Rows::other`] does.
@@ -26,56 +26,56 @@ pub(crate) struct Range {
     pub(crate) own: [bool; 2],
 }
 
-impl Range {
+impl Interval {
     /// No number: the interval of a value without elements.
-    pub(crate) const NONE: Range = Range::whole(f64::INFINITY, f64::NEG_INFINITY);
+    pub(crate) const NONE: Interval = Interval::whole(f64::INFINITY, f64::NEG_INFINITY);
 
     /// All numbers of a type.
-    pub(crate) const fn any(dtype: DType) -> Range {
+    pub(crate) const fn any(dtype: DType) -> Interval {
         match dtype {
-            DType::F32 => Range { nan: true, whole: false, ..Range::whole(f64::NEG_INFINITY, f64::INFINITY) },
-            DType::I32 => Range::whole(i32::MIN as f64, i32::MAX as f64),
-            DType::Bool => Range::whole(0.0, 1.0),
+            DType::F32 => Interval { nan: true, whole: false, ..Interval::whole(f64::NEG_INFINITY, f64::INFINITY) },
+            DType::I32 => Interval::whole(i32::MIN as f64, i32::MAX as f64),
+            DType::Bool => Interval::whole(0.0, 1.0),
         }
     }
 
-    /// All numbers of a type that an argument may hold.
-    pub(crate) const fn given(dtype: DType) -> Range {
-        Range { own: [false; 2], ..Range::any(dtype) }
+    /// All numbers of a type, of an argument that may have narrower bounds.
+    pub(crate) const fn of_argument(dtype: DType) -> Interval {
+        Interval { own: [false; 2], ..Interval::any(dtype) }
     }
 
     /// The whole numbers from one to another.
-    pub(crate) const fn whole(low: f64, high: f64) -> Range {
-        Range { low, high, other: None, nan: false, whole: true, own: [true; 2] }
+    pub(crate) const fn whole(low: f64, high: f64) -> Interval {
+        Interval { low, high, other: None, nan: false, whole: true, own: [true; 2] }
     }
 
     /// All numbers of a type, as a result of something that these bounds say nothing about.
-    const fn unknown(dtype: DType, of: Range, and: Range) -> Range {
+    const fn unknown(dtype: DType, of: Interval, and: Interval) -> Interval {
         let own = of.own[0] && of.own[1] && and.own[0] && and.own[1];
-        Range { own: [own; 2], ..Range::any(dtype) }
+        Interval { own: [own; 2], ..Interval::any(dtype) }
     }
 
     /// The numbers from one to another.
-    pub(crate) const fn from_to(low: f64, high: f64) -> Range {
-        Range { whole: false, ..Range::whole(low, high) }
+    pub(crate) const fn from_to(low: f64, high: f64) -> Interval {
+        Interval { whole: false, ..Interval::whole(low, high) }
     }
 
     /// The smallest interval with all of these numbers in it.
-    pub(crate) fn of<'a>(numbers: impl IntoIterator<Item = &'a f32>) -> Range {
-        let none = Range { whole: false, ..Range::NONE };
-        numbers.into_iter().fold(none, |range, &x| Range {
-            low: range.low.min(x.into()),
-            high: range.high.max(x.into()),
-            nan: range.nan || x.is_nan(),
-            ..range
+    pub(crate) fn of<'a>(numbers: impl IntoIterator<Item = &'a f32>) -> Interval {
+        let none = Interval { whole: false, ..Interval::NONE };
+        numbers.into_iter().fold(none, |interval, &x| Interval {
+            low: interval.low.min(x.into()),
+            high: interval.high.max(x.into()),
+            nan: interval.nan || x.is_nan(),
+            ..interval
         })
     }
 
-    /// What holds these numbers when they are so many times larger, and all from 0 to 1 on each side that has one.
-    pub(crate) fn with_room(self, factor: f64) -> Range {
+    /// The interval that still holds these numbers when they grow by this factor; each side that is not zero reaches to 1 at least.
+    pub(crate) fn widened(self, factor: f64) -> Interval {
         let low = if self.low < 0.0 { (self.low * factor).min(-1.0) } else { 0.0 };
         let high = if self.high > 0.0 { (self.high * factor).max(1.0) } else { 0.0 };
-        Range { low, high, ..self }
+        Interval { low, high, ..self }
     }
 
     /// Whether all are numbers, and of at most this size.
@@ -85,15 +85,15 @@ impl Range {
     }
 
     /// Whether all elements are in another interval.
-    pub(crate) fn is_inside(self, other: Range) -> bool {
+    pub(crate) fn is_inside(self, other: Interval) -> bool {
         self.nan <= other.nan && other.low <= self.low && self.high <= other.high
     }
 
     /// One number.
-    pub(crate) const fn exactly(x: f64) -> Range {
+    pub(crate) const fn exactly(x: f64) -> Interval {
         match x.is_nan() {
-            true => Range { nan: true, ..Range::any(DType::F32) },
-            false => Range { whole: x.fract() == 0.0, ..Range::whole(x, x) },
+            true => Interval { nan: true, ..Interval::any(DType::F32) },
+            false => Interval { whole: x.fract() == 0.0, ..Interval::whole(x, x) },
         }
     }
 
@@ -109,7 +109,7 @@ impl Range {
 
     /// Whether these are all numbers of a type.
     pub(crate) const fn is_any(self, dtype: DType) -> bool {
-        let any = Range::any(dtype);
+        let any = Interval::any(dtype);
         self.low <= any.low && self.high >= any.high
     }
 
@@ -119,7 +119,7 @@ impl Range {
     }
 
     /// Whether both are the same interval.
-    pub(crate) const fn same(self, with: Range) -> bool {
+    pub(crate) const fn same(self, with: Interval) -> bool {
         let beside = match (self.other, with.other) {
             (Some(a), Some(b)) => a == b,
             (None, None) => true,
@@ -138,35 +138,35 @@ impl Range {
     }
 
     /// The smallest interval that holds these numbers.
-    const fn around(numbers: [f64; 4]) -> Range {
+    const fn around(numbers: [f64; 4]) -> Interval {
         let (mut low, mut high, mut i) = (f64::INFINITY, f64::NEG_INFINITY, 0);
         while i < numbers.len() {
             low = low.min(numbers[i]);
             high = high.max(numbers[i]);
             i += 1;
         }
-        Range::whole(low, high)
+        Interval::whole(low, high)
     }
 
     /// The interval with what may stand beside it in it.
-    const fn joined(self) -> Range {
+    const fn joined(self) -> Interval {
         match self.other {
             Some(x) => {
                 let x = x as f64;
                 let own = [self.own[0] || x < self.low, self.own[1] || x > self.high];
-                Range { low: self.low.min(x), high: self.high.max(x), other: None, own, ..self }
+                Interval { low: self.low.min(x), high: self.high.max(x), other: None, own, ..self }
             }
             None => self,
         }
     }
 
     /// What holds the elements of both.
-    pub(crate) const fn hull(self, with: Range) -> Range {
+    pub(crate) const fn hull(self, with: Interval) -> Interval {
         let (a, b) = match (self.other, with.other) {
             (Some(x), Some(y)) if x != y => (self.joined(), with.joined()),
             _ => (self, with),
         };
-        Range {
+        Interval {
             low: a.low.min(b.low),
             high: a.high.max(b.high),
             other: if a.other.is_some() { a.other } else { b.other },
@@ -180,14 +180,14 @@ impl Range {
     }
 
     /// What is in both.
-    pub(crate) const fn and(self, with: Range) -> Range {
+    pub(crate) const fn and(self, with: Interval) -> Interval {
         let other = match (self.other, with.other) {
             (Some(x), _) if with.has(x) => Some(x),
             (_, Some(x)) if self.has(x) => Some(x),
             _ => None,
         };
         let (nan, whole) = (self.nan && with.nan, self.whole || with.whole);
-        Range { other, nan, whole, ..self }.between(with.ends())
+        Interval { other, nan, whole, ..self }.between(with.ends())
     }
 
     const fn ends(self) -> [End; 2] {
@@ -195,7 +195,7 @@ impl Range {
     }
 
     /// What of the interval is between these ends.
-    const fn between(self, [low, high]: [End; 2]) -> Range {
+    const fn between(self, [low, high]: [End; 2]) -> Interval {
         let own = [
             low.own && low.at >= self.low || self.own[0] && self.low >= low.at,
             high.own && high.at <= self.high || self.own[1] && self.high <= high.at,
@@ -203,7 +203,7 @@ impl Range {
         let (low, high) = (self.low.max(low.at), self.high.min(high.at));
         let (low, high) = if self.whole { (low.ceil(), high.floor()) } else { (low, high) };
         let (low, high) = if low > high { (f64::INFINITY, f64::NEG_INFINITY) } else { (low, high) };
-        Range { low, high, own, ..self }
+        Interval { low, high, own, ..self }
     }
 
     const fn has(self, x: i32) -> bool {
@@ -215,40 +215,40 @@ impl Range {
     }
 
     /// The elements between these ends; what is no number stays.
-    const fn inside(self, ends: [End; 2]) -> Range {
+    const fn inside(self, ends: [End; 2]) -> Interval {
         let other = match self.other {
             Some(x) if ends[0].at <= x as f64 && x as f64 <= ends[1].at => Some(x),
             _ => None,
         };
-        Range { other, ..self }.between(ends)
+        Interval { other, ..self }.between(ends)
     }
 
     /// The elements that are numbers.
-    pub(crate) const fn numbers(self) -> Range {
-        Range { nan: false, ..self }
+    pub(crate) const fn numbers(self) -> Interval {
+        Interval { nan: false, ..self }
     }
 
     /// The elements that are below the largest of `bound`, or equal to it unless `strictly`.
-    pub(crate) const fn below(self, bound: Range, strictly: bool) -> Range {
+    pub(crate) const fn below(self, bound: Interval, strictly: bool) -> Interval {
         let [_, high] = bound.joined().ends();
         let at = if strictly { before(high.at, self.whole) } else { high.at };
         self.inside([End::LOWEST, End { at, ..high }])
     }
 
     /// The elements that are above the smallest of `bound`, or equal to it unless `strictly`.
-    pub(crate) const fn above(self, bound: Range, strictly: bool) -> Range {
+    pub(crate) const fn above(self, bound: Interval, strictly: bool) -> Interval {
         let [low, _] = bound.joined().ends();
         let at = if strictly { -before(-low.at, self.whole) } else { low.at };
         self.inside([End { at, ..low }, End::HIGHEST])
     }
 
     /// The elements that may be equal to one of `with`.
-    pub(crate) const fn equal(self, with: Range) -> Range {
-        self.and(Range { nan: true, ..with })
+    pub(crate) const fn equal(self, with: Interval) -> Interval {
+        self.and(Interval { nan: true, ..with })
     }
 
     /// The elements that may be unequal to one of `with`.
-    pub(crate) const fn unequal(self, with: Range) -> Range {
+    pub(crate) const fn unequal(self, with: Interval) -> Interval {
         if !with.is_one() {
             return self;
         }
@@ -264,11 +264,11 @@ impl Range {
         if high.at == x {
             high.at = before(x, self.whole);
         }
-        Range { other, ..self }.between([low, high])
+        Interval { other, ..self }.between([low, high])
     }
 
     /// What is left where these rows are promised.
-    pub(crate) const fn within(self, rows: Rows) -> Range {
+    pub(crate) const fn within(self, rows: Rows) -> Interval {
         let same = match (self.other, rows.other) {
             (Some(a), Some(b)) => a == b,
             (None, None) => true,
@@ -279,23 +279,23 @@ impl Range {
             Some(x) if from.has(x) => Some(x),
             _ => None,
         };
-        Range { other, ..Range::whole(0.0, rows.count as f64 - 1.0) }.between(from.ends())
+        Interval { other, ..Interval::whole(0.0, rows.count as f64 - 1.0) }.between(from.ends())
     }
 
-    pub(crate) const fn negative(self) -> Range {
+    pub(crate) const fn negative(self) -> Interval {
         let x = self.joined();
-        Range { low: -x.high, high: -x.low, own: [x.own[1], x.own[0]], ..x }
+        Interval { low: -x.high, high: -x.low, own: [x.own[1], x.own[0]], ..x }
     }
 
     /// Nothing, but for what is no number, where one of two operands has no number.
-    const fn without(a: Range, b: Range) -> Option<Range> {
-        if a.low > a.high || b.low > b.high { Some(Range { nan: a.nan || b.nan, ..Range::NONE }) } else { None }
+    const fn without(a: Interval, b: Interval) -> Option<Interval> {
+        if a.low > a.high || b.low > b.high { Some(Interval { nan: a.nan || b.nan, ..Interval::NONE }) } else { None }
     }
 
     /// The exact sums.
-    pub(crate) const fn plus(self, with: Range) -> Range {
+    pub(crate) const fn plus(self, with: Interval) -> Interval {
         let (a, b) = (self.joined(), with.joined());
-        if let Some(none) = Range::without(a, b) {
+        if let Some(none) = Interval::without(a, b) {
             return none;
         }
         // A sum of opposite infinities is no number.
@@ -303,15 +303,15 @@ impl Range {
         let opposite = a.low.is_infinite() && b.high == -a.low || a.high.is_infinite() && b.low == -a.high;
         let own = [a.own[0] && b.own[0], a.own[1] && b.own[1]];
         match low.is_nan() || high.is_nan() {
-            true => Range::unknown(DType::F32, a, b),
-            false => Range { low, high, other: None, nan: a.nan || b.nan || opposite, whole: a.whole && b.whole, own },
+            true => Interval::unknown(DType::F32, a, b),
+            false => Interval { low, high, other: None, nan: a.nan || b.nan || opposite, whole: a.whole && b.whole, own },
         }
     }
 
     /// The exact products.
-    pub(crate) const fn times(self, with: Range) -> Range {
+    pub(crate) const fn times(self, with: Interval) -> Interval {
         let (a, b) = (self.joined(), with.joined());
-        if let Some(none) = Range::without(a, b) {
+        if let Some(none) = Interval::without(a, b) {
             return none;
         }
         match (a.low == a.high, b.low == b.high) {
@@ -320,19 +320,19 @@ impl Range {
             _ => {}
         }
         let corners = [a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high];
-        let any = Range::unknown(DType::F32, a, b);
+        let any = Interval::unknown(DType::F32, a, b);
         match a.is_finite() && b.is_finite() {
-            true => Range { nan: a.nan || b.nan, whole: a.whole && b.whole, own: any.own, ..Range::around(corners) },
+            true => Interval { nan: a.nan || b.nan, whole: a.whole && b.whole, own: any.own, ..Interval::around(corners) },
             // Zero times infinity is no number, and zeros lie between the corners.
             false => any,
         }
     }
 
     /// The exact squares.
-    pub(crate) const fn squared(self) -> Range {
+    pub(crate) const fn squared(self) -> Interval {
         let square = self.times(self);
         let own = [square.own[0] || square.low < 0.0, square.own[1]];
-        Range { low: square.low.max(0.0), own, ..square }
+        Interval { low: square.low.max(0.0), own, ..square }
     }
 
     const fn is_finite(self) -> bool {
@@ -340,39 +340,39 @@ impl Range {
     }
 
     /// The exact quotients.
-    pub(crate) const fn over(self, by: Range) -> Range {
+    pub(crate) const fn over(self, by: Interval) -> Interval {
         let (a, b) = (self.joined(), by.joined());
-        if let Some(none) = Range::without(a, b) {
+        if let Some(none) = Interval::without(a, b) {
             return none;
         }
         // A power of two has an exact reciprocal, by which staging multiplies.
         if b.low == b.high && b.low.to_bits() << 12 == 0 && b.low.is_normal() {
-            return self.times(Range { nan: b.nan, own: b.own, ..Range::exactly(1.0 / b.low) });
+            return self.times(Interval { nan: b.nan, own: b.own, ..Interval::exactly(1.0 / b.low) });
         }
         let corners = [a.low / b.low, a.low / b.high, a.high / b.low, a.high / b.high];
         let finite =
             corners[0].is_finite() && corners[1].is_finite() && corners[2].is_finite() && corners[3].is_finite();
-        let any = Range::unknown(DType::F32, a, b);
+        let any = Interval::unknown(DType::F32, a, b);
         match b.low > 0.0 || b.high < 0.0 {
-            true if finite => Range { nan: a.nan || b.nan, whole: false, own: any.own, ..Range::around(corners) },
+            true if finite => Interval { nan: a.nan || b.nan, whole: false, own: any.own, ..Interval::around(corners) },
             _ => any,
         }
     }
 
     /// What quotients, rounded towards zero, leave over: no more than the dividend, less than the divisor, with the sign
     /// of the dividend.
-    pub(crate) const fn rest(self, by: Range) -> Range {
+    pub(crate) const fn rest(self, by: Interval) -> Interval {
         let (a, b) = (self.joined(), by.joined());
-        if let Some(none) = Range::without(a, b) {
+        if let Some(none) = Interval::without(a, b) {
             return none;
         }
         let whole = a.whole && b.whole;
         let divisor = b.high.max(-b.low);
         let most = before(divisor, whole);
         if most < 0.0 {
-            return Range::unknown(DType::F32, a, b);
+            return Interval::unknown(DType::F32, a, b);
         }
-        Range {
+        Interval {
             low: a.low.max(-most).min(0.0),
             high: a.high.min(most).max(0.0),
             other: None,
@@ -385,50 +385,50 @@ impl Range {
         }
     }
 
-    pub(crate) const fn larger(self, with: Range) -> Range {
+    pub(crate) const fn larger(self, with: Interval) -> Interval {
         let (a, b) = (self.joined(), with.joined());
-        match Range::without(a, b) {
+        match Interval::without(a, b) {
             Some(none) => none,
             None => {
                 let (low, high) = (a.low.max(b.low), a.high.max(b.high));
                 // It is no less than either, and no more than the larger one.
                 let own = [a.own[0] && a.low >= b.low || b.own[0] && b.low >= a.low, a.hull(b).own[1]];
-                Range { low, high, own, ..a.hull(b) }
+                Interval { low, high, own, ..a.hull(b) }
             }
         }
     }
 
-    pub(crate) const fn smaller(self, with: Range) -> Range {
+    pub(crate) const fn smaller(self, with: Interval) -> Interval {
         self.negative().larger(with.negative()).negative()
     }
 
     /// The sizes, without a sign.
-    pub(crate) const fn size(self) -> Range {
+    pub(crate) const fn size(self) -> Interval {
         let x = self.joined();
         if x.low >= 0.0 {
             x
         } else if x.high <= 0.0 {
             x.negative()
         } else {
-            Range { low: 0.0, high: x.high.max(-x.low), own: [true, x.is_own()], ..x }
+            Interval { low: 0.0, high: x.high.max(-x.low), own: [true, x.is_own()], ..x }
         }
     }
 
-    pub(crate) const fn floor(self) -> Range {
+    pub(crate) const fn floor(self) -> Interval {
         let x = self.joined();
-        Range { low: x.low.floor(), high: x.high.floor(), whole: true, ..x }
+        Interval { low: x.low.floor(), high: x.high.floor(), whole: true, ..x }
     }
 
-    pub(crate) const fn root(self) -> Range {
+    pub(crate) const fn root(self) -> Interval {
         let x = self.joined();
         if x.low < 0.0 {
-            return Range::unknown(DType::F32, x, x);
+            return Interval::unknown(DType::F32, x, x);
         }
-        Range { low: root(x.low), high: root(x.high), whole: false, ..x }.near()
+        Interval { low: root(x.low), high: root(x.high), whole: false, ..x }.near()
     }
 
     /// The sum of so many elements, however it is ordered and rounded.
-    pub(crate) const fn sum(self, count: f64) -> Range {
+    pub(crate) const fn sum(self, count: f64) -> Interval {
         let x = self.joined();
         if count == 1.0 || x.low > x.high {
             return x;
@@ -436,44 +436,44 @@ impl Range {
         let (low, high) = (x.low * count, x.high * count);
         let most = low.abs().max(high.abs());
         if x.whole && most <= EXACT {
-            return Range { low, high, ..x };
+            return Interval { low, high, ..x };
         }
         // Each partial sum is off by half a unit in its last place at most.
         let off = count * most * f32::EPSILON as f64;
         // Partial sums that are too large are infinite, and opposite ones add up to no number.
         let is_finite = most + off < f32::MAX as f64;
         if !is_finite {
-            return Range::unknown(DType::F32, x, x);
+            return Interval::unknown(DType::F32, x, x);
         }
-        Range { low: low - off, high: high + off, whole: false, ..x }.rounded(DType::F32)
+        Interval { low: low - off, high: high + off, whole: false, ..x }.rounded(DType::F32)
     }
 
     /// Exact results as numbers of a type: sums and products of whole numbers wrap around, others are rounded.
-    pub(crate) const fn rounded(self, dtype: DType) -> Range {
+    pub(crate) const fn rounded(self, dtype: DType) -> Interval {
         let (low, high) = (self.low, self.high);
         match dtype {
             DType::I32 if low < i32::MIN as f64 || high > i32::MAX as f64 => {
                 if self.is_none() {
                     self
                 } else {
-                    Range::unknown(DType::I32, self, self)
+                    Interval::unknown(DType::I32, self, self)
                 }
             }
             DType::I32 | DType::Bool => self,
             // Rounding is monotonic, and of one operation to double precision first changes nothing.
             DType::F32 => {
                 let (low, high) = (low as f32 as f64, high as f32 as f64);
-                Range { low, high, whole: self.whole || low == high && low.fract() == 0.0, ..self }
+                Interval { low, high, whole: self.whole || low == high && low.fract() == 0.0, ..self }
             }
         }
     }
 
     /// Results that double precision holds only nearly, as a product and a sum: wider by a number at each end.
-    pub(crate) const fn near(self) -> Range {
+    pub(crate) const fn near(self) -> Interval {
         let (low, high) = (self.low as f32, self.high as f32);
         let low = if low as f64 == self.low { low } else { low.next_down() } as f64;
         let high = if high as f64 == self.high { high } else { high.next_up() } as f64;
-        Range {
+        Interval {
             // Rounding never goes beyond zero.
             low: if self.low >= 0.0 { low.max(0.0) } else { low },
             high: if self.high <= 0.0 { high.min(0.0) } else { high },
@@ -482,16 +482,16 @@ impl Range {
     }
 
     /// The same elements as another type.
-    pub(crate) const fn cast(self, from: DType, to: DType) -> Range {
+    pub(crate) const fn cast(self, from: DType, to: DType) -> Interval {
         let x = self.joined();
         match (from, to) {
             (DType::Bool, DType::Bool) => self,
-            (_, DType::Bool) => Range::any(DType::Bool),
+            (_, DType::Bool) => Interval::any(DType::Bool),
             // What no whole number is near becomes the nearest one, and what is no number zero.
             (DType::F32, DType::I32) => {
-                let ends = Range::whole(x.low as i32 as f64, x.high as i32 as f64);
-                let cut = if x.low > x.high { Range::NONE } else { Range { own: x.own, ..ends } };
-                if x.nan { cut.hull(Range::exactly(0.0)) } else { cut }
+                let ends = Interval::whole(x.low as i32 as f64, x.high as i32 as f64);
+                let cut = if x.low > x.high { Interval::NONE } else { Interval { own: x.own, ..ends } };
+                if x.nan { cut.hull(Interval::exactly(0.0)) } else { cut }
             }
             (DType::I32, DType::F32) => x.rounded(DType::F32),
             _ => self,
@@ -540,42 +540,42 @@ const fn root(x: f64) -> f64 {
     y
 }
 
-/// What a mask tells of a value that it has compared: the elements where it holds, and those where it does not.
+/// The interval of a value refined by a mask: of the elements where the mask holds, and of those where it does not.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Told {
-    pub(crate) holds: Range,
-    pub(crate) fails: Range,
+pub(crate) struct Refinement {
+    pub(crate) holds: Interval,
+    pub(crate) fails: Interval,
 }
 
-impl Told {
-    /// A mask that tells nothing.
-    pub(crate) const fn nothing(about: Range) -> Told {
-        Told { holds: about, fails: about }
+impl Refinement {
+    /// By a mask of which nothing is known.
+    pub(crate) const fn none(about: Interval) -> Refinement {
+        Refinement { holds: about, fails: about }
     }
 
-    /// A mask of which it may be known that it holds everywhere or nowhere.
-    pub(crate) const fn of_mask(mask: Range, about: Range) -> Told {
-        Told {
-            holds: if mask.high < 1.0 { Range::NONE } else { about },
-            fails: if mask.low > 0.0 { Range::NONE } else { about },
+    /// By a mask that may be known to hold everywhere or nowhere.
+    pub(crate) const fn of_mask(mask: Interval, about: Interval) -> Refinement {
+        Refinement {
+            holds: if mask.high < 1.0 { Interval::NONE } else { about },
+            fails: if mask.low > 0.0 { Interval::NONE } else { about },
         }
     }
 
     /// Where the mask does not hold.
-    pub(crate) const fn not(self) -> Told {
-        Told { holds: self.fails, fails: self.holds }
+    pub(crate) const fn not(self) -> Refinement {
+        Refinement { holds: self.fails, fails: self.holds }
     }
 
     /// The mask that is `a` where this one holds, else `b`.
-    pub(crate) const fn choose(self, a: Told, b: Told) -> Told {
-        Told {
+    pub(crate) const fn choose(self, a: Refinement, b: Refinement) -> Refinement {
+        Refinement {
             holds: self.holds.and(a.holds).hull(self.fails.and(b.holds)),
             fails: self.holds.and(a.fails).hull(self.fails.and(b.fails)),
         }
     }
 
-    /// What both tell, where both are told of one mask.
-    pub(crate) const fn and(self, with: Told) -> Told {
-        Told { holds: self.holds.and(with.holds), fails: self.fails.and(with.fails) }
+    /// The intersection of two refinements by the same mask.
+    pub(crate) const fn and(self, with: Refinement) -> Refinement {
+        Refinement { holds: self.holds.and(with.holds), fails: self.fails.and(with.fails) }
     }
 }

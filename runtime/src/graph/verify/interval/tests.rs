@@ -1,6 +1,6 @@
 //! Intervals hold what kernels compute, and shape rules compute the same ones.
 
-use crate::graph::verify::range::*;
+use crate::graph::verify::interval::*;
 use crate::graph::{Stage, Value};
 use crate::ir::elementwise::{Binary, Unary};
 use crate::ir::random::hash;
@@ -11,12 +11,12 @@ use crate::shape::check::{Check, Type};
 use crate::shape::{Dim, Shape};
 
 /// The interval of a value.
-fn of(g: &Stage, v: Var) -> Range {
-    ranges(g.graph(), &g.graph().live([v]))[v.index()]
+fn of(g: &Stage, v: Var) -> Interval {
+    intervals(g.graph(), &g.graph().live([v]))[v.index()]
 }
 
 fn ends(g: &Stage, v: Var) -> (f64, f64) {
-    let Range { low, high, .. } = of(g, v);
+    let Interval { low, high, .. } = of(g, v);
     (low, high)
 }
 
@@ -47,11 +47,11 @@ fn what_is_no_number_becomes_zero() {
     let (low, high) = (g.number(3.0), g.number(7.5));
     let cut = g.binary(Binary::Max, x, low);
     let cut = g.binary(Binary::Min, cut, high);
-    assert_eq!(of(&g, cut), Range { nan: true, whole: false, ..Range::whole(3.0, 7.5) });
+    assert_eq!(of(&g, cut), Interval { nan: true, whole: false, ..Interval::whole(3.0, 7.5) });
     let whole = g.cast(cut, DType::I32);
     assert_eq!(ends(&g, whole), (0.0, 7.0));
     let all = g.cast(x, DType::I32);
-    assert_eq!(of(&g, all), Range::any(DType::I32));
+    assert_eq!(of(&g, all), Interval::any(DType::I32));
 }
 
 #[test]
@@ -59,26 +59,26 @@ fn one_number_may_stand_beside() {
     let mut g = Stage::new();
     let x = g.input(0, &[4], DType::I32);
     let marked = g.within(x, Rows { count: 8, other: Some(-100) });
-    assert_eq!(of(&g, marked), Range { other: Some(-100), ..Range::whole(0.0, 7.0) });
+    assert_eq!(of(&g, marked), Interval { other: Some(-100), ..Interval::whole(0.0, 7.0) });
     let (hole, zero) = (g.number(-100.0), g.number(0.0));
     let (hole, zero) = (g.cast(hole, DType::I32), g.cast(zero, DType::I32));
     let is_hole = g.compare(Compare::Eq, marked, hole);
     let filled = g.select(is_hole, zero, marked);
-    assert_eq!(of(&g, filled), Range::whole(0.0, 7.0));
+    assert_eq!(of(&g, filled), Interval::whole(0.0, 7.0));
     let swapped = g.select(is_hole, marked, zero);
     assert_eq!(beside(&g, swapped), (Some(-100), 0.0, 0.0));
     let next = g.binary(Binary::Add, marked, marked);
     assert_eq!(ends(&g, next), (-200.0, 14.0));
     let other = g.within(x, Rows { count: 3, other: Some(9) });
     let both = g.concat(&[marked, other], 0);
-    assert_eq!(of(&g, both), Range::whole(-100.0, 9.0));
+    assert_eq!(of(&g, both), Interval::whole(-100.0, 9.0));
     assert!(!of(&g, marked).is_within(Rows::below(8)));
     assert!(of(&g, marked).is_within(Rows { count: 8, other: Some(-100) }));
 }
 
 fn beside(g: &Stage, v: Var) -> (Option<i32>, f64, f64) {
-    let range = of(g, v);
-    (range.other, range.low, range.high)
+    let interval = of(g, v);
+    (interval.other, interval.low, interval.high)
 }
 
 /// A graph of operations at random; the same for the same seed.
@@ -211,7 +211,7 @@ fn elements_are_in_their_intervals() {
         let found = g.compute(&values, &[(&x).into(), (&i).into()]).expect("no index is looked up");
         for (value, found) in values.into_iter().zip(found) {
             let Value::Var(v) = value else { unreachable!("a tensor") };
-            let Range { low, high, nan, .. } = of(&g, v);
+            let Interval { low, high, nan, .. } = of(&g, v);
             // Results are given in single precision.
             let (low, high) = (low as f32, high as f32);
             for &x in found.data() {
@@ -219,7 +219,7 @@ fn elements_are_in_their_intervals() {
                 assert!(inside, "{seed}: {x} is not in {low} to {high}: {:?}", g[v]);
             }
             all += 1;
-            bounded += (of(&g, v) != Range::any(g[v].dtype)) as usize;
+            bounded += (of(&g, v) != Interval::any(g[v].dtype)) as usize;
         }
     }
     assert!(2 * bounded > all, "{bounded} of {all} values have an interval");
@@ -468,7 +468,7 @@ fn shape_rules_know_the_same_intervals() {
             let known = holds.known;
             let is_part = found.low <= known.low && known.high <= found.high || found.hull(known) == found;
             let beside =
-                known.other.is_none_or(|x| found.hull(Range::exactly(x.into())) == found || found.other == known.other);
+                known.other.is_none_or(|x| found.hull(Interval::exactly(x.into())) == found || found.other == known.other);
             assert!(is_part && beside, "{seed}: {known:?} is not within {found:?}: {:?}", p.g[v]);
             assert!(!known.nan || found.nan, "{seed}: {known:?}, {found:?}: {:?}", p.g[v]);
             if holds.open.is_none() {

@@ -4,7 +4,7 @@
 
 use crate::ir::elementwise::{Binary, Compare, Unary, unary_functions};
 use crate::shape::DType;
-use crate::shape::check::Range;
+use crate::shape::check::Interval;
 
 /// Reads what the rows of functions say of intervals.
 macro_rules! intervals {
@@ -19,7 +19,7 @@ macro_rules! intervals {
         impl Unary {
             /// The interval of the results; `None` for one that may be any number.
             #[allow(unused_variables)]
-            const fn interval(self, x: Range) -> Option<Range> {
+            const fn exact(self, x: Interval) -> Option<Interval> {
                 match self {
                     $(Unary::$variant => {
                         let $at = x;
@@ -34,18 +34,18 @@ unary_functions!(intervals);
 
 impl Unary {
     /// The interval of the results.
-    pub(crate) const fn range(self, x: Range, dtype: DType) -> Range {
-        match self.interval(x) {
-            Some(range) => range.rounded(dtype),
-            None if x.is_none() => Range::NONE,
-            None => Range { own: [x.is_own(); 2], ..Range::any(dtype) },
+    pub(crate) const fn interval(self, x: Interval, dtype: DType) -> Interval {
+        match self.exact(x) {
+            Some(interval) => interval.rounded(dtype),
+            None if x.is_none() => Interval::NONE,
+            None => Interval { own: [x.is_own(); 2], ..Interval::any(dtype) },
         }
     }
 }
 
 impl Binary {
     /// The interval of the results; `None` for one that may be any number.
-    const fn interval(self, a: Range, b: Range) -> Option<Range> {
+    const fn exact(self, a: Interval, b: Interval) -> Option<Interval> {
         match self {
             Binary::Add => Some(a.plus(b)),
             Binary::Sub => Some(a.plus(b.negative())),
@@ -59,11 +59,11 @@ impl Binary {
     }
 
     /// The interval of the results.
-    pub(crate) const fn range(self, a: Range, b: Range, dtype: DType) -> Range {
-        match self.interval(a, b) {
-            Some(range) => range.rounded(dtype),
-            None if a.is_none() || b.is_none() => Range::NONE,
-            None => Range { own: [a.is_own() && b.is_own(); 2], ..Range::any(dtype) },
+    pub(crate) const fn interval(self, a: Interval, b: Interval, dtype: DType) -> Interval {
+        match self.exact(a, b) {
+            Some(interval) => interval.rounded(dtype),
+            None if a.is_none() || b.is_none() => Interval::NONE,
+            None => Interval { own: [a.is_own() && b.is_own(); 2], ..Interval::any(dtype) },
         }
     }
 
@@ -78,14 +78,14 @@ impl Binary {
 
 impl Compare {
     /// The interval of the mask.
-    pub(crate) const fn range(self, a: Range, b: Range) -> Range {
+    pub(crate) const fn interval(self, a: Interval, b: Interval) -> Interval {
         let low = if self.left(a, b, false).is_none() { 1.0 } else { 0.0 };
         let high = if self.left(a, b, true).is_none() { 0.0 } else { 1.0 };
-        if low > high { Range::NONE } else { Range::whole(low, high) }
+        if low > high { Interval::NONE } else { Interval::whole(low, high) }
     }
 
     /// What is left of `a` where the comparison with `b` holds, or where it does not.
-    pub(crate) const fn left(self, a: Range, b: Range, holds: bool) -> Range {
+    pub(crate) const fn left(self, a: Interval, b: Interval, holds: bool) -> Interval {
         match (self, holds) {
             (Compare::Lt, true) => a.numbers().below(b, true),
             (Compare::Le, true) => a.numbers().below(b, false),
@@ -99,7 +99,7 @@ impl Compare {
     }
 
     /// What is left of `b`.
-    pub(crate) const fn right(self, a: Range, b: Range, holds: bool) -> Range {
+    pub(crate) const fn right(self, a: Interval, b: Interval, holds: bool) -> Interval {
         match (self, holds) {
             (Compare::Lt, true) => b.numbers().above(a, true),
             (Compare::Le, true) => b.numbers().above(a, false),
