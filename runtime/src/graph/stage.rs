@@ -510,7 +510,7 @@ impl Stage {
     /// refused, so that no graph has any.
     pub(crate) fn push(&mut self, op: Op, args: Vec<Var>, shape: Vec<usize>, dtype: DType) -> Var {
         // What is given or constant is the same in every scope.
-        let scope = if op.is_given() { 0 } else { self.scope };
+        let scope = if op.is_leaf() { 0 } else { self.scope };
         let node = Node { op, args, shape, dtype, scope };
         if self.too_large.is_none() && node.checked_len().is_none() {
             self.too_large = Some(node.clone());

@@ -16,22 +16,23 @@ pub(crate) enum Work {
     MatMul(MatMul),
     /// Rows by number: table, index, result.
     Gather { count: usize, width: usize, rows: usize },
-    /// The places of an index, sorted by the row they name: index, places, and where those of each row end.
+    /// The positions of an index, sorted by the row that the entry there names: index, positions, and for each row where
+    /// its positions end.
     Sort { count: usize, rows: usize },
-    /// Rows added to those of the result, which are zeroed before unless they are `added` to: the places that name each
-    /// and their ends, rows, result.
+    /// Rows added to the rows of the result: positions and ends of a `Sort`, rows, result. Unless `added`, the result
+    /// is zeroed first.
     ScatterAdd { count: usize, width: usize, rows: usize, added: bool },
-    /// Row numbers that must be admitted: index.
+    /// Entries of an index, compared with the rows that they may name: index.
     Check { count: usize, rows: Rows },
-    /// A function of its own: arguments, result.
+    /// A function of the library that is no kernel: arguments, result.
     Routine(RoutineCall),
 }
 
-/// A routine with the sizes of what it is called for.
+/// A routine and the sizes that it is called with.
 #[derive(Clone, Debug)]
 pub(crate) struct RoutineCall {
     pub(crate) op: RoutineOp,
-    /// The parts of the result.
+    /// The number of parts of the result, each computed by itself.
     pub(crate) units: usize,
     /// The elements of each argument, and of the result.
     pub(crate) args: Vec<usize>,
@@ -39,33 +40,56 @@ pub(crate) struct RoutineCall {
     pub(crate) flops: usize,
 }
 
-/// Memory that a kernel reads or writes.
+/// Memory that a kernel reads or writes, by what is in it. A plan says where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Home {
+pub(crate) enum Storage {
     /// The value of a node.
     Value(Var),
-    /// Result number `i` of the program, where a value must be in more than one place.
+    /// A copy of a value as result `i` of the program, where the value itself lies elsewhere.
     Copy(usize),
-    /// Room for a row or a panel while a kernel runs, by number.
+    /// Scratch memory that each thread has for itself while a kernel runs, such as a row or a packed panel, by number.
     Scratch(usize),
-    /// Room for sums of some rows each, or for an argument in another order, by number.
-    Parts(usize),
-    /// No memory: an operand that starts at address zero, whose addresses are numbers of elements.
+    /// Scratch memory that all threads share, such as partial sums or a transposed argument of a product, by number.
+    Shared(usize),
+    /// No memory: the operand starts at address zero and is never read; the addresses of its elements are their numbers.
     Nowhere,
 }
 
 /// An operand of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Operand {
-    pub(crate) home: Home,
-    /// Where in it, in elements.
+    pub(crate) storage: Storage,
+    /// The first element of the operand within `storage`.
     pub(crate) offset: usize,
 }
 
 impl Operand {
-    /// Whether it is more than room that a thread has in its cache.
+    /// Whether reading it moves data: scratch memory of a thread stays in its cache.
     fn is_in_memory(&self) -> bool {
-        !matches!(self.home, Home::Scratch(_) | Home::Nowhere)
+        !matches!(self.storage, Storage::Scratch(_) | Storage::Nowhere)
+    }
+}
+
+/// The lengths of all scratch memory of a program, in elements.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Of each [`Storage::Scratch`].
+    pub(crate) of_thread: Vec<usize>,
+    /// Of each [`Storage::Shared`].
+    pub(crate) shared: Vec<usize>,
+}
+
+impl Scratch {
+    /// More memory that each thread has for itself.
+    pub(crate) fn add(&mut self, len: usize) -> Operand {
+        self.of_thread.push(len);
+        Operand { storage: Storage::Scratch(self.of_thread.len() - 1), offset: 0 }
+    }
+
+    /// More memory that all threads share.
+    pub(crate) fn add_shared(&mut self, len: usize) -> Operand {
+        self.shared.push(len);
+        Operand { storage: Storage::Shared(self.shared.len() - 1), offset: 0 }
     }
 }
 
@@ -74,37 +98,38 @@ impl Operand {
 pub(crate) struct Call {
     pub(crate) work: Work,
     pub(crate) operands: Vec<Operand>,
-    /// The nodes that it computes, for people to read.
+    /// The nodes that the call computes, for descriptions.
     pub(crate) nodes: Vec<Var>,
-    /// The kernel of an argument that it could not be a part of, and why.
+    /// The kernel of an argument that this one could not be fused with, and why.
     pub(crate) refused: Option<(usize, Refusal)>,
-    /// How often it runs.
-    pub(crate) turns: Turns,
+    /// The loops around the call.
+    pub(crate) shared_loops: SharedLoops,
 }
 
-/// Loops around a call that it shares with others (see `chain`).
+/// Loops around a call that it shares with the other calls of a chain (see `schedule::chain`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Turns {
-    /// The sizes of the loops, outermost first; none for a call that runs once.
+pub(crate) struct SharedLoops {
+    /// The sizes of the loops, outermost first; empty for a call that runs once.
     pub(crate) sizes: Vec<usize>,
-    /// For each operand, how many elements it moves with each loop; nothing for a call that runs once.
+    /// For each operand its stride in each loop, in elements; empty for a call that runs once.
     pub(crate) strides: Vec<Vec<isize>>,
 }
 
-impl Turns {
+impl SharedLoops {
+    /// The number of iterations of all loops together.
     pub(crate) fn count(&self) -> usize {
         self.sizes.iter().product()
     }
 
-    /// The turns that touch elements of an operand that others do not.
-    fn of(&self, operand: usize) -> usize {
+    /// The number of iterations that access different elements of an operand.
+    fn distinct(&self, operand: usize) -> usize {
         let strides = self.strides.get(operand).into_iter().flatten();
         self.sizes.iter().zip(strides).filter(|(_, stride)| **stride != 0).map(|(size, _)| size).product()
     }
 }
 
 impl Call {
-    /// The loop nest to be compiled, if it is one.
+    /// The loop nest to compile, if the call runs one.
     pub(crate) fn loop_kernel(&self) -> Option<&LoopKernel> {
         match &self.work {
             Work::Loop(kernel) => Some(kernel),
@@ -112,7 +137,7 @@ impl Call {
         }
     }
 
-    /// The matrix products to be compiled, if it is one.
+    /// The matrix products to compile, if the call runs them.
     pub(crate) fn matmul(&self) -> Option<&MatMul> {
         match &self.work {
             Work::MatMul(product) => Some(product),
@@ -120,9 +145,9 @@ impl Call {
         }
     }
 
-    /// Floating-point operations, a function such as `exp` counted by its instructions.
+    /// Floating-point operations; a function such as `exp` counts as its instructions.
     pub(crate) fn flops(&self) -> usize {
-        self.turns.count()
+        self.shared_loops.count()
             * match &self.work {
                 Work::Loop(kernel) => {
                     let rows: usize = kernel.outer.iter().product();
@@ -137,16 +162,19 @@ impl Call {
             }
     }
 
-    /// Bytes read and written, each element of an operand once.
+    /// Bytes read and written; each element of an operand counts once.
     pub(crate) fn bytes(&self) -> usize {
         4 * match &self.work {
             Work::Loop(kernel) => {
                 let operands = self.operands.iter().enumerate().filter(|(_, o)| o.is_in_memory());
-                operands.map(|(i, _)| kernel.extent(i) * self.turns.of(i)).sum()
+                operands.map(|(i, _)| kernel.extent(i) * self.shared_loops.distinct(i)).sum()
             }
             Work::MatMul(p) => {
                 let elements = p.elements().into_iter().zip(&self.operands).enumerate();
-                elements.filter(|(_, (_, o))| o.is_in_memory()).map(|(i, (len, _))| len * self.turns.of(i)).sum()
+                elements
+                    .filter(|(_, (_, o))| o.is_in_memory())
+                    .map(|(i, (len, _))| len * self.shared_loops.distinct(i))
+                    .sum()
             }
             Work::Gather { count, width, .. } => 2 * count * width + count,
             Work::Sort { count, rows } => 3 * count + 2 * rows,
@@ -156,23 +184,24 @@ impl Call {
         }
     }
 
-    /// Whether parts of a loop kernel's turns may run at the same time, but for what is filled before them.
+    /// Whether threads may run ranges of a loop kernel's outermost loop at the same time, once its fills are done.
     pub(crate) fn is_split(&self) -> bool {
-        let is_room = |operand: usize| matches!(self.operands[operand].home, Home::Scratch(_));
-        self.loop_kernel().is_some_and(|kernel| kernel.is_split(is_room))
+        let is_scratch = |operand: usize| matches!(self.operands[operand].storage, Storage::Scratch(_));
+        self.loop_kernel().is_some_and(|kernel| kernel.is_split(is_scratch))
     }
 
-    /// Nanoseconds from which on threads gain more than they lose by waiting for each other.
-    const LONG: usize = 4000;
+    /// The shortest calls that threads share, in nanoseconds. Starting a team and waiting at its barriers costs some
+    /// microseconds; a program also measures whether threads pay (see `exec::run::pace`).
+    const SHARED_NANOSECONDS: usize = 4000;
 
-    /// Whether threads should share calls that run one after the other.
+    /// Whether threads should share the calls of a phase.
     pub(crate) fn are_long(calls: &[Call]) -> bool {
-        calls.iter().map(Call::nanoseconds).sum::<usize>() > Call::LONG
+        calls.iter().map(Call::nanoseconds).sum::<usize>() > Call::SHARED_NANOSECONDS
     }
 
-    /// About how long it takes on one core.
+    /// An estimate of the time on one core.
     fn nanoseconds(&self) -> usize {
-        // About 32 operations or 16 bytes a nanosecond.
+        // Rough rates of one core: 32 operations or 16 bytes a nanosecond.
         self.flops() / 32 + self.bytes() / 16
     }
 }

@@ -1,8 +1,8 @@
 //! From a graph to kernels: which nodes are computed together, in which loops, and where in memory.
 //!
-//! Three rooms, in this order: `fuse` groups nodes, `nest` makes a loop nest or a product of each group, `schedule` puts
-//! the calls in order and gives every value that outlives its kernel a place in the arena. `outside` is the memory of
-//! the caller, `call` what comes out.
+//! Three folders, in the order of the work. `fuse` groups nodes that one kernel computes. `nest` lowers each group to a
+//! loop nest or to matrix products. `schedule` orders the resulting calls and allocates every value that outlives its
+//! kernel. `outside` describes the memory of the caller; `call` is the result: kernels with their operands.
 
 mod call;
 mod fuse;
@@ -10,7 +10,7 @@ mod nest;
 mod outside;
 mod schedule;
 
-pub(crate) use call::{Call, Home, Operand, RoutineCall, Turns, Work};
+pub(crate) use call::{Call, Operand, RoutineCall, Scratch, SharedLoops, Storage, Work};
 pub(crate) use fuse::multiply_add::with_multiply_adds;
 pub(crate) use fuse::refusal::Refusal;
 #[cfg(all(test, not(miri)))]
@@ -18,4 +18,4 @@ pub(crate) use nest::windows::unrolled;
 pub(crate) use outside::{Extent, Outside, Place, Region, Slot};
 pub(crate) use schedule::chain::OPERANDS;
 pub(crate) use schedule::describe::Description;
-pub(crate) use schedule::plan::{Plan, Spot, plan};
+pub(crate) use schedule::plan::{Location, Plan, plan};

@@ -5,7 +5,7 @@ use crate::graph::op::{Class, Evaluated, Facts, Operation, Routine, Rule, args, 
 use crate::graph::reference::Evaluation;
 use crate::graph::{Grad, Graph, Node, Op, RoutineOp, Stage, Value, Var};
 use crate::ir::elementwise::Binary;
-use crate::shape::check::{Check, Holds, Message, Interval, TensorType, Type};
+use crate::shape::check::{Check, Holds, Interval, Message, TensorType, Type};
 use crate::shape::{DType, Rows};
 
 /// The places along the last axis at which its elements are, the smallest or the largest first.

@@ -13,7 +13,7 @@ use crate::ir::Level;
 use crate::ir::nest::{LoopKernel, Pass};
 use crate::ir::reduce::Reduce;
 use crate::ir::strip::{Effect, Inst, Kind, Op1, Op2, Reg, Strip, Walk};
-use crate::kernel::{Home, Operand, unrolled};
+use crate::kernel::{Operand, Storage, unrolled};
 
 fn levels() -> impl Iterator<Item = Level> {
     [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(|&level| level <= Level::best())
@@ -475,8 +475,9 @@ fn sums_over_windows_are_straight_lines() {
         let mut plain = kernel(vec![planes, window, rows, window], row, operands, s);
         let whole = planes * rows * row;
         plain.fills.push((3, whole, op.identity().to_bits()));
-        let homes: Vec<Operand> = (0..4).map(|i| Operand { home: Home::Scratch(i), offset: 0 }).collect();
-        let Some((moved, places)) = unrolled(&plain, &homes) else {
+        let plain_operands: Vec<Operand> =
+            (0..4).map(|i| Operand { storage: Storage::Scratch(i), offset: 0 }).collect();
+        let Some((moved, places)) = unrolled(&plain, &plain_operands) else {
             assert!(!line, "{op:?} over {window} by {window}");
             continue;
         };
@@ -486,9 +487,9 @@ fn sums_over_windows_are_straight_lines() {
         let mut memories: Vec<Memory> =
             (0..4).map(|i| Memory::new(&plain, i, &walks[i..=i], Kind::Float, number)).collect();
         (memories[2].start, memories[2].nowhere) = (0, true);
-        let place = |place: &Operand| match place.home {
-            Home::Scratch(i) => Memory { start: memories[i].start + place.offset, ..memories[i].clone() },
-            _ => unreachable!("homes of the test"),
+        let place = |place: &Operand| match place.storage {
+            Storage::Scratch(i) => Memory { start: memories[i].start + place.offset, ..memories[i].clone() },
+            _ => unreachable!("operands of the test are scratch memory"),
         };
         let places: Vec<Memory> = places.iter().map(place).collect();
         let [a, b] = [(&plain, &memories), (&moved, &places)].map(|(kernel, memories)| {

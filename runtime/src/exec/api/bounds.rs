@@ -188,7 +188,10 @@ impl Growth {
 
     /// Whether these numbers are among those for which updates were followed.
     fn admits(&self, numbers: &[f32]) -> bool {
-        self.numbers.iter().zip(numbers).all(|(interval, &x)| Interval::from_to(x.into(), x.into()).is_inside(*interval))
+        self.numbers
+            .iter()
+            .zip(numbers)
+            .all(|(interval, &x)| Interval::from_to(x.into(), x.into()).is_inside(*interval))
     }
 
     /// For how many updates from these arrays on, and with numbers like these, everything is sure to be finite.

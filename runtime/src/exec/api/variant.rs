@@ -88,7 +88,7 @@ impl<N: Network> Loss<'_, N> {
         let source = |op: &Op| self.source(op, signature);
         let outside = Outside::new(self.function.name, &staged.graph, &source, &results, &slots)?;
         let graph = with_multiply_adds(&staged.graph, &outside.outputs);
-        Ok(plan(&graph, &outside)?.kept(&graph))
+        Ok(plan(&graph, &outside)?.saved_for_backward(&graph))
     }
 
     fn stage(&self, net: &N, inputs: &Signature, checkpoints: bool) -> Result<Staged> {

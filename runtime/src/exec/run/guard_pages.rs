@@ -8,7 +8,7 @@ use super::Buffer;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::op::Class;
-use crate::kernel::{Extent, Home, Place, Plan, Spot};
+use crate::kernel::{Extent, Location, Place, Plan, Storage};
 
 /// Which guard pages a value lies against: those in front of it, or those behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,28 +136,28 @@ impl Guard {
         let mut constants: HashMap<usize, Vec<u32>> = plan.data.drain(..).collect();
         let mut moved = HashSet::new();
         for operand in plan.calls.iter().flat_map(|call| &call.operands) {
-            let home = operand.home;
-            let Some(spot) = plan.spots.get_mut(&home).filter(|_| moved.insert(home)) else { continue };
-            let len = plan.lens[&home];
-            *spot = match *spot {
-                Spot::Nowhere => Spot::Nowhere,
-                Spot::Scratch(_) => Spot::Scratch(guard.scratch.add(len)),
-                Spot::Arena(before) => {
+            let storage = operand.storage;
+            let Some(location) = plan.locations.get_mut(&storage).filter(|_| moved.insert(storage)) else { continue };
+            let len = plan.lens[&storage];
+            *location = match *location {
+                Location::Nowhere => Location::Nowhere,
+                Location::Scratch(_) => Location::Scratch(guard.scratch.add(len)),
+                Location::Arena(before) => {
                     let start = guard.arena.add(len);
                     if let Some(bits) = constants.remove(&before) {
                         plan.data.push((start, bits));
                         guard.constants.insert(start);
                     }
-                    Spot::Arena(start)
+                    Location::Arena(start)
                 }
-                Spot::Outside(place) => {
+                Location::Outside(place) => {
                     let start = guard.arena.add(len);
                     let transfer = Transfer { place, region: start..start + len };
-                    match home {
-                        Home::Value(v) if graph[v].op.is(Class::Outside) => guard.inputs.push(transfer),
+                    match storage {
+                        Storage::Value(v) if graph[v].op.is(Class::Outside) => guard.inputs.push(transfer),
                         _ => guard.results.push(transfer),
                     }
-                    Spot::Arena(start)
+                    Location::Arena(start)
                 }
             };
         }

@@ -21,7 +21,7 @@ use crate::graph::{Graph, Op, Var};
 use crate::ir::product::MatMul;
 use crate::ir::{LINE, Level};
 use crate::kernel::{
-    Call, Description, Extent, OPERANDS, Operand as Planned, Outside, Plan, Region, Slot, Spot, Work, plan,
+    Call, Description, Extent, Location, OPERANDS, Operand as Planned, Outside, Plan, Region, Slot, Work, plan,
     with_multiply_adds,
 };
 use crate::tensor::{Elements, Input};
@@ -36,7 +36,7 @@ pub(crate) struct Program {
     steps: Vec<Step>,
     stages: Vec<Stage>,
     /// Where each operand of all steps is, one step behind the other.
-    spots: Vec<(Spot, usize)>,
+    locations: Vec<(Location, usize)>,
     /// The slots it was compiled for, and where each starts in the run at hand.
     slots: Vec<(Extent, *mut f32)>,
     /// The operands that lie in slots.
@@ -171,7 +171,7 @@ impl Program {
             found: Refused::default(),
             steps: Vec::new(),
             stages: Vec::new(),
-            spots: Vec::new(),
+            locations: Vec::new(),
             slots: slots.iter().map(|&extent| (extent, std::ptr::null_mut())).collect(),
             outside: Vec::new(),
             arena,
@@ -184,10 +184,10 @@ impl Program {
             clock: None,
         };
         let mut sizes = Vec::new();
-        let long: Vec<bool> = plan.stages.iter().map(|stage| Call::are_long(&plan.calls[stage.clone()])).collect();
+        let long: Vec<bool> = plan.phases.iter().map(|phase| Call::are_long(&plan.calls[phase.clone()])).collect();
         for call in &plan.calls {
-            let operands = program.spots.len();
-            program.spots.extend(call.operands.iter().map(|o| (plan.spots[&o.home], o.offset)));
+            let operands = program.locations.len();
+            program.locations.extend(call.operands.iter().map(|o| (plan.locations[&o.storage], o.offset)));
             let split = call.is_split();
             let kernel = match call.work {
                 Work::Loop(ref kernel) => match compiled.next() {
@@ -213,10 +213,10 @@ impl Program {
                 Work::Check { count, rows } => Kernel::Check { count, rows },
                 Work::Routine(ref call) => Kernel::Routine(call.clone()),
             };
-            program.steps.push(Step { kernel, operands, strides: call.turns.strides.clone() });
-            sizes.push(&call.turns.sizes);
+            program.steps.push(Step { kernel, operands, strides: call.shared_loops.strides.clone() });
+            sizes.push(&call.shared_loops.sizes);
         }
-        for (steps, long) in plan.stages.iter().cloned().zip(long) {
+        for (steps, long) in plan.phases.iter().cloned().zip(long) {
             let turns = sizes[steps.start].clone();
             let units = match turns.is_empty() {
                 true => program.steps[steps.start].kernel.units(),
@@ -235,8 +235,8 @@ impl Program {
     /// The operands that lie in slots.
     fn outside(&self) -> Result<Vec<Operand>> {
         let mut operands = Vec::new();
-        for (number, (spot, offset)) in self.spots.iter().enumerate() {
-            let Spot::Outside(place) = spot else { continue };
+        for (number, (location, offset)) in self.locations.iter().enumerate() {
+            let Location::Outside(place) = location else { continue };
             let slot = self.slots.iter().position(|(extent, _)| extent.slot == place.slot);
             let slot = slot.ok_or_else(|| self.refused(format!("{} was not declared", place.slot)))?;
             operands.push(Operand { number, slot, offset: place.offset + offset });
@@ -439,13 +439,13 @@ impl Program {
             None => Buffer::zeros(self.scratch, self.name)?,
         };
         let (arena, room) = (self.arena.as_mut_ptr(), scratch.as_mut_ptr());
-        let pointer = |&(spot, offset): &(Spot, usize)| match spot {
-            Spot::Arena(start) => arena.wrapping_add(start + offset).cast(),
-            Spot::Scratch(start) => room.wrapping_add(start + offset).cast(),
-            Spot::Nowhere => std::ptr::without_provenance_mut(4 * offset),
-            Spot::Outside(_) => std::ptr::null_mut(),
+        let pointer = |&(location, offset): &(Location, usize)| match location {
+            Location::Arena(start) => arena.wrapping_add(start + offset).cast(),
+            Location::Scratch(start) => room.wrapping_add(start + offset).cast(),
+            Location::Nowhere => std::ptr::without_provenance_mut(4 * offset),
+            Location::Outside(_) => std::ptr::null_mut(),
         };
-        Ok(Seat { pointers: self.spots.iter().map(pointer).collect(), scratch })
+        Ok(Seat { pointers: self.locations.iter().map(pointer).collect(), scratch })
     }
 
     /// Times the kernels of all runs from now on.
@@ -512,8 +512,8 @@ impl Program {
 /// For each product the elements of a slot that it computes alone, and no other kernel touches.
 fn ends(plan: &Plan, slot: Option<Slot>) -> Vec<Option<Range<usize>>> {
     let places = |call: &Call| -> Vec<usize> {
-        let place = |operand: &Planned| match plan.spots[&operand.home] {
-            Spot::Outside(place) if Some(place.slot) == slot => Some(place.offset + operand.offset),
+        let place = |operand: &Planned| match plan.locations[&operand.storage] {
+            Location::Outside(place) if Some(place.slot) == slot => Some(place.offset + operand.offset),
             _ => None,
         };
         call.operands.iter().filter_map(place).collect()
@@ -524,7 +524,7 @@ fn ends(plan: &Plan, slot: Option<Slot>) -> Vec<Option<Range<usize>>> {
         let &[start] = &places(call)[..] else { return None };
         let range = start..start + product.elements()[2];
         let alone = touched.iter().filter(|place| range.contains(place)).count() == 1;
-        (alone && call.turns.sizes.is_empty()).then_some(range)
+        (alone && call.shared_loops.sizes.is_empty()).then_some(range)
     };
     products.map(end).collect()
 }
@@ -547,7 +547,7 @@ impl Report {
             arena: plan.arena,
             unshared: plan.unshared,
             forward: plan.forward(graph),
-            kept: plan.kept(graph),
+            kept: plan.saved_for_backward(graph),
         }
     }
 }

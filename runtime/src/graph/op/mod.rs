@@ -5,7 +5,7 @@
 
 mod assemble;
 mod elementwise;
-mod given;
+mod leaf;
 mod product;
 mod reduction;
 mod routine;
@@ -169,12 +169,12 @@ impl Op {
     /// Asks the operation.
     pub(crate) fn with<R>(&self, ask: impl FnOnce(&dyn Operation) -> R) -> R {
         match self {
-            Op::Input(number) => ask(&given::Input(*number)),
-            Op::Param(number) => ask(&given::Param(*number)),
-            Op::Const(bits) => ask(&given::Const(*bits)),
-            Op::Data(bits) => ask(&given::Data(bits)),
-            Op::Iota => ask(&given::Iota),
-            Op::Seed => ask(&given::Seed),
+            Op::Input(number) => ask(&leaf::Input(*number)),
+            Op::Param(number) => ask(&leaf::Param(*number)),
+            Op::Const(bits) => ask(&leaf::Const(*bits)),
+            Op::Data(bits) => ask(&leaf::Data(bits)),
+            Op::Iota => ask(&leaf::Iota),
+            Op::Seed => ask(&leaf::Seed),
             Op::Random(stream) => ask(&elementwise::Random(*stream)),
             Op::Unary(op) => ask(op),
             Op::Binary(op) => ask(op),
@@ -226,7 +226,7 @@ impl Op {
     }
 
     /// Whether its elements are given or the same whatever is computed, so that it has no scope.
-    pub(crate) fn is_given(&self) -> bool {
+    pub(crate) fn is_leaf(&self) -> bool {
         matches!(self.class(), Class::Outside | Class::Known | Class::Constant)
     }
 }

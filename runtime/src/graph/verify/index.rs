@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::entries::Entries;
-use super::interval::{is_mask, known, intervals, shown_alike};
+use super::interval::{intervals, is_mask, known, shown_alike};
 use crate::graph::strides::{dense, reshaped};
 use crate::graph::{Graph, Op, Var};
 use crate::ir::elementwise::Compare;
-use crate::shape::check::{Message, Interval, advice, reach};
+use crate::shape::check::{Interval, Message, advice, reach};
 use crate::shape::{DType, Rows};
 
 /// How many nodes are visited for one use of an index.

@@ -1,23 +1,23 @@
-//! Zeros around a padded value, seen through views.
+//! The zeros around a padded value, as seen through views of it.
 //!
-//! An image is padded with zeros for its windows to be complete. Products with these need not be computed:
-//! a view of the image knows along which of its axes a window reaches over the border.
+//! A convolution pads its image with zeros. Products with these zeros need not be computed: of a view of the image it is
+//! known which indices lie on the padding.
 
 use std::ops::Range;
 
 use crate::graph::strides::steps;
 use crate::graph::{Graph, Op, Var};
 
-/// Elements of a view that may be other than zero: those for which the places along some axes, each times a
-/// step, add up to a number in this range.
+/// The condition for an element of a view not to lie on the padding: the indices along some axes, each times a step, add
+/// up to a number in this range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inside {
-    /// Axes and steps.
+    /// Each axis and its step.
     pub(crate) axes: Vec<(usize, isize)>,
     pub(crate) range: Range<isize>,
 }
 
-/// What is known of a view. All conditions hold for an element that is not zero.
+/// The conditions on the elements of a view that are not padding; each of them must hold.
 pub(crate) fn inside(graph: &Graph, v: Var) -> Vec<Inside> {
     let node = &graph[v];
     let Some(&arg) = node.args.first() else { return vec![] };
@@ -34,14 +34,14 @@ pub(crate) fn inside(graph: &Graph, v: Var) -> Vec<Inside> {
     inside(graph, arg).into_iter().filter_map(|of_arg| through(&node.op, (from, &node.shape), of_arg)).collect()
 }
 
-/// A condition on the argument of a view as one on the view, which has the second of these shapes.
+/// The condition on the argument of a view of shape `from`, as a condition on the view, which has shape `to`.
 fn through(op: &Op, (from, to): (&[usize], &[usize]), Inside { axes, range }: Inside) -> Option<Inside> {
     let shifted = |by: isize| range.start - by..range.end - by;
     let (axes, range) = match op {
         Op::Within(_) => (axes, range),
         Op::Transpose(order) => {
-            let place = |(axis, step)| Some((order.iter().position(|&i| i == axis)?, step));
-            (axes.into_iter().map(place).collect::<Option<_>>()?, range)
+            let moved = |(axis, step)| Some((order.iter().position(|&i| i == axis)?, step));
+            (axes.into_iter().map(moved).collect::<Option<_>>()?, range)
         }
         Op::Slice(window) => {
             let start = axes.iter().map(|&(i, step)| step * window[i].0 as isize).sum();
@@ -56,13 +56,13 @@ fn through(op: &Op, (from, to): (&[usize], &[usize]), Inside { axes, range }: In
             (moved.collect(), shifted(start))
         }
         Op::Reshape => {
-            // An axis that is the same in both shapes.
+            // Only an axis that both shapes have, with the same stride.
             let (old, new) = (steps(from), steps(to));
-            let place = |(i, step): (usize, isize)| {
+            let moved = |(i, step): (usize, isize)| {
                 let same = |&j: &usize| (to[j], new[j]) == (from[i], old[i]);
                 Some(((0..to.len()).find(same)?, step))
             };
-            (axes.into_iter().map(place).collect::<Option<_>>()?, range)
+            (axes.into_iter().map(moved).collect::<Option<_>>()?, range)
         }
         _ => return None,
     };

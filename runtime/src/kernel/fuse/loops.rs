@@ -1,17 +1,16 @@
-//! The loops of a kernel: which axis of its space is the row that vectors go along, and which axes are one
-//! loop.
+//! The loops of a kernel: which axis of its iteration space is vectorised, and which axes become one loop.
 
-/// A row shorter than this leaves most of a vector empty.
-pub(crate) const SHORT: usize = 8;
+/// The shortest row that is vectorised as it is: half a vector of 512 bits, or one of 256.
+pub(crate) const MIN_ROW: usize = 8;
 
-/// The elements of a large vector.
-const VECTOR: usize = 16;
+/// The elements of a vector of 512 bits.
+const LANES: usize = 16;
 
-/// The axis that vectors go along: the innermost, unless it is short. Then it is the one along which the least
-/// is loaded and stored for each element: a vector of neighbours at once, elements that are scattered each for
-/// itself. `split` axes around the row were fixed by a reduction; the outermost axis stays outermost where
-/// it is cut into `parts`. Axes that are not `open` are those of sums, whose order of additions must not
-/// depend on what else is computed.
+/// The axis that is vectorised, called the row: the innermost axis, unless it is short. Then the axis with the fewest loads
+/// and stores for each element, where contiguous elements are loaded as a vector and scattered ones one by one. If a
+/// reduction of rows has fixed the number of axes around the row (`split`), the innermost axis stays the row. The outermost
+/// axis stays outermost if it is split into `parts`. An axis that is not `open` cannot be the row: a sum goes along it,
+/// whose order of additions must not change.
 pub(crate) fn row_axis(
     space: &[usize],
     split: Option<usize>,
@@ -22,26 +21,26 @@ pub(crate) fn row_axis(
     let innermost = space.len() - 1;
     let together = |i: usize| strides.iter().all(|s| s[i] == s[i + 1] * space[i + 1] as isize);
     let run = (0..innermost).rev().take_while(|&i| together(i)).map(|i| space[i]).product::<usize>();
-    if split.is_some() || run * space[innermost] >= SHORT {
+    if split.is_some() || run * space[innermost] >= MIN_ROW {
         return innermost;
     }
     let cost = |&i: &usize| {
-        let vector = VECTOR.div_ceil(space[i]);
-        let operands = strides.iter().map(|s| if matches!(s[i], 0..=2) { vector } else { VECTOR });
+        let vector = LANES.div_ceil(space[i]);
+        let operands = strides.iter().map(|s| if matches!(s[i], 0..=2) { vector } else { LANES });
         vector + operands.sum::<usize>()
     };
     let first = parts.is_some() as usize;
     (first..space.len()).rev().filter(|&i| open(i)).min_by_key(cost).unwrap_or(innermost)
 }
 
-/// The loops of a space, where those that all operands run through in equal steps are one.
+/// The loops of an iteration space, after merging adjacent axes that all operands go through in equal steps.
 pub(crate) struct Loops {
-    /// The size of each loop and the innermost axis of those merged in it, the row first.
+    /// The size of each loop and the innermost of the axes merged in it: the row first, then outwards.
     merged: Vec<(usize, usize)>,
 }
 
 impl Loops {
-    /// No loop reaches across `split`, the number of axes around the row.
+    /// No loop merges axes on both sides of `split`, the number of axes around the row.
     pub(crate) fn new(space: &[usize], split: Option<usize>, row: usize, operands: &[&[isize]]) -> Loops {
         let mut merged: Vec<(usize, usize)> = vec![(space[row], row)];
         for i in (0..space.len()).rev().filter(|&i| i != row) {
@@ -57,14 +56,17 @@ impl Loops {
         Loops { merged }
     }
 
+    /// The length of the row.
     pub(crate) fn row(&self) -> usize {
         self.merged[0].0
     }
 
+    /// The sizes of the loops around the row, outermost first.
     pub(crate) fn outer(&self) -> Vec<usize> {
         self.merged[1..].iter().rev().map(|(size, _)| *size).collect()
     }
 
+    /// Strides over the iteration space as strides over the loops around the row.
     pub(crate) fn strides(&self, over_space: &[isize]) -> Vec<isize> {
         self.merged[1..].iter().rev().map(|(_, axis)| over_space[*axis]).collect()
     }

@@ -1,9 +1,8 @@
-//! Products that are rounded together with a sum.
+//! Products and sums contracted to fused multiply-adds, which round once.
 //!
-//! The machine multiplies and adds in one instruction, which rounds once. A product of which something else is made as
-//! well stays: all must see the same number, or else the largest element of a row would not be equal to itself
-//! where another kernel computes it again. What counts as something else does not depend on scopes, so that values
-//! that are computed again have the same bits as those that are kept.
+//! A product with another reader than the sum is not contracted: all readers must see the same number. Otherwise the
+//! largest element of a row, rematerialised in another kernel, might not be equal to itself. Readers are compared by their
+//! structure, not by their scope, so that a checkpointed value that is computed again has the same bits as the first time.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +12,7 @@ use crate::ir::multiply_add::Fma;
 use crate::kernel::Place;
 use crate::shape::DType;
 
-/// The graph with sums and differences of such products in one operation.
+/// The graph with fused multiply-adds in place of sums and differences of products.
 pub(crate) fn with_multiply_adds(graph: &Graph, outputs: &[(Var, Place)]) -> Graph {
     let live = graph.live(outputs.iter().map(|&(v, _)| v));
     let of = |v: Var| graph.structure[v.index()];
@@ -32,7 +31,7 @@ pub(crate) fn with_multiply_adds(graph: &Graph, outputs: &[(Var, Place)]) -> Gra
         if a == b {
             continue;
         }
-        // Of two products it is the one that was staged last.
+        // Of two products, the one that was staged last is contracted.
         let (op, product, other) = match (op, vanishes(a), vanishes(b)) {
             (Binary::Add, _, true) => (Fma::MulAdd, b, a),
             (Binary::Add, true, _) => (Fma::MulAdd, a, b),

@@ -1,23 +1,23 @@
-//! Why a node is not computed in the kernel of its argument.
+//! Why a node is not fused with the kernel of its argument.
 
 use std::fmt;
 
-/// What stood against a fusion.
+/// The reason against a fusion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The kernel is no loop nest.
+    /// The kernel of the argument is no loop nest.
     Alone,
-    /// It is computed at another time.
+    /// The kernel belongs to another scope, which is computed at another time.
     Scope,
-    /// The node has other sizes.
+    /// The kernel has loops of other sizes.
     Loops,
     /// An argument is read in an order in which the kernel does not have it.
     Order,
     /// An argument is read in steps along a row that are not equal.
     Steps,
-    /// Sums over rows are added up in another number of parts.
+    /// Sums over rows are split into another number of parts.
     Parts,
-    /// An argument is complete only when the kernel is done.
+    /// An argument is complete only when the kernel has ended.
     Incomplete,
 }
 

@@ -1,55 +1,57 @@
-//! Products over a long inner dimension, in blocks of it.
+//! Products with a very long inner dimension, split into blocks of it.
 //!
-//! A kernel adds up some hundred terms in registers, and adds these sums to each other one behind the other. Where
-//! there are so many that this would show, the inner loops are cut into blocks with results of their own, which a loop
-//! nest adds up. How, follows from the sizes alone.
+//! A product kernel adds up some hundred terms in registers, and accumulates these sums one after another. Where there are
+//! so many terms that rounding would show, the inner loops are split into blocks with results of their own, and a loop nest
+//! adds up these results with compensation. The split follows from the sizes alone.
 
 use super::lower::add;
 use crate::ir::nest::{LoopKernel, Pass};
 use crate::ir::product::MatMul;
 use crate::ir::strip::{Effect, Inst, Kind, Strip, Walk};
-use crate::kernel::{Call, Home, Operand, Turns, Work};
+use crate::kernel::{Call, Operand, Scratch, SharedLoops, Work};
 
-/// The terms of a product up to which it is left whole.
-const LONG: usize = 1 << 14;
+/// The most terms of a product that is not split. Its result is as exact as the gradients in the tests need.
+const MAX_WHOLE_TERMS: usize = 1 << 14;
 
-/// The terms of a block.
-const BLOCK: usize = 1 << 12;
+/// The terms of a block, where memory allows (see `ARGUMENTS_OVER_RESULTS`).
+const BLOCK_TERMS: usize = 1 << 12;
 
-/// How many times as many elements the arguments have as the results of all blocks, at least.
-const FEW: usize = 16;
+/// How many times more elements the arguments must have than the results of all blocks together, so that storing and
+/// adding up these results takes little time beside the products.
+const ARGUMENTS_OVER_RESULTS: usize = 16;
 
-/// A product of blocks: which elements of the arguments the first begins with, the loops over blocks with their
-/// strides in the arguments, and the product of one.
+/// Equal blocks of a product: where the first block begins in each argument, the loops over the blocks with their strides
+/// in the arguments, and the product of one block.
 struct Piece {
     starts: [isize; 2],
     blocks: Vec<(usize, [isize; 2])>,
     product: MatMul,
 }
 
-/// A loop of a product that adds up.
+/// A loop over the terms of a product: the inner dimension, or a loop around it.
 #[derive(Clone, Copy)]
 enum Inner {
     Axis,
     Around(usize),
 }
 
-/// The products of the blocks of a long one.
+/// A long product as products of blocks.
 pub(crate) struct Blocks {
-    /// Each of some blocks, and where it begins in the arguments and in the results, which lie one behind the other.
+    /// Each product computes some blocks. It begins at these offsets in the arguments and in the results, which are
+    /// contiguous.
     pub(crate) products: Vec<(MatMul, [isize; 3])>,
     /// The number of blocks.
     pub(crate) count: usize,
 }
 
-/// The blocks of a product; none if it is short, or its result is large beside the arguments.
+/// The blocks of a product; `None` if it is short, or its result is too large beside the arguments.
 pub(crate) fn blocks(product: &MatMul) -> Option<Blocks> {
     let (terms, [left, right, _]) = (product.terms(), product.elements());
-    let fit = (left + right) / (FEW * len(product)).max(1);
-    if terms <= LONG || fit < 2 {
+    let fit = (left + right) / (ARGUMENTS_OVER_RESULTS * len(product)).max(1);
+    if terms <= MAX_WHOLE_TERMS || fit < 2 {
         return None;
     }
-    let most = BLOCK.max(terms.div_ceil(fit));
+    let most = BLOCK_TERMS.max(terms.div_ceil(fit));
     let mut pieces = Vec::new();
     cut(Piece { starts: [0; 2], blocks: vec![], product: product.clone() }, most, &mut pieces);
     let len = len(product);
@@ -57,7 +59,7 @@ pub(crate) fn blocks(product: &MatMul) -> Option<Blocks> {
     let products = pieces.into_iter().map(|Piece { starts: [a, b], blocks, mut product }| {
         let start = [a, b, (count * len) as isize];
         product.strides[2] = [product.n as isize, 1];
-        // Results of pairs lie one behind the other, and so do those of blocks.
+        // The results of a block are dense, those of all its pairs too, and the results of blocks follow one another.
         let mut step = (product.m * product.n) as isize;
         for (size, strides) in product.batch.iter_mut().rev() {
             strides[2] = step;
@@ -77,12 +79,12 @@ pub(crate) fn blocks(product: &MatMul) -> Option<Blocks> {
     Some(Blocks { products, count })
 }
 
-/// The elements of a result.
+/// The number of elements of a result.
 pub(crate) fn len(p: &MatMul) -> usize {
     p.m * p.n * p.pairs()
 }
 
-/// Cuts the longest loop until a block has few terms.
+/// Splits the longest loop over terms until a block has at most `most` terms.
 fn cut(piece: Piece, most: usize, pieces: &mut Vec<Piece>) {
     let Piece { starts, blocks, product } = &piece;
     let around = (0..product.sums.len()).filter(|&i| product.border.as_ref().is_none_or(|border| border.sum.0 != i));
@@ -92,7 +94,7 @@ fn cut(piece: Piece, most: usize, pieces: &mut Vec<Piece>) {
     if product.terms() <= most || all == 1 {
         return pieces.push(piece);
     }
-    // Blocks as equal as can be.
+    // Blocks of sizes as equal as possible.
     let wanted = (most / (product.terms() / all)).max(1);
     let steps = all.div_ceil(all.div_ceil(wanted));
     let [a, b] = match longest {
@@ -125,25 +127,24 @@ fn size(product: &MatMul, inner: Inner) -> usize {
     }
 }
 
-/// The calls that add up so many results of a product's blocks, at `from`, and put the sum in the place of its own
-/// result. `shared` are the lengths of scratch memory that all threads share.
-pub(crate) fn add_up(p: &MatMul, count: usize, from: Operand, to: Operand, shared: &mut Vec<usize>) -> Vec<Call> {
+/// The calls that add up the results of `count` blocks, which are at `from`, and write the sum to the result `to` of the
+/// product.
+pub(crate) fn add_up(p: &MatMul, count: usize, from: Operand, to: Operand, scratch: &mut Scratch) -> Vec<Call> {
     let len = len(p);
     let call = |outer: Vec<usize>, row, operands: Vec<(Operand, Vec<isize>)>, fills, each: Strip| {
         let (operands, strides) = operands.into_iter().unzip();
         let passes = vec![Pass { once: Strip::default(), each }];
         let kernel = LoopKernel { outer, row, operands: strides, fills, passes, ..LoopKernel::default() };
-        Call { work: Work::Loop(kernel), operands, nodes: vec![], refused: None, turns: Turns::default() }
+        Call { work: Work::Loop(kernel), operands, nodes: vec![], refused: None, shared_loops: SharedLoops::default() }
     };
     let load = |strip: &mut Strip| strip.push(Inst::Load(0, Walk::Contiguous, Kind::Float), Kind::Float);
-    // To the results of the first block, in long rows: those of the product may be short.
+    // The other blocks are added to the first. All elements of a result are one row: the rows of the product may be short.
     let mut others = Strip::default();
     let x = load(&mut others);
     add(&mut others, [1, 2], [Walk::Contiguous; 2], x);
-    shared.push(len);
-    let lost = Operand { home: Home::Parts(shared.len() - 1), offset: 0 };
-    let behind = Operand { offset: from.offset + len, ..from };
-    let operands = vec![(behind, vec![len as isize]), (from, vec![0]), (lost, vec![0])];
+    let compensation = scratch.add_shared(len);
+    let second = Operand { offset: from.offset + len, ..from };
+    let operands = vec![(second, vec![len as isize]), (from, vec![0]), (compensation, vec![0])];
     let sums = call(vec![count - 1], len, operands, vec![(2, len, 0)], others);
     let around: Vec<usize> = p.batch.iter().map(|(size, _)| *size).chain([p.m]).collect();
     let own: Vec<isize> = p.batch.iter().map(|(_, strides)| strides[2]).chain([p.strides[2][0]]).collect();

@@ -1,8 +1,9 @@
-//! Contractions as matrix products over views.
+//! Contractions lowered to matrix products over views.
 //!
-//! Every letter of a contraction is an axis with a stride in each operand. Those of the result that lie in
-//! one operand only are rows or columns, those of both are pairs of matrices, and what the result lacks is
-//! summed over. A kernel has one axis of rows and one of columns, all other axes are loops around it.
+//! Every letter of a contraction is an axis with a stride in each operand. A letter of the result that is in one argument
+//! only is an axis of rows or of columns; a letter of the result that is in both arguments goes over pairs of matrices;
+//! a letter that the result lacks is summed over. A product kernel has one axis of rows, one of columns and one of terms;
+//! the other axes are loops around the kernel.
 
 use std::ops::Range;
 
@@ -13,38 +14,38 @@ use crate::ir::product::{Border, MatMul, cost};
 use crate::kernel::fuse::border::{Inside, inside};
 use crate::kernel::fuse::group::Fusion;
 
-/// A letter: its size and its strides in the left argument, the right one and the result.
+/// A letter of a contraction: its size, and its strides in the left argument, the right argument and the result.
 #[derive(Clone, Copy, Debug)]
 struct Axis {
-    /// `None` for several in one.
+    /// `None` if several letters were merged in one axis.
     letter: Option<u8>,
     size: usize,
     strides: [isize; 3],
 }
 
 impl Axis {
-    /// An axis along which nothing goes.
+    /// An axis of size one.
     fn one(strides: [isize; 3]) -> Axis {
         Axis { letter: None, size: 1, strides }
     }
 }
 
-/// The axes of each kind, outermost first; those that lie one behind the other in all operands are one.
+/// The axes of each kind, outermost first. Adjacent axes that are contiguous in all operands are merged.
 #[derive(Default)]
 struct Axes {
     pairs: Vec<Axis>,
     rows: Vec<Axis>,
     columns: Vec<Axis>,
     sums: Vec<Axis>,
-    borders: Vec<Outline>,
+    borders: Vec<Nonzero>,
 }
 
-/// Which products may be other than zero: letters of an axis of the result and one that is summed over, the
-/// steps along them, and the range of what these add up to.
-type Outline = ([u8; 2], [isize; 2], Range<isize>);
+/// The condition for a product of elements not to have a factor on the padding of an argument: a letter of the result and a
+/// letter that is summed over, a step along each, and the range of the sum of the two indices times their steps.
+type Nonzero = ([u8; 2], [isize; 2], Range<isize>);
 
-/// The zeros around the arguments of a contraction.
-fn borders(graph: &Graph, v: Var, letters: &Contraction) -> Vec<Outline> {
+/// The conditions that follow from the padding of the arguments of a contraction.
+fn borders(graph: &Graph, v: Var, letters: &Contraction) -> Vec<Nonzero> {
     let args = graph[v].args.iter().zip([&letters.left, &letters.right]);
     let insides = args.flat_map(|(&arg, names)| inside(graph, arg).into_iter().map(move |inside| (inside, names)));
     insides
@@ -60,54 +61,59 @@ fn borders(graph: &Graph, v: Var, letters: &Contraction) -> Vec<Outline> {
         .collect()
 }
 
-/// How a contraction is computed.
-pub(crate) struct Form {
+/// A contraction lowered to matrix products.
+pub(crate) struct LoweredContraction {
     pub(crate) product: MatMul,
-    /// Whether its left matrix is the right argument.
+    /// Whether the left matrix is the right argument.
     pub(crate) swapped: bool,
-    /// The argument that is copied before, and the strides along its axes in the copy.
+    /// The argument that is copied first, and the strides of its axes in the copy.
     pub(crate) copy: Option<(usize, Vec<isize>)>,
 }
 
-/// Vector instructions for which an element could be copied.
-const COPY: usize = 2;
+/// The cost of copying an element, in vector instructions: a load and a store, scattered at one end.
+const COPY_COST: usize = 2;
 
-impl Form {
-    /// The form in which contraction `v` takes the fewest instructions.
-    pub(crate) fn new(fusion: &Fusion<'_>, v: Var, letters: &Contraction, level: Level) -> Form {
+impl LoweredContraction {
+    /// Contraction `v` with vectors along the axis for which it takes the fewest instructions.
+    pub(crate) fn new(fusion: &Fusion<'_>, v: Var, letters: &Contraction, level: Level) -> LoweredContraction {
         let args = [(0, &letters.left, &letters.right), (1, &letters.right, &letters.left)];
         let own = args.into_iter().flat_map(|(arg, own, other)| {
             let own = own.iter().enumerate().filter(|(_, l)| letters.result.contains(l) && !other.contains(l));
             own.map(move |(axis, _)| (arg, axis))
         });
-        let mut best = Form::as_it_is(fusion, v, letters);
+        let mut best = LoweredContraction::along_columns(fusion, v, letters);
         let mut least = best.cost(fusion, v, level);
         for (arg, axis) in own {
-            let form = Form::along(fusion, v, letters, (arg, axis));
-            let cost = form.cost(fusion, v, level);
+            let lowered = LoweredContraction::along_axis(fusion, v, letters, (arg, axis));
+            let cost = lowered.cost(fusion, v, level);
             if cost < least {
-                (best, least) = (form, cost);
+                (best, least) = (lowered, cost);
             }
         }
         best
     }
 
-    /// Vectors go along columns of the result.
-    fn as_it_is(fusion: &Fusion<'_>, v: Var, letters: &Contraction) -> Form {
+    /// With vectors along the columns of the result.
+    fn along_columns(fusion: &Fusion<'_>, v: Var, letters: &Contraction) -> LoweredContraction {
         let mut axes = Axes::of(fusion, v, letters, strides(fusion, v));
         let swapped = axes.rows.iter().any(|axis| axis.strides[2] == 1);
         if swapped {
             axes.swap();
         }
-        Form { product: axes.product(|axis| axis.strides[2] == 1), swapped, copy: None }
+        LoweredContraction { product: axes.product(|axis| axis.strides[2] == 1), swapped, copy: None }
     }
 
-    /// Vectors go along an axis of an argument, whose elements are copied if they do not lie one behind the other.
-    fn along(fusion: &Fusion<'_>, v: Var, letters: &Contraction, (arg, axis): (usize, usize)) -> Form {
+    /// With vectors along an axis of an argument, which is copied if its elements are not contiguous along the axis.
+    fn along_axis(
+        fusion: &Fusion<'_>,
+        v: Var,
+        letters: &Contraction,
+        (arg, axis): (usize, usize),
+    ) -> LoweredContraction {
         let mut strides = strides(fusion, v);
         let mut copy = None;
         if strides[arg][axis] != 1 {
-            // The axis becomes the last.
+            // In the copy the axis is the last one.
             let mut shape = fusion.graph[fusion.graph[v].args[arg]].shape.clone();
             let size = shape.remove(axis);
             shape.push(size);
@@ -121,19 +127,20 @@ impl Form {
         if arg == 0 {
             axes.swap();
         }
-        Form { product: axes.product(|axis| axis.strides[1] == 1), swapped: arg == 0, copy }
+        LoweredContraction { product: axes.product(|axis| axis.strides[1] == 1), swapped: arg == 0, copy }
     }
 
+    /// An estimate in vector instructions.
     fn cost(&self, fusion: &Fusion<'_>, v: Var, level: Level) -> usize {
         let copied = self.copy.as_ref().map_or(0, |(arg, _)| fusion.graph[fusion.graph[v].args[*arg]].len());
-        cost(&self.product, level) + COPY * copied
+        cost(&self.product, level) + COPY_COST * copied
     }
 }
 
-/// The strides of the arguments and the result of a contraction.
+/// The strides of the left argument, the right argument and the result of a contraction.
 fn strides(fusion: &Fusion<'_>, v: Var) -> [Vec<isize>; 3] {
     let args = &fusion.graph[v].args;
-    [args[0], args[1], v].map(|v| fusion.access(v).strides)
+    [args[0], args[1], v].map(|v| fusion.view(v).strides)
 }
 
 impl Axes {
@@ -142,23 +149,23 @@ impl Axes {
         let shapes = [node.args[0], node.args[1], v].map(|v| &fusion.graph[v].shape);
         let names = [&letters.left, &letters.right, &letters.result];
         let mut axes = Axes { borders: borders(fusion.graph, v, letters), ..Axes::default() };
-        // In the order of the result, then that of the left argument.
+        // Letters in the order of the result, then those that are summed over, in the order of the left argument.
         for (i, letter) in letters.result.iter().chain(&letters.left).enumerate() {
             if i >= letters.result.len() && letters.result.contains(letter) {
                 continue;
             }
-            let places = names.map(|names| names.iter().position(|name| name == letter));
+            let positions = names.map(|names| names.iter().position(|name| name == letter));
             let mut axis = Axis { letter: Some(*letter), ..Axis::one([0; 3]) };
-            for (i, place) in places.into_iter().enumerate() {
-                if let Some(place) = place {
-                    axis.size = axis.size.max(shapes[i][place]);
-                    axis.strides[i] = strides[i][place];
+            for (i, position) in positions.into_iter().enumerate() {
+                if let Some(position) = position {
+                    axis.size = axis.size.max(shapes[i][position]);
+                    axis.strides[i] = strides[i][position];
                 }
             }
             if axis.size == 1 {
                 continue;
             }
-            let group = match places.map(|place| place.is_some()) {
+            let group = match positions.map(|position| position.is_some()) {
                 [_, _, false] => &mut axes.sums,
                 [true, true, true] => &mut axes.pairs,
                 [true, false, true] => &mut axes.rows,
@@ -181,25 +188,26 @@ impl Axes {
         all.into_iter().flatten().for_each(|axis| axis.strides.swap(0, 1));
     }
 
-    /// The product with columns along the longest axis that will do.
-    fn product(mut self, will_do: impl Fn(&Axis) -> bool) -> MatMul {
-        // A kernel sums over one axis and a few around it; vectors may go along it if it is contiguous.
+    /// The product whose columns are the longest axis that is `suitable`.
+    fn product(mut self, suitable: impl Fn(&Axis) -> bool) -> MatMul {
+        // The inner dimension is an axis that is contiguous in both arguments, if there is one: a kernel of dot products may
+        // vectorise it.
         let along = self.sums.iter().position(|axis| axis.strides[..2] == [1, 1]);
         let inner = match along {
-            Some(place) => self.sums.remove(place),
+            Some(position) => self.sums.remove(position),
             None => self.sums.pop().unwrap_or(Axis::one([1, 1, 0])),
         };
-        let columns = take(&mut self.columns, will_do);
-        // Where columns of the result are apart, its rows should not be.
+        let columns = take(&mut self.columns, suitable);
+        // Where the columns of the result are not contiguous, its rows should be.
         let close = columns.strides[2] != 1 && self.rows.iter().any(|axis| axis.strides[2] == 1);
         let rows = take(&mut self.rows, |axis| !close || axis.strides[2] == 1);
         let batch: Vec<Axis> = [self.pairs, self.rows, self.columns].concat();
         let border = self.borders.into_iter().find_map(|(letters, steps, range)| {
-            let place = |axes: &[Axis], i: usize| {
+            let find = |axes: &[Axis], i: usize| {
                 let axis = axes.iter().position(|axis| axis.letter == Some(letters[i]))?;
                 Some((axis, steps[i]))
             };
-            Some(Border { pairs: place(&batch, 0)?, sum: place(&self.sums, 1)?, range })
+            Some(Border { pairs: find(&batch, 0)?, sum: find(&self.sums, 1)?, range })
         });
         MatMul {
             m: rows.size,
@@ -218,8 +226,8 @@ impl Axes {
     }
 }
 
-/// The longest of the axes that will do; one of size one if there is none.
-fn take(axes: &mut Vec<Axis>, will_do: impl Fn(&Axis) -> bool) -> Axis {
-    let best = (0..axes.len()).filter(|&i| will_do(&axes[i])).max_by_key(|&i| axes[i].size);
+/// Takes the longest axis that is `suitable`; an axis of size one if there is none.
+fn take(axes: &mut Vec<Axis>, suitable: impl Fn(&Axis) -> bool) -> Axis {
+    let best = (0..axes.len()).filter(|&i| suitable(&axes[i])).max_by_key(|&i| axes[i].size);
     best.map_or(Axis::one([0; 3]), |i| axes.remove(i))
 }

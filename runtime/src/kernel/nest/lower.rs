@@ -1,9 +1,9 @@
-//! From a group of nodes to a loop nest: what is computed in which pass over a row, what is kept
-//! between passes, and how operands move.
+//! From a group of nodes to a loop nest: what is computed in which pass over a row, which values are spilled between
+//! passes, and the strides of the operands.
 //!
-//! A pass ends where a reduction of the row is needed. A value that a later pass needs again is
-//! stored and read back, never computed twice: with fused multiply-adds the two copies of a
-//! producer of a maximum and of `exp(x - max)` could differ.
+//! A pass ends where the result of a reduction of the row is needed. A value that a later pass reads is spilled to memory
+//! and reloaded, never computed twice: with fused multiply-adds, the `x` of a maximum and the `x` of `exp(x - max)` could
+//! differ if each pass computed its own.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -14,47 +14,42 @@ use crate::ir::elementwise::Compare;
 use crate::ir::nest::{LoopKernel, Pass};
 use crate::ir::reduce::Reduce;
 use crate::ir::strip::{Effect, Inst, Kind, Op2, Reg, Strip, Walk};
-use crate::kernel::fuse::access::Access;
 use crate::kernel::fuse::group::{Fusion, Group, Placement, is_ordered};
 use crate::kernel::fuse::loops::{Loops, row_axis};
 use crate::kernel::fuse::parts;
-use crate::kernel::{Call, Home, Operand, Turns, Work};
+use crate::kernel::fuse::view::View;
+use crate::kernel::{Call, Operand, Scratch, SharedLoops, Storage, Work};
 use crate::shape::DType;
 
-/// What is known of a loop nest while it is built.
+/// A loop nest while it is built.
 struct Lowering<'a> {
     fusion: &'a Fusion<'a>,
     group: &'a Group,
-    /// The number of the kernel.
+    /// The number of the kernel among the items of the fusion.
     index: usize,
-    /// The axis of the space that vectors go along.
+    /// The axis of the iteration space that is vectorised.
     row: usize,
-    /// The pass in which a value for every element is computed, or before which one a row is known.
-    level: HashMap<Var, usize>,
-    /// The number of a value that is one a row.
+    /// For a value of every element, the pass that computes it; for a value of each row, the first pass that can read it.
+    pass_of: HashMap<Var, usize>,
+    /// The numbers of the values of each row.
     scalar: HashMap<Var, usize>,
-    /// Values for every element that a later pass needs.
-    kept: BTreeSet<Var>,
-    /// Which values are read in which pass.
+    /// Values of every element that a later pass reads.
+    spilled: BTreeSet<Var>,
+    /// The values that each pass reads.
     reads: HashSet<(Var, usize)>,
+    /// Each operand, and its strides over the iteration space.
     operands: Vec<(Operand, Vec<isize>)>,
+    /// Operands that are set before the loops: which, how many elements, and the bits of each.
     fills: Vec<(usize, usize, u32)>,
-    /// The lengths of scratch memory that all threads share.
-    shared: &'a mut Vec<usize>,
+    scratch: &'a mut Scratch,
     scalars: usize,
     passes: Vec<Pass>,
-    /// Registers of values in the pass that is being built.
+    /// The registers of values in the strip that is being built.
     regs: HashMap<Var, Reg>,
 }
 
-/// Lowers a group. Adds the lengths of the scratch memory that it needs: to `scratch` those that each thread has for
-/// itself, to `shared` those that all threads share.
-pub(crate) fn lower<'a>(
-    fusion: &'a Fusion<'a>,
-    index: usize,
-    group: &'a Group,
-    (scratch, shared): (&mut Vec<usize>, &'a mut Vec<usize>),
-) -> Call {
+/// Lowers group number `index` to a call of a loop nest, which may need more scratch memory.
+pub(crate) fn lower<'a>(fusion: &'a Fusion<'a>, index: usize, group: &'a Group, scratch: &'a mut Scratch) -> Call {
     let mut l = Lowering {
         fusion,
         group,
@@ -65,29 +60,29 @@ pub(crate) fn lower<'a>(
                 _ => true,
             })
         }),
-        level: HashMap::new(),
+        pass_of: HashMap::new(),
         scalar: HashMap::new(),
-        kept: BTreeSet::new(),
+        spilled: BTreeSet::new(),
         reads: HashSet::new(),
         operands: Vec::new(),
         fills: Vec::new(),
-        shared,
+        scratch,
         scalars: 0,
         passes: Vec::new(),
         regs: HashMap::new(),
     };
-    l.assign_levels();
-    let rooms = l.assign_rooms(scratch);
+    l.assign_passes();
+    let spills = l.assign_spills();
     let passes = 1 + group.members.iter().map(|(v, p)| l.last_pass(*v, p)).max().unwrap_or(0);
     l.passes = vec![Pass::default(); passes + 1];
-    for level in 0..=passes {
-        l.build_once(level);
-        l.build_each(level, &rooms);
+    for pass in 0..=passes {
+        l.build_once(pass);
+        l.build_each(pass, &spills);
     }
     while l.passes.last().is_some_and(|p| p.once.is_empty() && p.each.is_empty()) {
         l.passes.pop();
     }
-    l.finish(scratch)
+    l.finish()
 }
 
 impl Lowering<'_> {
@@ -99,31 +94,32 @@ impl Lowering<'_> {
         self.group.members.iter().find(|(m, _)| *m == v).map(|(_, p)| p)
     }
 
-    /// The pass that a member's own work is in, or the section before it for one number a row.
+    /// The pass that computes a member for every element, or before which it is computed once.
     fn last_pass(&self, v: Var, placement: &Placement) -> usize {
         match placement {
-            Placement::Full | Placement::Row => self.level[&v],
-            Placement::Fold => self.level[&v] - 1,
-            Placement::Sink(..) => self.level[&v],
+            Placement::Full | Placement::Row => self.pass_of[&v],
+            Placement::Fold => self.pass_of[&v] - 1,
+            Placement::Sink(..) => self.pass_of[&v],
         }
     }
 
-    fn assign_levels(&mut self) {
+    /// Assigns each member to a pass, each value of a row to a scalar, and finds the values to spill.
+    fn assign_passes(&mut self) {
         for (v, placement) in &self.group.members {
-            let mut level = 0;
+            let mut pass = 0;
             let mut bases = Vec::new();
             self.arg_bases(*v, &mut bases);
             for base in &bases {
-                level = level.max(self.level.get(base).copied().unwrap_or(0));
+                pass = pass.max(self.pass_of.get(base).copied().unwrap_or(0));
             }
             for base in bases {
-                self.reads.insert((base, level));
+                self.reads.insert((base, pass));
                 let full = self.placement(base) == Some(&Placement::Full);
-                if full && self.level[&base] < level {
-                    self.kept.insert(base);
+                if full && self.pass_of[&base] < pass {
+                    self.spilled.insert(base);
                 }
             }
-            self.level.insert(*v, level + (*placement == Placement::Fold) as usize);
+            self.pass_of.insert(*v, pass + (*placement == Placement::Fold) as usize);
             if let Placement::Row | Placement::Fold = placement {
                 self.scalar.insert(*v, self.scalars);
                 self.scalars += 1;
@@ -131,7 +127,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// The values behind the arguments of `v`, through what is computed inline.
+    /// The stored values and members that `v` reads, also through inlined arguments.
     fn arg_bases(&self, v: Var, out: &mut Vec<Var>) {
         if self.fusion.is_copy(v) {
             return out.extend(self.fusion.reads(v).0.into_iter().map(|a| a.base));
@@ -140,35 +136,31 @@ impl Lowering<'_> {
             if self.fusion.is_inline(arg, self.index) {
                 self.arg_bases(arg, out);
             } else {
-                out.push(self.fusion.access(arg).base);
+                out.push(self.fusion.view(arg).base);
             }
         }
     }
 
-    /// Where kept values are between passes: in their own place if they have one, else in a room
-    /// of one row.
-    fn assign_rooms(&self, scratch: &mut Vec<usize>) -> HashMap<Var, Operand> {
+    /// The memory of each spilled value: its own if it is stored anyway, else scratch memory for one row.
+    fn assign_spills(&mut self) -> HashMap<Var, Operand> {
         let row = self.group.space[self.split()..].iter().product();
-        let mut room = |v: Var| {
-            let home = if self.fusion.stored.contains(&v) {
-                Home::Value(v)
-            } else {
-                scratch.push(row);
-                Home::Scratch(scratch.len() - 1)
-            };
-            (v, Operand { home, offset: 0 })
+        let mut spill = |v: Var| match self.fusion.stored.contains(&v) {
+            true => (v, Operand { storage: Storage::Value(v), offset: 0 }),
+            false => (v, self.scratch.add(row)),
         };
-        self.kept.iter().map(|&v| room(v)).collect()
+        self.spilled.iter().map(|&v| spill(v)).collect()
     }
 
+    /// The number of loops around the row.
     fn split(&self) -> usize {
         self.group.split.unwrap_or(0)
     }
 
-    /// The operand that reads or writes `home` with these strides over the space.
-    fn operand(&mut self, home: Home, offset: usize, strides: Vec<isize>) -> (usize, Walk) {
+    /// The number of the operand at an offset of `storage` with these strides over the iteration space, and its walk along
+    /// the row.
+    fn operand(&mut self, storage: Storage, offset: usize, strides: Vec<isize>) -> (usize, Walk) {
         let walk = walk(strides[self.row]);
-        let operand = (Operand { home, offset }, strides);
+        let operand = (Operand { storage, offset }, strides);
         let at = self.operands.iter().position(|o| *o == operand).unwrap_or_else(|| {
             self.operands.push(operand);
             self.operands.len() - 1
@@ -176,55 +168,57 @@ impl Lowering<'_> {
         (at, walk)
     }
 
-    /// The operand of a value for every element, in its own place or its room.
+    /// The operand of a value of every element, in its own memory or in scratch memory for one row.
     fn full_operand(&mut self, operand: Operand) -> (usize, Walk) {
         let mut strides = dense(&self.group.space);
-        if let Home::Scratch(_) = operand.home {
+        if let Storage::Scratch(_) = operand.storage {
             strides[..self.split()].fill(0);
         }
-        self.operand(operand.home, operand.offset, strides)
+        self.operand(operand.storage, operand.offset, strides)
     }
 
+    /// The operand of a stored value of each row.
     fn row_operand(&mut self, v: Var) -> usize {
         let mut strides = dense(&self.group.space[..self.split()]);
         strides.resize(self.group.space.len(), 0);
-        self.operand(Home::Value(v), 0, strides).0
+        self.operand(Storage::Value(v), 0, strides).0
     }
 
-    /// What is computed once before pass `level`.
-    fn build_once(&mut self, level: usize) {
+    /// Builds what is computed once for a row, before pass `pass`.
+    fn build_once(&mut self, pass: usize) {
         let mut strip = Strip::default();
         self.regs.clear();
         for (v, placement) in self.group.members.clone() {
             match placement {
-                Placement::Row if self.level[&v] == level => {
+                Placement::Row if self.pass_of[&v] == pass => {
                     let reg = self.compute(v, &mut strip, false);
                     self.regs.insert(v, reg);
                     let number = storable(&mut strip, reg);
                     strip.effect(Effect::Define(self.scalar[&v], number));
                     self.store_row(v, reg, &mut strip);
                 }
-                Placement::Fold if self.level[&v] == level => {
+                Placement::Fold if self.pass_of[&v] == pass => {
                     let reg = self.read_scalar(v, &mut strip);
                     self.store_row(v, reg, &mut strip);
                 }
-                Placement::Sink(strides, true) if self.level[&v] == level => {
+                Placement::Sink(strides, true) if self.pass_of[&v] == pass => {
                     let arg = self.node(v).args[0];
                     let shape = self.node(arg).shape.clone();
                     let reg = self.read(arg, &shape, &mut strip, false);
                     self.accumulate(v, strides, reg, true, &mut strip);
                 }
-                // Rows that were folded in the pass before are added up in memory.
-                Placement::Sink(strides, false) if self.level[&v] + 1 == level && strides[self.row] == 0 => {
+                // The results of rows that the pass before has folded are accumulated in memory.
+                Placement::Sink(strides, false) if self.pass_of[&v] + 1 == pass && strides[self.row] == 0 => {
                     let reg = self.read_scalar(v, &mut strip);
                     self.accumulate(v, strides, reg, false, &mut strip);
                 }
                 _ => {}
             }
         }
-        self.passes[level].once = strip;
+        self.passes[pass].once = strip;
     }
 
+    /// Stores a value of a row, if other kernels read it.
     fn store_row(&mut self, v: Var, reg: Reg, strip: &mut Strip) {
         if self.fusion.stored.contains(&v) {
             let operand = self.row_operand(v);
@@ -233,26 +227,26 @@ impl Lowering<'_> {
         }
     }
 
-    /// Combines a register, which is one of the `elements` of the argument or a row of them that was folded, with
-    /// a reduction in memory.
+    /// Accumulates a register in a reduction in memory. The register is an element of the argument, if `elements` is set,
+    /// or else the result of a folded row.
     fn accumulate(&mut self, v: Var, strides: Vec<isize>, reg: Reg, elements: bool, strip: &mut Strip) {
         let Op::Reduce(op, _) = self.node(v).op else { return };
-        let long = op == Reduce::Sum && parts::is_long(self.terms(v, &strides), elements);
+        let compensated = op == Reduce::Sum && parts::is_compensated(self.terms(v, &strides), elements);
         let len = self.node(v).len();
-        let (sum, walk) = self.filled(Home::Value(v), len, strides.clone(), op.identity());
-        if !long {
+        let (sum, walk) = self.filled(Storage::Value(v), len, strides.clone(), op.identity());
+        if !compensated {
             return strip.effect(Effect::Accumulate(sum, walk, op, reg));
         }
-        // What rounding has lost of the sum is the operand after it.
-        self.shared.push(len);
-        let (lost, _) = self.filled(Home::Parts(self.shared.len() - 1), len, strides, 0.0);
-        debug_assert_eq!(lost, sum + 1, "nothing else adds to a sum");
-        add(strip, [sum, lost], [walk; 2], reg);
+        // The compensation of a sum is the operand after it; `parts` relies on that.
+        let storage = self.scratch.add_shared(len).storage;
+        let (compensation, _) = self.filled(storage, len, strides, 0.0);
+        debug_assert_eq!(compensation, sum + 1, "nothing else adds to a sum");
+        add(strip, [sum, compensation], [walk; 2], reg);
     }
 
-    /// The operand of a value that is set before the loops.
-    fn filled(&mut self, home: Home, len: usize, strides: Vec<isize>, with: f32) -> (usize, Walk) {
-        let (operand, walk) = self.operand(home, 0, strides);
+    /// An operand that is set before the loops.
+    fn filled(&mut self, storage: Storage, len: usize, strides: Vec<isize>, with: f32) -> (usize, Walk) {
+        let (operand, walk) = self.operand(storage, 0, strides);
         let fill = (operand, len, with.to_bits());
         if !self.fills.contains(&fill) {
             self.fills.push(fill);
@@ -260,8 +254,8 @@ impl Lowering<'_> {
         (operand, walk)
     }
 
-    /// How many numbers are added to each place in memory of a sum that moves by these strides: those of its
-    /// parts, if it has any, and rows where these are folded before.
+    /// How many terms are accumulated in each element of a sum with these strides, or in each element of its partial sums.
+    /// Where rows are folded, each row is one term.
     fn terms(&self, v: Var, strides: &[isize]) -> usize {
         let space = &self.group.space;
         let row = if strides[self.row] == 0 { self.group.split.unwrap_or(self.row) } else { space.len() };
@@ -269,35 +263,35 @@ impl Lowering<'_> {
         terms / self.group.parts.filter(|&own| parts::count(self.fusion.graph, v) == Some(own)).unwrap_or(1)
     }
 
-    /// What pass `level` computes for every element.
-    fn build_each(&mut self, level: usize, rooms: &HashMap<Var, Operand>) {
+    /// Builds what pass `pass` computes for every element.
+    fn build_each(&mut self, pass: usize, spills: &HashMap<Var, Operand>) {
         let mut strip = Strip::default();
         self.regs.clear();
-        for v in &self.kept.clone() {
-            // Kept values are read back at the start of a pass; one that nothing uses is dropped.
-            if self.level[v] < level && self.reads.contains(&(*v, level)) {
-                let (operand, walk) = self.full_operand(rooms[v]);
+        for v in &self.spilled.clone() {
+            // Spilled values are reloaded at the start of each pass that reads them.
+            if self.pass_of[v] < pass && self.reads.contains(&(*v, pass)) {
+                let (operand, walk) = self.full_operand(spills[v]);
                 let reg = load(&mut strip, operand, walk, self.node(*v).dtype);
                 self.regs.insert(*v, reg);
             }
         }
         for (v, placement) in self.group.members.clone() {
             match placement {
-                Placement::Full if self.level[&v] == level => {
+                Placement::Full if self.pass_of[&v] == pass => {
                     let reg = self.compute(v, &mut strip, true);
                     self.regs.insert(v, reg);
-                    let home = rooms.get(&v).copied().or_else(|| {
+                    let result = spills.get(&v).copied().or_else(|| {
                         let stored = self.fusion.stored.contains(&v);
-                        stored.then_some(Operand { home: Home::Value(v), offset: 0 })
+                        stored.then_some(Operand { storage: Storage::Value(v), offset: 0 })
                     });
-                    if let Some(home) = home {
-                        let (operand, walk) = self.full_operand(home);
+                    if let Some(result) = result {
+                        let (operand, walk) = self.full_operand(result);
                         let reg = storable(&mut strip, reg);
                         strip.effect(Effect::Store(operand, walk, reg));
                     }
                 }
-                Placement::Fold if self.level[&v] == level + 1 => self.fold(v, self.scalar[&v], &mut strip),
-                Placement::Sink(strides, false) if self.level[&v] == level => {
+                Placement::Fold if self.pass_of[&v] == pass + 1 => self.fold(v, self.scalar[&v], &mut strip),
+                Placement::Sink(strides, false) if self.pass_of[&v] == pass => {
                     if strides[self.row] == 0 {
                         let scalar = self.scalars;
                         self.scalars += 1;
@@ -313,9 +307,10 @@ impl Lowering<'_> {
                 _ => {}
             }
         }
-        self.passes[level].each = strip;
+        self.passes[pass].each = strip;
     }
 
+    /// Reduces the argument of `v` over a row to a scalar.
     fn fold(&mut self, v: Var, scalar: usize, strip: &mut Strip) {
         let Op::Reduce(op, _) = self.node(v).op else { return };
         let arg = self.node(v).args[0];
@@ -324,13 +319,14 @@ impl Lowering<'_> {
         strip.effect(Effect::Fold(scalar, op, reg));
     }
 
+    /// The register of a value of the row.
     fn read_scalar(&self, v: Var, strip: &mut Strip) -> Reg {
         let kind = if self.node(v).dtype == DType::I32 { Kind::Int } else { Kind::Float };
         let reg = strip.push(Inst::Scalar(self.scalar[&v]), kind);
         as_mask(strip, reg, self.node(v).dtype)
     }
 
-    /// The register of `v` as it is read under `shape`.
+    /// The register of `v`, read under `shape`: for every element if `full` is set, else once for the row.
     fn read(&mut self, v: Var, shape: &[usize], strip: &mut Strip, full: bool) -> Reg {
         if self.fusion.is_inline(v, self.index) {
             return match self.regs.get(&v) {
@@ -342,11 +338,11 @@ impl Lowering<'_> {
                 }
             };
         }
-        let access = self.fusion.access(v);
-        self.read_access(&access, shape, strip, full)
+        let view = self.fusion.view(v);
+        self.read_view(&view, shape, strip, full)
     }
 
-    fn read_access(&mut self, a: &Access, shape: &[usize], strip: &mut Strip, full: bool) -> Reg {
+    fn read_view(&mut self, a: &View, shape: &[usize], strip: &mut Strip, full: bool) -> Reg {
         let dtype = self.node(a.base).dtype;
         if let Op::Const(bits) = self.node(a.base).op {
             return match dtype {
@@ -362,16 +358,16 @@ impl Lowering<'_> {
             return self.read_scalar(a.base, strip);
         }
         let strides = self.over_space(shape, &a.strides, full);
-        let Operand { home, offset } = self.fusion.operand(a);
-        let (operand, walk) = self.operand(home, offset, strides);
+        let Operand { storage, offset } = self.fusion.operand(a);
+        let (operand, walk) = self.operand(storage, offset, strides);
         load(strip, operand, walk, dtype)
     }
 
-    /// Computes a node from its arguments.
+    /// The register of a node, computed from its arguments.
     fn compute(&mut self, v: Var, strip: &mut Strip, full: bool) -> Reg {
         if self.fusion.is_copy(v) {
             let (reads, shape) = self.fusion.reads(v);
-            return self.read_access(&reads[0], &shape, strip, full);
+            return self.read_view(&reads[0], &shape, strip, full);
         }
         let node = self.node(v).clone();
         if let Op::Random(stream) = node.op {
@@ -392,15 +388,15 @@ impl Lowering<'_> {
 
     /// Random numbers from the seed and the number of the element.
     fn random(&mut self, node: &Node, stream: u64, strip: &mut Strip, full: bool) -> Reg {
-        let scalar = Access { base: node.args[0], offset: 0, strides: vec![0; node.shape.len()] };
-        let seed = self.read_access(&scalar, &node.shape, strip, full);
+        let scalar = View { base: node.args[0], offset: 0, strides: vec![0; node.shape.len()] };
+        let seed = self.read_view(&scalar, &node.shape, strip, full);
         let strides = self.over_space(&node.shape, &dense(&node.shape), full);
-        let (operand, walk) = self.operand(Home::Nowhere, 0, strides);
+        let (operand, walk) = self.operand(Storage::Nowhere, 0, strides);
         let number = strip.push(Inst::Number(operand, walk), Kind::Int);
         crate::ir::random::lower(strip, seed, stream, number)
     }
 
-    /// Strides under a shape as strides over the space.
+    /// Strides under a shape as strides over the iteration space.
     fn over_space(&self, shape: &[usize], strides: &[isize], full: bool) -> Vec<isize> {
         let space = &self.group.space;
         let target = if full { &space[..] } else { &space[..self.split()] };
@@ -409,8 +405,8 @@ impl Lowering<'_> {
         strides
     }
 
-    /// Puts the loop nest and its operands together.
-    fn finish(self, scratch: &mut [usize]) -> Call {
+    /// Puts the loop nest and its operands together, and transforms its loops.
+    fn finish(self) -> Call {
         let space = &self.group.space;
         let strides: Vec<&[isize]> = self.operands.iter().map(|(_, s)| s.as_slice()).collect();
         let loops = Loops::new(space, self.group.split, self.row, &strides);
@@ -430,44 +426,44 @@ impl Lowering<'_> {
         {
             (kernel, operands) = unrolled;
         }
-        let mut kernel = kernel.tiled().in_turns();
-        let room = |operand: usize| match operands[operand].home {
-            Home::Scratch(room) => Some(room),
+        let mut kernel = kernel.tiled().interchanged();
+        let scratch = |operand: usize| match operands[operand].storage {
+            Storage::Scratch(i) => Some(i),
             _ => None,
         };
-        let rows = kernel.put_side_by_side(self.group.parts.unwrap_or(1), |operand| room(operand).is_some());
-        let rooms: BTreeSet<usize> = (0..operands.len()).filter_map(room).collect();
-        rooms.into_iter().for_each(|room| scratch[room] *= rows);
+        let rows = kernel.unroll_and_jam(self.group.parts.unwrap_or(1), |operand| scratch(operand).is_some());
+        let spills: BTreeSet<usize> = (0..operands.len()).filter_map(scratch).collect();
+        spills.into_iter().for_each(|i| self.scratch.of_thread[i] *= rows);
         Call {
             work: Work::Loop(kernel),
             operands,
             nodes: self.group.members.iter().map(|(v, _)| *v).collect(),
             refused: None,
-            turns: Turns::default(),
+            shared_loops: SharedLoops::default(),
         }
     }
 }
 
-/// Copies elements into a window of `to`, which starts at `offset` and has these strides. With
-/// `fill`, the first so many elements of `to` are zeroed before.
+/// The call that copies the elements of `v` to `to`, from `offset` on with these strides. With `fill`, the first so many
+/// elements of `to` are zeroed before.
 pub(crate) fn copy(
     fusion: &Fusion<'_>,
     v: Var,
-    to: Home,
+    to: Storage,
     (offset, to_strides): (usize, &[isize]),
     fill: Option<usize>,
 ) -> Call {
-    let (a, node) = (fusion.access(v), &fusion.graph[v]);
-    let kept: Vec<usize> = (0..node.shape.len()).filter(|&i| node.shape[i] != 1).collect();
-    let mut space: Vec<usize> = kept.iter().map(|&i| node.shape[i]).collect();
-    let mut from: Vec<isize> = kept.iter().map(|&i| a.strides[i]).collect();
-    let mut into: Vec<isize> = kept.iter().map(|&i| to_strides[i]).collect();
+    let (a, node) = (fusion.view(v), &fusion.graph[v]);
+    let axes: Vec<usize> = (0..node.shape.len()).filter(|&i| node.shape[i] != 1).collect();
+    let mut space: Vec<usize> = axes.iter().map(|&i| node.shape[i]).collect();
+    let mut from: Vec<isize> = axes.iter().map(|&i| a.strides[i]).collect();
+    let mut into: Vec<isize> = axes.iter().map(|&i| to_strides[i]).collect();
     if space.is_empty() {
         (space, from, into) = (vec![1], vec![0], vec![0]);
     }
     let row = row_axis(&space, None, None, &[from.clone(), into.clone()], |_| true);
     let mut strip = Strip::default();
-    let mut operands = vec![Operand { home: to, offset }];
+    let mut operands = vec![Operand { storage: to, offset }];
     let mut strides = vec![into.as_slice()];
     let reg = match fusion.graph[a.base].op {
         Op::Const(bits) => strip.push(Inst::Const(bits, Kind::Int), Kind::Int),
@@ -479,7 +475,7 @@ pub(crate) fn copy(
     };
     strip.effect(Effect::Store(0, walk(into[row]), reg));
     let loops = Loops::new(&space, None, row, &strides);
-    // The fill starts at the operand, so the window of a filled value is an operand of its own.
+    // A fill starts where its operand starts, so that all of `to` is an operand of its own.
     let mut kernel = LoopKernel {
         outer: loops.outer(),
         row: loops.row(),
@@ -490,35 +486,36 @@ pub(crate) fn copy(
     if let Some(len) = fill {
         kernel.fills.push((operands.len(), len, 0));
         kernel.operands.push(vec![0; kernel.outer.len()]);
-        operands.push(Operand { home: to, offset: 0 });
+        operands.push(Operand { storage: to, offset: 0 });
     }
     Call {
         work: Work::Loop(kernel.interleaved().tiled()),
         operands,
         nodes: vec![v],
         refused: None,
-        turns: Turns::default(),
+        shared_loops: SharedLoops::default(),
     }
 }
 
-/// Adds a register to a long sum in memory, with what rounding has lost of the terms before (Kahan, Further remarks
-/// on reducing truncation errors, 1965).
-pub(crate) fn add(strip: &mut Strip, [sum, lost]: [usize; 2], walks: [Walk; 2], x: Reg) {
+/// Adds a register to a compensated sum in memory: the operand `compensation` holds what rounding has lost so far (Kahan,
+/// Further remarks on reducing truncation errors, 1965).
+pub(crate) fn add(strip: &mut Strip, [sum, compensation]: [usize; 2], walks: [Walk; 2], x: Reg) {
     let mut load = |operand, walk| strip.push(Inst::Load(operand, walk, Kind::Float), Kind::Float);
-    let (old, before) = (load(sum, walks[0]), load(lost, walks[1]));
+    let (old, before) = (load(sum, walks[0]), load(compensation, walks[1]));
     let term = strip.add(x, before);
     let new = strip.add(old, term);
     let added = strip.sub(new, old);
     let left = strip.sub(term, added);
-    // A sum that is infinite or NaN has lost nothing.
+    // The compensation of a sum that is infinite or NaN is zero.
     let zero = strip.float(0.0);
     let difference = strip.sub(new, new);
     let is_finite = strip.eq(difference, zero);
     let left = strip.select(is_finite, left, zero);
     strip.effect(Effect::Store(sum, walks[0], new));
-    strip.effect(Effect::Store(lost, walks[1], left));
+    strip.effect(Effect::Store(compensation, walks[1], left));
 }
 
+/// How an operand with this stride goes along a row.
 fn walk(stride: isize) -> Walk {
     match stride {
         0 => Walk::Fixed,
@@ -527,7 +524,7 @@ fn walk(stride: isize) -> Walk {
     }
 }
 
-/// Loads elements; a mask in memory is a number that is zero or not.
+/// Loads elements. A mask is stored as a number, zero where it does not hold.
 pub(crate) fn load(strip: &mut Strip, operand: usize, walk: Walk, dtype: DType) -> Reg {
     let kind = if dtype == DType::I32 { Kind::Int } else { Kind::Float };
     let reg = strip.push(Inst::Load(operand, walk, kind), kind);
@@ -542,7 +539,7 @@ fn as_mask(strip: &mut Strip, reg: Reg, dtype: DType) -> Reg {
     strip.push(Inst::Two(Op2::Ne, reg, zero), Kind::Mask)
 }
 
-/// A register in the form in which it is stored.
+/// A register as it is stored: a mask as numbers.
 fn storable(strip: &mut Strip, reg: Reg) -> Reg {
     if strip.kind(reg) == Kind::Mask { strip.mask_to_float(reg) } else { reg }
 }

@@ -1,46 +1,57 @@
-//! Loops in another order where elements that lie together are far apart in time.
+//! Loop transformations: tiling, interchange, unroll-and-jam, and merging a loop with the row.
+//!
+//! None of them changes the order in which the terms of a sum are added up.
 
 use crate::ir::nest::LoopKernel;
 use crate::ir::strip::{Effect, Inst, Walk};
 
-/// Elements of a row that are computed before the loop around it moves on; the first that divides the row
-/// is taken.
-const TILES: [usize; 4] = [16, 32, 24, 8];
+/// The widths of tiles of a row; the first that divides the row is taken. A cache line has 16 elements.
+const TILE_WIDTHS: [usize; 4] = [16, 32, 24, 8];
 
-/// Rows below this length stay in the cache as they are.
-const SHORT: usize = 64;
+/// The shortest row that is tiled: the 64 cache lines that a shorter row goes across stay in a first cache.
+const MIN_TILED_ROW: usize = 64;
 
-/// Turns of the outermost loop that are left for threads to share.
-const THREADS: usize = 8;
+/// Rows of a sum below this length are interchanged. In longer ones many additions lie between two to the same element.
+const INTERCHANGE_BELOW: usize = 64;
 
-/// The most and the fewest rows that sums take turns with.
-const TURNS: std::ops::RangeInclusive<usize> = 4..=16;
+/// The iterations of the outermost loop that transformations leave for threads to share.
+const MIN_OUTER_ITERATIONS: usize = 8;
 
-/// The most rows side by side, and the most elements in them.
-const ROWS: usize = 4;
-const ELEMENTS: usize = 512;
+/// How many iterations of a loop are moved inside of a sum's own loops: 4 additions hide the latency of an addition in
+/// registers, 16 that of one through memory.
+const INTERCHANGED_ITERATIONS: std::ops::RangeInclusive<usize> = 4..=16;
 
-/// Elements between two rows side by side up to which their addresses are offsets.
-const NEAR: usize = 1 << 24;
+/// The most rows that are unrolled and jammed, as each row needs registers for its folds.
+const MAX_JAMMED_ROWS: usize = 4;
+
+/// The most elements of the rows that are unrolled and jammed: longer rows keep the machine busy by themselves.
+const MAX_JAMMED_ELEMENTS: usize = 512;
+
+/// The largest distance of two jammed rows in elements. An x86-64 address has a signed offset of 31 bits in bytes, which
+/// reaches across all jammed rows.
+const MAX_ROW_STRIDE: usize = 1 << 24;
 
 impl LoopKernel {
-    /// The kernel with some rows side by side, if it has several passes over them: so what a pass computes of
-    /// one row need not wait for what the pass before folds of it. Sums of the rows keep their order.
-    /// `parts` divide the turns of the outermost loop. Operands that are a room for a row become rooms for
-    /// all rows side by side; gives how many rows these are.
-    pub(crate) fn put_side_by_side(&mut self, parts: usize, is_room: impl Fn(usize) -> bool) -> usize {
+    /// Unrolls the innermost loop around the row and jams the copies, if the kernel has several passes: each pass handles
+    /// all unrolled rows before the next pass starts, so that a pass need not wait for the fold of a single row.
+    ///
+    /// The iterations that are left of the outermost loop stay a multiple of `parts`. An operand that `is_scratch` is
+    /// memory for one row and becomes memory for all unrolled rows. Returns the number of unrolled rows.
+    pub(crate) fn unroll_and_jam(&mut self, parts: usize, is_scratch: impl Fn(usize) -> bool) -> usize {
         let Some(&size) = self.outer.last().filter(|_| self.passes.len() > 1) else { return 1 };
-        let near = self.operands.iter().all(|strides| strides.last().is_none_or(|s| s.unsigned_abs() <= NEAR));
-        // What is left of the outermost loop is for threads.
+        let near =
+            self.operands.iter().all(|strides| strides.last().is_none_or(|s| s.unsigned_abs() <= MAX_ROW_STRIDE));
+        // Threads share the iterations that are left of the outermost loop.
         let fits = |&rows: &usize| {
             let left = size / rows;
-            size.is_multiple_of(rows) && (self.outer.len() > 1 || left >= THREADS && left.is_multiple_of(parts))
+            size.is_multiple_of(rows)
+                && (self.outer.len() > 1 || left >= MIN_OUTER_ITERATIONS && left.is_multiple_of(parts))
         };
-        let most = ROWS.min(ELEMENTS / self.row.max(1));
+        let most = MAX_JAMMED_ROWS.min(MAX_JAMMED_ELEMENTS / self.row.max(1));
         let Some(rows) = (2..=most).rev().find(fits).filter(|_| near) else { return 1 };
         for (i, strides) in self.operands.iter_mut().enumerate() {
             let Some(last) = strides.last_mut() else { continue };
-            let stride = if is_room(i) { self.row as isize } else { *last };
+            let stride = if is_scratch(i) { self.row as isize } else { *last };
             *last *= rows as isize;
             strides.push(stride);
         }
@@ -52,8 +63,9 @@ impl LoopKernel {
         rows
     }
 
-    /// The kernel with the loop around the row as part of the row, if all elements of an operand are then one
-    /// behind the other. Those that are the same along that loop are repeated.
+    /// Merges the innermost loop around the row with the row, if every operand that is written is then contiguous: the
+    /// elements of an operand are interleaved, such as those of two halves. An operand that is fixed along that loop is
+    /// repeated.
     pub(crate) fn interleaved(mut self) -> LoopKernel {
         let ([pass], [_, .., size]) = (self.passes.as_slice(), self.outer.as_slice()) else { return self };
         let (size, operands) = (*size, &self.operands);
@@ -80,20 +92,20 @@ impl LoopKernel {
         self
     }
 
-    /// The kernel with some rows of the loop around a sum's own loops inside of these, if rows are short: else
-    /// each addition to a sum in memory would wait for the one before. Each sum's additions keep their order.
-    pub(crate) fn in_turns(mut self) -> LoopKernel {
-        let Some(depth) = self.sum_depth().filter(|_| self.row < SHORT) else { return self };
+    /// Moves some iterations of the loop around a sum's own loops inside of these loops, if rows are short: otherwise
+    /// each addition to an element in memory would wait for the addition before.
+    pub(crate) fn interchanged(mut self) -> LoopKernel {
+        let Some(depth) = self.sum_depth().filter(|_| self.row < INTERCHANGE_BELOW) else { return self };
         let size = self.outer[depth];
-        // What is left of the outermost loop is for threads.
-        let fits = |turns: &usize| size.is_multiple_of(*turns) && (depth > 0 || size / turns >= THREADS);
-        let Some(turns) = TURNS.rev().find(fits) else { return self };
+        // Threads share the iterations that are left of the outermost loop.
+        let fits = |inner: &usize| size.is_multiple_of(*inner) && (depth > 0 || size / inner >= MIN_OUTER_ITERATIONS);
+        let Some(inner) = INTERCHANGED_ITERATIONS.rev().find(fits) else { return self };
         for strides in &mut self.operands {
             strides.push(strides[depth]);
-            strides[depth] *= turns as isize;
+            strides[depth] *= inner as isize;
         }
-        self.outer.push(turns);
-        self.outer[depth] /= turns;
+        self.outer.push(inner);
+        self.outer[depth] /= inner;
         if self.outer[depth] == 1 {
             self.outer.remove(depth);
             self.operands.iter_mut().for_each(|strides| {
@@ -103,7 +115,7 @@ impl LoopKernel {
         self
     }
 
-    /// The loop around those innermost loops that add to the same sums, if each element is computed for itself.
+    /// The innermost loop along which the sums move, if loops inside of it add to the same elements and no row is folded.
     fn sum_depth(&self) -> Option<usize> {
         let [pass] = self.passes.as_slice() else { return None };
         let filled = |operand: usize| self.fills.iter().any(|fill| fill.0 == operand);
@@ -119,12 +131,11 @@ impl LoopKernel {
         (same && !folds && pass.once.is_empty() && depth + 1 < self.outer.len()).then_some(depth)
     }
 
-    /// The kernel with its rows cut into tiles, and the loop over the tiles around all others but one. So a
-    /// transposing copy, which goes down a column for each row, uses a cache line for its neighbours while
-    /// it is there.
+    /// Tiles the row and the innermost loop around it. A transposing copy, which goes down a column for each row, then uses
+    /// all elements of a cache line while the line is in the cache.
     pub(crate) fn tiled(mut self) -> LoopKernel {
-        let Some(&size) = TILES.iter().find(|&&size| self.row.is_multiple_of(size)) else { return self };
-        if !self.goes_across() || self.row < SHORT {
+        let Some(&size) = TILE_WIDTHS.iter().find(|&&size| self.row.is_multiple_of(size)) else { return self };
+        if !self.goes_across() || self.row < MIN_TILED_ROW {
             return self;
         }
         let depth = self.outer.len() - 1;
@@ -143,13 +154,13 @@ impl LoopKernel {
         self
     }
 
-    /// Whether every element is computed for itself, and those of some operand lie together along the loop
-    /// around the row rather than along the row.
+    /// Whether some operand is contiguous along the innermost loop around the row rather than along the row, and the kernel
+    /// only stores elements that it does not read.
     fn goes_across(&self) -> bool {
         let [pass] = self.passes.as_slice() else { return false };
         let across = |operand: usize, walk: Walk| {
             let around = self.operands[operand].last().is_some_and(|stride| stride.abs() == 1);
-            around && matches!(walk, Walk::Strided(stride) if stride.unsigned_abs() >= TILES[0])
+            around && matches!(walk, Walk::Strided(stride) if stride.unsigned_abs() >= TILE_WIDTHS[0])
         };
         let loads = pass.each.insts().iter().any(|inst| match *inst {
             Inst::Load(operand, walk, _) => across(operand, walk),

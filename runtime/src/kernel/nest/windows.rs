@@ -1,17 +1,20 @@
-//! Sums over a few elements each, such as those of a window, as straight lines: each is in a register until it
-//! is complete, rather than in memory.
+//! Reductions over a few elements each, such as those of a pooling window, unrolled to straight-line code: the result stays
+//! in a register until it is complete, instead of being accumulated in memory.
 
 use crate::ir::nest::{LoopKernel, Pass};
 use crate::ir::reduce::Reduce;
 use crate::ir::strip::{Effect, Inst, Kind, Reg, Strip, Walk};
 use crate::kernel::Operand;
 
-/// The most elements of a sum, and the most instructions of all of them.
-const ELEMENTS: usize = 16;
-const INSTS: usize = 256;
+/// The most elements of a reduction that is unrolled: a window of four by four.
+const MAX_ELEMENTS: usize = 16;
 
-/// The kernel without the loops of its sums, and its operands, of which there are more: the elements of a sum
-/// are at different places. None if it is no such kernel. The order of additions stays the same.
+/// The most instructions of an unrolled strip: some kilobytes of machine code.
+const MAX_INSTRUCTIONS: usize = 256;
+
+/// The kernel with the loops of its reductions unrolled, and its operands, of which there are more: each element of a
+/// window is an operand of its own. `None` if the kernel has other effects or too many elements. The order of additions
+/// stays the same.
 pub(crate) fn unrolled(kernel: &LoopKernel, operands: &[Operand]) -> Option<(LoopKernel, Vec<Operand>)> {
     let [Pass { once, each }] = kernel.passes.as_slice() else { return None };
     let depths: Vec<usize> = (0..kernel.outer.len()).filter(|&d| is_summed(kernel, each, d)).collect();
@@ -24,13 +27,13 @@ pub(crate) fn unrolled(kernel: &LoopKernel, operands: &[Operand]) -> Option<(Loo
         }
         _ => false,
     };
-    let fits = (2..=ELEMENTS).contains(&elements) && elements * each.insts().len() <= INSTS;
+    let fits = (2..=MAX_ELEMENTS).contains(&elements) && elements * each.insts().len() <= MAX_INSTRUCTIONS;
     let complete = once.is_empty() && each.effects().iter().all(is_whole) && kernel.fills.len() == each.effects().len();
     if !fits || !complete || depths.len() == kernel.outer.len() {
         return None;
     }
     let mut line =
-        Line { strip: Strip::default(), operands: operands.to_vec(), origins: (0..operands.len()).collect() };
+        Unrolled { strip: Strip::default(), operands: operands.to_vec(), origins: (0..operands.len()).collect() };
     let mut totals: Vec<Reg> = each.effects().iter().filter_map(|effect| line.start(effect)).collect();
     for element in 0..elements {
         let offsets: Vec<isize> =
@@ -42,8 +45,8 @@ pub(crate) fn unrolled(kernel: &LoopKernel, operands: &[Operand]) -> Option<(Loo
             line.strip.effect(Effect::Store(operand, walk, total));
         }
     }
-    let kept = |d: &usize| !depths.contains(d);
-    let around: Vec<usize> = (0..kernel.outer.len()).filter(kept).collect();
+    let is_left = |d: &usize| !depths.contains(d);
+    let around: Vec<usize> = (0..kernel.outer.len()).filter(is_left).collect();
     let strides = line.origins.iter().map(|&origin| around.iter().map(|&d| kernel.operands[origin][d]).collect());
     let unrolled = LoopKernel {
         outer: around.iter().map(|&d| kernel.outer[d]).collect(),
@@ -55,7 +58,7 @@ pub(crate) fn unrolled(kernel: &LoopKernel, operands: &[Operand]) -> Option<(Loo
     Some((unrolled.merged(), line.operands))
 }
 
-/// Whether all that a strip writes stays in place along a loop.
+/// Whether loop number `depth` writes the same elements in every iteration.
 fn is_summed(kernel: &LoopKernel, each: &Strip, depth: usize) -> bool {
     each.effects().iter().all(|effect| match *effect {
         Effect::Store(operand, ..) | Effect::Accumulate(operand, ..) => kernel.operands[operand][depth] == 0,
@@ -63,33 +66,33 @@ fn is_summed(kernel: &LoopKernel, each: &Strip, depth: usize) -> bool {
     })
 }
 
-/// How far the element of a sum of this number is from the first.
+/// The distance of element number `element` of a reduction from the first, in the loops `depths`.
 fn offset(kernel: &LoopKernel, strides: &[isize], depths: &[usize], element: usize) -> isize {
     let mut left = element;
-    let turns = depths.iter().rev().map(|&d| {
-        let turn = left % kernel.outer[d];
+    let steps = depths.iter().rev().map(|&d| {
+        let i = left % kernel.outer[d];
         left /= kernel.outer[d];
-        turn as isize * strides[d]
+        i as isize * strides[d]
     });
-    turns.sum()
+    steps.sum()
 }
 
-/// A strip for all elements of some sums, and its operands.
-struct Line {
+/// The unrolled strip, and its operands.
+struct Unrolled {
     strip: Strip,
     operands: Vec<Operand>,
-    /// Which operand of the kernel each is of.
+    /// For each operand, the operand of the kernel that it is shifted from.
     origins: Vec<usize>,
 }
 
-impl Line {
-    /// What a sum is before its first element.
+impl Unrolled {
+    /// A register with the identity of a reduction.
     fn start(&mut self, effect: &Effect) -> Option<Reg> {
         let Effect::Accumulate(_, _, op, _) = effect else { return None };
         Some(self.strip.push(Inst::Const(op.identity().to_bits(), Kind::Float), Kind::Float))
     }
 
-    /// Adds the elements at some offsets to the totals.
+    /// Combines the elements at these offsets with the totals.
     fn add(&mut self, each: &Strip, offsets: &[isize], totals: &mut [Reg]) {
         let mut regs: Vec<Reg> = Vec::new();
         for (i, inst) in each.insts().iter().enumerate() {
@@ -113,13 +116,13 @@ impl Line {
         }
     }
 
-    /// The operand so many elements behind another.
+    /// The operand at an offset from operand `origin` of the kernel.
     fn operand(&mut self, origin: usize, offset: isize) -> usize {
-        let Operand { home, offset: start } = self.operands[origin];
-        let place = Operand { home, offset: start.wrapping_add_signed(offset) };
-        let same = |i: &usize| self.origins[*i] == origin && self.operands[*i] == place;
+        let Operand { storage, offset: start } = self.operands[origin];
+        let shifted = Operand { storage, offset: start.wrapping_add_signed(offset) };
+        let same = |i: &usize| self.origins[*i] == origin && self.operands[*i] == shifted;
         (0..self.operands.len()).find(same).unwrap_or_else(|| {
-            self.operands.push(place);
+            self.operands.push(shifted);
             self.origins.push(origin);
             self.operands.len() - 1
         })
@@ -127,7 +130,7 @@ impl Line {
 }
 
 impl LoopKernel {
-    /// The kernel with loops that all operands run through in equal steps as one.
+    /// Merges adjacent loops that all operands go through in equal steps.
     fn merged(mut self) -> LoopKernel {
         for depth in (1..self.outer.len()).rev() {
             let size = self.outer[depth];

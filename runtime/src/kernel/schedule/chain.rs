@@ -1,10 +1,10 @@
-//! Kernels that take turns.
+//! Chains: kernels that share their outer loops.
 //!
-//! What follows a batch of products often needs no more of it than one product: the softmax of one head's
-//! scores, and their product with the values. So these kernels are cut into turns, each of which depends on
-//! nothing but the same turn of the others. A *chain* runs its first turn through all its kernels, then the second,
-//! while all that it touches is in the cache; threads share the turns. A value that only the chain reads is kept
-//! for one turn, in memory that each thread has for itself: the scores of attention are never all there.
+//! A kernel after a batch of matrix products often needs only one of the products at a time: the softmax of the scores of
+//! one head, and the product of this softmax with the values. A *chain* fuses the outer loops of such kernels. Its first
+//! iteration runs through all kernels of the chain, then the second, while the data of an iteration is in the cache; threads
+//! share the iterations. An iteration depends on no other one. A value that only the chain reads is stored for one iteration,
+//! in scratch memory of each thread: the scores of all heads of an attention are never in memory at the same time.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -12,64 +12,69 @@ use std::ops::Range;
 use super::extract::{Nest, Role};
 use crate::error::Result;
 use crate::ir::Level;
-use crate::ir::product::scratch;
+use crate::ir::product;
 use crate::kernel::fuse::parts;
-use crate::kernel::{Call, Home, Operand, Work};
+use crate::kernel::{Call, Operand, Scratch, Storage, Work};
 
-/// Kernels behind a product that are looked at.
-const AHEAD: usize = 16;
+/// The most calls, from a product on, that are looked at for its chain. An attention with its gradient has fewer.
+const MAX_LOOKAHEAD: usize = 16;
 
-/// Elements of a product that are worth a chain: less stays in a cache as it is.
-const WORTH: usize = 1 << 14;
+/// The fewest elements of a product that starts a chain, 64 KiB: fewer stay in a second cache without a chain.
+const MIN_CHAIN_ELEMENTS: usize = 1 << 14;
 
-/// Elements that a turn of a product has at least, where it is a part of a batch, and at most.
-const LEAST: usize = 1 << 11;
-const MOST: usize = 1 << 16;
+/// The fewest elements of the result of a product in one iteration, if the batch is cut: 8 KiB of work for each call.
+const MIN_ITERATION_ELEMENTS: usize = 1 << 11;
 
-/// The most operands of a kernel in a chain.
+/// The most elements in one iteration, 256 KiB, where rows of a product may be cut too: they should stay in a second cache.
+const MAX_ITERATION_ELEMENTS: usize = 1 << 16;
+
+/// The most operands of a kernel in a chain: a run keeps their pointers on the stack (see `exec::run::program`).
 pub(crate) const OPERANDS: usize = 32;
 
-/// What memory is for.
+/// Who accesses memory besides the calls at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Nothing outside of the program reads it.
+    /// Nobody outside of the program.
     Inside,
     /// A result of the program.
     Result,
-    /// A result in the place of what the program reads.
+    /// A result that overwrites an input.
     InPlace,
 }
 
-/// The calls of a program in the order in which they run, and which of them are a stage of it: one, or several
-/// that take turns.
+/// The calls of a program in the order in which they run, and their phases: a phase is one call, or the calls of a chain.
 #[derive(Default)]
 pub(crate) struct Chains {
     pub(crate) calls: Vec<Call>,
-    pub(crate) stages: Vec<Range<usize>>,
+    pub(crate) phases: Vec<Range<usize>>,
 }
 
 /// A chain while it is found.
 struct Chain {
-    /// Its calls with their numbers.
+    /// The calls of the chain and their numbers.
     members: Vec<(usize, Nest)>,
-    /// What its kernels write: by which member and as which operand.
-    written: HashMap<Home, (usize, usize)>,
-    /// Kernels in between that do not depend on it and run before.
+    /// What the chain writes: which member writes it, and as which of its operands.
+    written: HashMap<Storage, (usize, usize)>,
+    /// Calls between the members that do not depend on the chain and run before it.
     before: Vec<(usize, Call)>,
 }
 
 impl Chains {
-    /// Finds the chains among `calls`. `rooms` are the lengths of all scratch memory.
-    pub(crate) fn new(calls: Vec<Call>, rooms: &mut Vec<usize>, purpose: &dyn Fn(&Home) -> Purpose) -> Result<Chains> {
+    /// Finds the chains among `calls`.
+    pub(crate) fn new(
+        calls: Vec<Call>,
+        scratch: &mut Scratch,
+        purpose: &dyn Fn(&Storage) -> Purpose,
+    ) -> Result<Chains> {
         let level = Level::current()?;
         let users = users(&calls);
-        let is_free = |call: &Call| call.operands.iter().all(|operand| purpose(&operand.home) != Purpose::InPlace);
+        let is_free = |call: &Call| call.operands.iter().all(|operand| purpose(&operand.storage) != Purpose::InPlace);
         let mut chains = Chains::default();
-        // Where each call is now.
+        // The new number of each call.
         let mut moved = vec![0; calls.len()];
         let mut at = 0;
         while at < calls.len() {
-            let free = calls[at..].iter().take(AHEAD).take_while(|call| is_free(call)).count();
+            let free = calls[at..].iter().take(MAX_LOOKAHEAD).take_while(|call| is_free(call)).count();
             let ways = if free > 1 { ways(&calls[at]) } else { vec![] };
             let found = ways.into_iter().filter_map(|first| Chain::find(&calls[at..at + free], first));
             let Some(mut chain) = found.max_by_key(|chain| chain.members.len()) else {
@@ -82,10 +87,10 @@ impl Chains {
                 moved[at + number] = chains.calls.len();
                 chains.push(vec![call]);
             }
-            chain.keep_inside(&users, purpose, rooms);
+            chain.store_for_one_iteration(&users, purpose, scratch);
             let numbers: Vec<usize> = chain.members.iter().map(|(number, _)| at + number).collect();
             numbers.iter().enumerate().for_each(|(i, &number)| moved[number] = chains.calls.len() + i);
-            chains.push(chain.members.into_iter().map(|(_, nest)| turn(nest, level, rooms)).collect());
+            chains.push(chain.members.into_iter().map(|(_, nest)| iteration(nest, level, scratch)).collect());
             at = numbers.last().map_or(at, |last| last + 1);
         }
         for (kernel, _) in chains.calls.iter_mut().filter_map(|call| call.refused.as_mut()) {
@@ -94,151 +99,154 @@ impl Chains {
         Ok(chains)
     }
 
-    fn push(&mut self, stage: Vec<Call>) {
-        self.stages.push(self.calls.len()..self.calls.len() + stage.len());
-        self.calls.extend(stage);
+    fn push(&mut self, phase: Vec<Call>) {
+        self.phases.push(self.calls.len()..self.calls.len() + phase.len());
+        self.calls.extend(phase);
     }
 }
 
-/// The call that a turn is.
-fn turn(nest: Nest, level: Level, rooms: &mut Vec<usize>) -> Call {
+/// The call of one iteration.
+fn iteration(nest: Nest, level: Level, scratch: &mut Scratch) -> Call {
     let mut call = nest.finish();
     if let Work::MatMul(product) = &mut call.work {
         product.whole = true;
-        let room = scratch(product, level);
+        let packed = product::scratch(product, level);
         call.operands.truncate(3);
-        call.turns.strides.truncate(3);
-        if room > 0 {
-            call.operands.push(Operand { home: Home::Scratch(rooms.len()), offset: 0 });
-            call.turns.strides.push(vec![0; call.turns.sizes.len()]);
-            rooms.push(room);
+        call.shared_loops.strides.truncate(3);
+        if packed > 0 {
+            call.operands.push(scratch.add(packed));
+            call.shared_loops.strides.push(vec![0; call.shared_loops.sizes.len()]);
         }
     }
     call
 }
 
-/// The ways to cut a product into turns, the finest last.
+/// The ways to hoist outer loops of a product, the finest iterations last.
 fn ways(call: &Call) -> Vec<Nest> {
     let Some((product, nest)) = call.matmul().zip(Nest::new(call)) else { return vec![] };
     let one = product.m * product.n;
-    if one * product.pairs() < WORTH {
+    if one * product.pairs() < MIN_CHAIN_ELEMENTS {
         return vec![];
     }
-    // As many loops of the batch as leave enough for a turn.
+    // As many loops of the batch as leave enough elements for an iteration.
     let mut left = one * product.pairs();
     let mut batch = nest;
     while let Some(size) = batch.around(0)
-        && left / size >= LEAST
+        && left / size >= MIN_ITERATION_ELEMENTS
     {
         left /= size;
-        batch.take(0, size, 1);
+        batch.hoist(0, size, 1);
     }
-    if batch.turns.is_empty() {
+    if batch.hoisted.is_empty() {
         return vec![];
     }
-    let rows = (left > MOST && one == left).then(|| cut(&batch, Role::Rows, |rows| rows * product.n <= MOST)).flatten();
+    let rows = (left > MAX_ITERATION_ELEMENTS && one == left)
+        .then(|| cut(&batch, Role::Rows, |rows| rows * product.n <= MAX_ITERATION_ELEMENTS))
+        .flatten();
     [batch].into_iter().chain(rows).collect()
 }
 
-/// The largest part of a loop that divides it and that `fits`, as a turn.
+/// The nest with the loop of this role cut into the largest equal parts that `fits`, and the loop over the parts hoisted.
 fn cut(nest: &Nest, role: Role, fits: impl Fn(usize) -> bool) -> Option<Nest> {
-    let axis = nest.find(role)?;
-    let size = nest.size(axis);
+    let number = nest.find(role)?;
+    let size = nest.size(number);
     let steps = (1..size).rev().find(|&steps| size.is_multiple_of(steps) && fits(steps))?;
     let mut nest = nest.clone();
-    nest.take(axis, size / steps, steps);
+    nest.hoist(number, size / steps, steps);
     Some(nest)
 }
 
-/// How many operands are in the same memory.
-fn users(calls: &[Call]) -> HashMap<Home, usize> {
+/// How many operands each memory has.
+fn users(calls: &[Call]) -> HashMap<Storage, usize> {
     let mut users = HashMap::new();
     for operand in calls.iter().flat_map(|call| &call.operands) {
-        *users.entry(operand.home).or_insert(0) += 1;
+        *users.entry(operand.storage).or_insert(0) += 1;
     }
     users
 }
 
-/// What a call is to a chain.
+/// The relation of a call to a chain.
 enum Relation {
     Member(Box<Nest>),
-    /// It depends on nothing in the chain.
-    Apart,
-    /// It needs more of the chain than a turn.
-    Behind,
+    /// The call depends on nothing in the chain.
+    Independent,
+    /// The call reads what several iterations of the chain write, so that it runs after the chain.
+    After,
 }
 
 impl Chain {
-    /// The chain that `first`, a way to take turns of the first call, begins, if it is one.
+    /// The chain that starts with `first`, the first of the calls with hoisted loops, if others can join it.
     fn find(calls: &[Call], first: Nest) -> Option<Chain> {
         let mut chain = Chain { members: Vec::new(), written: HashMap::new(), before: Vec::new() };
         chain.push(0, first);
-        let mut apart = Vec::new();
+        let mut independent = Vec::new();
         for (number, call) in calls.iter().enumerate().skip(1) {
             let (fills, call) = parts::without_fills(call);
             match chain.relation(&call) {
                 Relation::Member(nest) => {
-                    apart.extend(fills.into_iter().map(|fill| (number, fill)));
+                    independent.extend(fills.into_iter().map(|fill| (number, fill)));
                     chain.push(number, *nest);
                 }
-                Relation::Apart => apart.push((number, calls[number].clone())),
-                Relation::Behind => break,
+                Relation::Independent => independent.push((number, calls[number].clone())),
+                Relation::After => break,
             }
         }
-        chain.drop_unrelated(calls, &mut apart);
+        chain.drop_unrelated(calls, &mut independent);
         let last = chain.members.last().map_or(0, |(number, _)| *number);
-        apart.retain(|(number, _)| *number <= last);
-        apart.sort_by_key(|(number, _)| *number);
-        chain.before = apart;
+        independent.retain(|(number, _)| *number <= last);
+        independent.sort_by_key(|(number, _)| *number);
+        chain.before = independent;
         (chain.members.len() > 1).then_some(chain)
     }
 
     fn push(&mut self, number: usize, nest: Nest) {
         for operand in nest.writes() {
-            self.written.entry(nest.call.operands[operand].home).or_insert((self.members.len(), operand));
+            self.written.entry(nest.call.operands[operand].storage).or_insert((self.members.len(), operand));
         }
         self.members.push((number, nest));
     }
 
     fn relation(&self, call: &Call) -> Relation {
-        let touched = |operand: &Operand| self.written.contains_key(&operand.home);
+        let touched = |operand: &Operand| self.written.contains_key(&operand.storage);
         let Some(nest) = Nest::new(call).filter(|nest| nest.call.operands.len() <= OPERANDS) else {
-            return if call.operands.iter().any(touched) { Relation::Behind } else { Relation::Apart };
+            return if call.operands.iter().any(touched) { Relation::After } else { Relation::Independent };
         };
         let reads = nest.reads();
         let links: Vec<usize> = reads.into_iter().filter(|&i| touched(&call.operands[i])).collect();
         if links.is_empty() {
-            return self.beside(nest).map_or(Relation::Apart, |nest| Relation::Member(Box::new(nest)));
+            return self.beside(nest).map_or(Relation::Independent, |nest| Relation::Member(Box::new(nest)));
         }
-        self.joined(nest, &links).map_or(Relation::Behind, |nest| Relation::Member(Box::new(nest)))
+        self.joined(nest, &links).map_or(Relation::After, |nest| Relation::Member(Box::new(nest)))
     }
 
-    /// A product over the same batch, as a member that may be needed.
+    /// A product over the same batch that reads nothing of the chain, as a member that others may read.
     fn beside(&self, mut nest: Nest) -> Option<Nest> {
         nest.call.matmul()?;
-        for turn in &self.members[0].1.turns {
+        for shared in &self.members[0].1.hoisted {
             match nest.around(0) {
-                Some(size) if size == turn.size => nest.take(0, size, 1),
+                Some(size) if size == shared.size => nest.hoist(0, size, 1),
                 _ => {
                     let rows = nest.find(Role::Rows)?;
                     let size = nest.size(rows);
-                    (size.is_multiple_of(turn.size)).then(|| nest.take(rows, turn.size, size / turn.size))?;
+                    (size.is_multiple_of(shared.size)).then(|| nest.hoist(rows, shared.size, size / shared.size))?;
                 }
             }
         }
         self.is_sound(&nest).then_some(nest)
     }
 
-    /// The call in turns in which it reads no more of these operands than the chain has written by then.
+    /// The nest with hoisted loops in whose iterations the operands `links` read no more than the same iteration of the
+    /// chain has written.
     fn joined(&self, mut nest: Nest, links: &[usize]) -> Option<Nest> {
         let (writer, result) = self.writer(&nest, *links.first()?);
-        for turn in &writer.turns {
-            let (axis, steps) = nest.seek(links[0], turn.size, turn.strides[result])?;
-            nest.take(axis, turn.size, steps);
+        for shared in &writer.hoisted {
+            let (number, steps) = nest.seek(links[0], shared.size, shared.strides[result])?;
+            nest.hoist(number, shared.size, steps);
         }
         let linked = links.iter().all(|&operand| {
             let (writer, result) = self.writer(&nest, operand);
-            let together = nest.turns.iter().zip(&writer.turns).all(|(a, b)| a.strides[operand] == b.strides[result]);
+            let together =
+                nest.hoisted.iter().zip(&writer.hoisted).all(|(a, b)| a.strides[operand] == b.strides[result]);
             let from = writer.call.operands[result].offset;
             together
                 && covers(&writer.footprint(result), from, &nest.footprint(operand), nest.call.operands[operand].offset)
@@ -246,65 +254,70 @@ impl Chain {
         (linked && self.is_sound(&nest)).then_some(nest)
     }
 
-    /// Whether turns of the nest write elements of their own, and nothing that the chain reads.
+    /// Whether each iteration of the nest writes elements of its own, none of which an earlier member reads.
     fn is_sound(&self, nest: &Nest) -> bool {
         nest.writes().into_iter().all(|operand| {
-            let home = nest.call.operands[operand].home;
-            let is_read = |nest: &Nest| nest.reads().into_iter().any(|i| nest.call.operands[i].home == home);
-            let again = self.members.iter().any(|(_, member)| is_read(member));
-            matches!(home, Home::Scratch(_)) || !again && nest.is_apart(operand)
+            let storage = nest.call.operands[operand].storage;
+            let is_read = |nest: &Nest| nest.reads().into_iter().any(|i| nest.call.operands[i].storage == storage);
+            let is_read_before = self.members.iter().any(|(_, member)| is_read(member));
+            matches!(storage, Storage::Scratch(_)) || !is_read_before && nest.is_disjoint(operand)
         })
     }
 
-    /// The member that writes what an operand reads, and as which operand.
+    /// The member that writes what an operand reads, and as which of its operands.
     fn writer(&self, nest: &Nest, operand: usize) -> (&Nest, usize) {
-        let (member, result) = self.written[&nest.call.operands[operand].home];
+        let (member, result) = self.written[&nest.call.operands[operand].storage];
         (&self.members[member].1, result)
     }
 
-    /// Takes out the members that no other needs and that need no other.
-    fn drop_unrelated(&mut self, calls: &[Call], apart: &mut Vec<(usize, Call)>) {
-        let homes = |nest: &Nest, operands: Vec<usize>| -> HashSet<Home> {
-            operands.into_iter().map(|i| nest.call.operands[i].home).collect()
+    /// Removes the members that read nothing of the chain and that no other member reads.
+    fn drop_unrelated(&mut self, calls: &[Call], independent: &mut Vec<(usize, Call)>) {
+        let storages = |nest: &Nest, operands: Vec<usize>| -> HashSet<Storage> {
+            operands.into_iter().map(|i| nest.call.operands[i].storage).collect()
         };
-        let read: HashSet<Home> = self.members.iter().flat_map(|(_, nest)| homes(nest, nest.reads())).collect();
-        let mut kept = Vec::new();
+        let read: HashSet<Storage> = self.members.iter().flat_map(|(_, nest)| storages(nest, nest.reads())).collect();
+        let mut related = Vec::new();
         for (number, nest) in std::mem::take(&mut self.members) {
-            let needed = homes(&nest, nest.writes()).iter().any(|home| read.contains(home));
-            let needs = homes(&nest, nest.reads()).iter().any(|home| self.written.contains_key(home));
+            let needed = storages(&nest, nest.writes()).iter().any(|storage| read.contains(storage));
+            let needs = storages(&nest, nest.reads()).iter().any(|storage| self.written.contains_key(storage));
             if needed || needs {
-                kept.push((number, nest));
+                related.push((number, nest));
             } else {
-                apart.push((number, calls[number].clone()));
+                independent.push((number, calls[number].clone()));
             }
         }
         self.written.clear();
-        kept.into_iter().for_each(|(number, nest)| self.push(number, nest));
+        related.into_iter().for_each(|(number, nest)| self.push(number, nest));
     }
 
-    /// Gives values that only the chain reads a room for one turn.
-    fn keep_inside(
+    /// Stores values that only the chain reads for one iteration, in scratch memory of each thread.
+    fn store_for_one_iteration(
         &mut self,
-        users: &HashMap<Home, usize>,
-        purpose: &dyn Fn(&Home) -> Purpose,
-        rooms: &mut Vec<usize>,
+        users: &HashMap<Storage, usize>,
+        purpose: &dyn Fn(&Storage) -> Purpose,
+        scratch: &mut Scratch,
     ) {
-        let mut written: Vec<_> = self.written.iter().map(|(&home, &by)| (by, home)).collect();
-        written.retain(|(_, home)| matches!(home, Home::Value(_)));
+        let mut written: Vec<_> = self.written.iter().map(|(&storage, &by)| (by, storage)).collect();
+        written.retain(|(_, storage)| matches!(storage, Storage::Value(_)));
         written.sort_unstable_by_key(|(by, _)| *by);
-        for ((member, result), home) in written {
+        for ((member, result), storage) in written {
             let uses: Vec<(usize, usize)> = self
                 .members
                 .iter()
                 .enumerate()
                 .flat_map(|(m, (_, nest))| {
-                    nest.call.operands.iter().enumerate().filter(|(_, o)| o.home == home).map(move |(i, _)| (m, i))
+                    nest.call
+                        .operands
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, o)| o.storage == storage)
+                        .map(move |(i, _)| (m, i))
                 })
                 .collect();
             let writers = uses.iter().filter(|&&(m, i)| self.members[m].1.writes().contains(&i)).count();
             let writer = &self.members[member].1;
             let is_sum = writer.reads().contains(&result);
-            if purpose(&home) != Purpose::Inside || users[&home] != uses.len() || writers != 1 || is_sum {
+            if purpose(&storage) != Purpose::Inside || users[&storage] != uses.len() || writers != 1 || is_sum {
                 continue;
             }
             let (from, footprint) = (writer.call.operands[result].offset, writer.footprint(result));
@@ -312,7 +325,8 @@ impl Chain {
             let mut nests: Vec<Nest> = self.members.iter().map(|(_, nest)| nest.clone()).collect();
             let fits = uses.iter().all(|&(m, i)| {
                 let operand = &mut nests[m].call.operands[i];
-                *operand = Operand { home: Home::Scratch(rooms.len()), offset: operand.offset - from };
+                *operand =
+                    Operand { storage: Storage::Scratch(scratch.of_thread.len()), offset: operand.offset - from };
                 nests[m].restride(i, |stride| {
                     let (&(_, wide), narrow) =
                         footprint.iter().zip(&packed).find(|((_, wide), _)| stride % wide == 0)?;
@@ -320,14 +334,14 @@ impl Chain {
                 })
             });
             if fits {
-                rooms.push(footprint.iter().map(|(size, _)| size).product());
+                scratch.add(footprint.iter().map(|(size, _)| size).product());
                 self.members.iter_mut().zip(nests).for_each(|((_, member), nest)| *member = nest);
             }
         }
     }
 }
 
-/// Whether what a turn reads from `start` on is no more than what it has written from `from` on.
+/// Whether the elements that an iteration reads from `start` on are among those that it has written from `from` on.
 fn covers(written: &[(usize, isize)], from: usize, read: &[(usize, isize)], start: usize) -> bool {
     if written == read && from == start {
         return true;
@@ -342,7 +356,7 @@ fn covers(written: &[(usize, isize)], from: usize, read: &[(usize, isize)], star
     0 <= first && last < run
 }
 
-/// The strides of the same loops in memory without gaps. None if a turn's elements do not lie together in runs.
+/// The strides of the same loops in memory without gaps; `None` if the innermost elements are not contiguous.
 fn packed(footprint: &[(usize, isize)]) -> Option<Vec<isize>> {
     let mut strides = vec![1; footprint.len()];
     for i in (1..footprint.len()).rev() {
@@ -358,12 +372,12 @@ mod tests {
     use crate::ir::product::MatMul;
     use crate::ir::reduce::Reduce;
     use crate::ir::strip::{Effect, Inst, Kind, Strip, Walk};
-    use crate::kernel::Turns;
+    use crate::kernel::SharedLoops;
 
     fn call(work: Work, operands: usize) -> Call {
-        let operand = |i: usize| Operand { home: Home::Copy(i), offset: 0 };
+        let operand = |i: usize| Operand { storage: Storage::Copy(i), offset: 0 };
         let operands = (0..operands).map(operand).collect();
-        Call { work, operands, nodes: vec![], refused: None, turns: Turns::default() }
+        Call { work, operands, nodes: vec![], refused: None, shared_loops: SharedLoops::default() }
     }
 
     /// Four products of 64 x 8 x 64.
@@ -388,36 +402,37 @@ mod tests {
             ..LoopKernel::default()
         };
         let mut call = call(Work::Loop(kernel), 2);
-        call.operands[0].home = Home::Copy(2);
-        call.operands[1].home = Home::Copy(3);
+        call.operands[0].storage = Storage::Copy(2);
+        call.operands[1].storage = Storage::Copy(3);
         call
     }
 
     #[test]
-    fn sums_of_one_turn_each_take_turns() {
+    fn sums_of_one_iteration_join_the_chain() {
         let first = ways(&products()).pop().expect("a batch");
         let chain = Chain::find(&[products(), sums(false)], first).expect("a chain");
-        let sizes = chain.members.iter().map(|(_, nest)| nest.turns.iter().map(|axis| axis.size).collect::<Vec<_>>());
+        let sizes =
+            chain.members.iter().map(|(_, nest)| nest.hoisted.iter().map(|shared| shared.size).collect::<Vec<_>>());
         assert_eq!(sizes.collect::<Vec<_>>(), [[4], [4]]);
     }
 
     #[test]
-    fn sums_of_several_turns_do_not() {
+    fn sums_of_several_iterations_do_not() {
         let first = ways(&products()).pop().expect("a batch");
         assert!(Chain::find(&[products(), sums(true)], first).is_none());
     }
 
     #[test]
     fn what_is_written_elsewhere_does_not() {
-        let mut behind = sums(false);
+        let mut shifted = sums(false);
         // From the second row of each product to the first of the next one.
-        behind.operands[0].offset = 64;
+        shifted.operands[0].offset = 64;
         let first = ways(&products()).pop().expect("a batch");
-        assert!(Chain::find(&[products(), behind], first).is_none());
+        assert!(Chain::find(&[products(), shifted], first).is_none());
     }
 
     #[test]
-    fn a_turn_covers_what_lies_in_its_run() {
+    fn an_iteration_covers_what_lies_in_its_run() {
         assert!(covers(&[(12, 1)], 100, &[(3, 4), (2, 1)], 102));
         assert!(!covers(&[(12, 1)], 100, &[(3, 4), (2, 1)], 103));
         assert!(!covers(&[(12, 1)], 100, &[(12, 1)], 99));

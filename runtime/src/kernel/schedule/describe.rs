@@ -4,7 +4,7 @@ use std::fmt;
 use std::fmt::Write;
 
 use crate::graph::Graph;
-use crate::kernel::{Call, Home, Plan, Refusal, Spot, Work};
+use crate::kernel::{Call, Location, Plan, Refusal, Storage, Work};
 
 /// What a kernel is.
 pub(crate) struct Description {
@@ -44,9 +44,9 @@ impl Call {
             Work::Check { count, .. } => ("check".into(), count.to_string()),
             Work::Routine(call) => ("routine".into(), format!("{} x {}", call.units, call.len / call.units)),
         };
-        let sizes = match self.turns.sizes.is_empty() {
+        let sizes = match self.shared_loops.sizes.is_empty() {
             true => sizes,
-            false => format!("{} turns of {sizes}", self.turns.count()),
+            false => format!("{} turns of {sizes}", self.shared_loops.count()),
         };
         let (bytes, flops) = (self.bytes(), self.flops());
         Description { kind, sizes, bytes, flops, operations: names.join(" "), refused: self.refused }
@@ -68,25 +68,25 @@ impl fmt::Display for Description {
     }
 }
 
-impl fmt::Display for Home {
+impl fmt::Display for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Home::Value(v) => write!(f, "value {}", v.index()),
-            Home::Copy(i) => write!(f, "copy of result {i}"),
-            Home::Scratch(i) => write!(f, "scratch {i}"),
-            Home::Parts(i) => write!(f, "parts {i}"),
-            Home::Nowhere => f.write_str("numbers of elements"),
+            Storage::Value(v) => write!(f, "value {}", v.index()),
+            Storage::Copy(i) => write!(f, "copy of result {i}"),
+            Storage::Scratch(i) => write!(f, "scratch {i}"),
+            Storage::Shared(i) => write!(f, "shared scratch {i}"),
+            Storage::Nowhere => f.write_str("numbers of elements"),
         }
     }
 }
 
-impl fmt::Display for Spot {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Spot::Arena(start) => write!(f, "arena from {start}"),
-            Spot::Outside(place) => write!(f, "{} from {}", place.slot, place.offset),
-            Spot::Scratch(start) => write!(f, "scratch memory from {start}"),
-            Spot::Nowhere => f.write_str("no memory"),
+            Location::Arena(start) => write!(f, "arena from {start}"),
+            Location::Outside(place) => write!(f, "{} from {}", place.slot, place.offset),
+            Location::Scratch(start) => write!(f, "scratch memory from {start}"),
+            Location::Nowhere => f.write_str("no memory"),
         }
     }
 }
@@ -97,14 +97,14 @@ impl Plan {
     pub(crate) fn operands_as_text(&self, call: &Call) -> String {
         let mut text = String::new();
         for (i, operand) in call.operands.iter().enumerate() {
-            let (home, offset) = (operand.home, operand.offset);
-            let (spot, len) = (self.spots[&home], self.lens[&home]);
-            let _ = write!(text, "  o{i}: {home}, {spot}, {len} elements");
+            let (storage, offset) = (operand.storage, operand.offset);
+            let (location, len) = (self.locations[&storage], self.lens[&storage]);
+            let _ = write!(text, "  o{i}: {storage}, {location}, {len} elements");
             if offset > 0 {
                 let _ = write!(text, ", element {offset} on");
             }
-            if let Some(strides) = call.turns.strides.get(i) {
-                let _ = write!(text, ", moves by {strides:?} in loops of {:?}", call.turns.sizes);
+            if let Some(strides) = call.shared_loops.strides.get(i) {
+                let _ = write!(text, ", moves by {strides:?} in loops of {:?}", call.shared_loops.sizes);
             }
             text.push('\n');
         }

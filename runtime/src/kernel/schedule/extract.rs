@@ -1,80 +1,84 @@
-//! The loops of a call, from which some are taken out: what is left is a call of its own, run once a turn.
+//! The loops of a call, some of which are hoisted: what is left is a call that runs once in each iteration of these.
 
 use crate::ir::nest::LoopKernel;
 use crate::ir::product::MatMul;
 use crate::ir::strip::{Effect, Inst, Walk};
-use crate::kernel::{Call, Turns, Work};
+use crate::kernel::{Call, SharedLoops, Work};
 
-/// A call as a list of loops.
+/// A call as a loop nest, whatever it runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Nest {
     pub(crate) call: Call,
-    axes: Vec<Axis>,
-    /// The loops that were taken out.
-    pub(crate) turns: Vec<Axis>,
+    loops: Vec<Loop>,
+    /// The loops that were hoisted, outermost first.
+    pub(crate) hoisted: Vec<Loop>,
 }
 
-/// A loop: its size, and how far each operand moves with it, in elements.
+/// A loop: its size, and the stride of each operand, in elements.
 #[derive(Clone, Debug)]
-pub(crate) struct Axis {
+pub(crate) struct Loop {
     role: Role,
     pub(crate) size: usize,
     pub(crate) strides: Vec<isize>,
 }
 
-/// What a loop is to its call.
+/// The role of a loop in its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// A loop around a row, or over pairs of matrices.
+    /// A loop around the row of a loop nest, or over the pairs of matrices of a product.
     Around,
-    /// Rows side by side, and the row of a loop nest.
-    Side,
+    /// The unrolled and jammed loop around the row of a loop nest.
+    Jammed,
+    /// The row of a loop nest.
     Row,
-    /// The rows and the columns of a product.
+    /// The rows of a product.
     Rows,
+    /// The columns of a product.
     Columns,
-    /// What a product adds up: the inner dimension, and the loops around it.
+    /// The inner dimension of a product.
     Inner,
+    /// A loop around the inner dimension of a product.
     Sum,
 }
 
 impl Nest {
-    /// The loops of a call, outermost first; none if it has no loops to take out.
+    /// The loops of a call, outermost first; `None` if none of them can be hoisted.
     pub(crate) fn new(call: &Call) -> Option<Nest> {
-        let axes = match &call.work {
+        let loops = match &call.work {
             Work::Loop(kernel) if kernel.fills.is_empty() => of_loop(kernel)?,
             Work::MatMul(product) if product.border.is_none() => of_product(product, call.operands.len()),
             _ => return None,
         };
-        Some(Nest { call: call.clone(), axes, turns: Vec::new() })
+        Some(Nest { call: call.clone(), loops, hoisted: Vec::new() })
     }
 
-    /// The size of loop number `axis`, if it is one over pairs of matrices or around a row.
-    pub(crate) fn around(&self, axis: usize) -> Option<usize> {
-        self.axes.get(axis).filter(|axis| axis.role == Role::Around).map(|axis| axis.size)
+    /// The size of a loop by number, if its role is [`Role::Around`].
+    pub(crate) fn around(&self, number: usize) -> Option<usize> {
+        self.loops.get(number).filter(|l| l.role == Role::Around).map(|l| l.size)
     }
 
-    /// The loop of this role, which there is only one of.
+    /// The number of the first loop of a role.
     pub(crate) fn find(&self, role: Role) -> Option<usize> {
-        self.axes.iter().position(|axis| axis.role == role)
+        self.loops.iter().position(|l| l.role == role)
     }
 
-    pub(crate) fn size(&self, axis: usize) -> usize {
-        self.axes[axis].size
+    pub(crate) fn size(&self, number: usize) -> usize {
+        self.loops[number].size
     }
 
-    /// The loop and the number of its steps in a turn, if turns that move an operand by `stride` are a part of it.
-    pub(crate) fn seek(&self, operand: usize, turns: usize, stride: isize) -> Option<(usize, usize)> {
-        self.axes.iter().enumerate().find_map(|(i, axis)| {
-            let own = axis.strides[operand];
+    /// Finds the loop from which a loop of `count` iterations can be hoisted that moves `operand` by `stride`. Returns the
+    /// number of the loop, and how many of its steps are one iteration.
+    pub(crate) fn seek(&self, operand: usize, count: usize, stride: isize) -> Option<(usize, usize)> {
+        self.loops.iter().enumerate().find_map(|(i, l)| {
+            let own = l.strides[operand];
             let steps = if own > 0 && stride % own == 0 { (stride / own) as usize } else { 0 };
-            (steps > 0 && axis.size.is_multiple_of(steps * turns) && self.may_split(axis)).then_some((i, steps))
+            (steps > 0 && l.size.is_multiple_of(steps * count) && self.may_split(l)).then_some((i, steps))
         })
     }
 
-    /// Whether parts of a loop may be computed at different times.
-    fn may_split(&self, axis: &Axis) -> bool {
-        match (axis.role, &self.call.work) {
+    /// Whether parts of a loop may run at different times.
+    fn may_split(&self, l: &Loop) -> bool {
+        match (l.role, &self.call.work) {
             (Role::Row, Work::Loop(kernel)) => kernel.passes.iter().all(|pass| {
                 let whole = |effect: &Effect| match effect {
                     Effect::Fold(..) | Effect::Define(..) => true,
@@ -83,29 +87,29 @@ impl Nest {
                 let scalar = |inst: &Inst| matches!(inst, Inst::Scalar(_));
                 pass.once.is_empty() && !pass.each.effects().iter().any(whole) && !pass.each.insts().iter().any(scalar)
             }),
-            (role, _) => !matches!(role, Role::Side | Role::Inner | Role::Sum),
+            (role, _) => !matches!(role, Role::Jammed | Role::Inner | Role::Sum),
         }
     }
 
-    /// Takes a loop of `turns` out of loop number `axis`, `steps` of which are a turn.
-    pub(crate) fn take(&mut self, axis: usize, turns: usize, steps: usize) {
-        let Axis { role, size, strides } = self.axes[axis].clone();
+    /// Hoists a loop of `count` iterations out of a loop by number, `steps` steps of which are one iteration.
+    pub(crate) fn hoist(&mut self, number: usize, count: usize, steps: usize) {
+        let Loop { role, size, strides } = self.loops[number].clone();
         let by = |steps: usize| strides.iter().map(|s| s * steps as isize).collect();
-        self.turns.push(Axis { role, size: turns, strides: by(steps) });
-        let more = size / (turns * steps);
-        self.axes[axis].size = steps;
+        self.hoisted.push(Loop { role, size: count, strides: by(steps) });
+        let more = size / (count * steps);
+        self.loops[number].size = steps;
         if steps == 1 && role == Role::Around {
-            self.axes.remove(axis);
+            self.loops.remove(number);
         }
         if more > 1 {
-            self.axes.insert(axis, Axis { role: Role::Around, size: more, strides: by(turns * steps) });
+            self.loops.insert(number, Loop { role: Role::Around, size: more, strides: by(count * steps) });
         }
     }
 
-    /// The elements of an operand that a turn touches, as loops over memory: the largest stride first, those
-    /// that go on where another ends as one.
+    /// The elements of an operand that one iteration accesses, as loops over memory with the largest stride first. Loops
+    /// that are contiguous are merged.
     pub(crate) fn footprint(&self, operand: usize) -> Vec<(usize, isize)> {
-        let loops = self.axes.iter().map(|axis| (axis.size, axis.strides[operand]));
+        let loops = self.loops.iter().map(|l| (l.size, l.strides[operand]));
         let mut loops: Vec<_> = loops.filter(|&(size, stride)| size > 1 && stride != 0).collect();
         loops.sort_by_key(|&(_, stride)| -stride);
         let mut merged: Vec<(usize, isize)> = Vec::new();
@@ -118,13 +122,13 @@ impl Nest {
         merged
     }
 
-    /// Whether no two turns touch the same elements of an operand.
-    pub(crate) fn is_apart(&self, operand: usize) -> bool {
-        let loops = self.axes.iter().chain(&self.turns).map(|axis| (axis.size, axis.strides[operand].abs()));
+    /// Whether no two iterations access the same elements of an operand.
+    pub(crate) fn is_disjoint(&self, operand: usize) -> bool {
+        let loops = self.loops.iter().chain(&self.hoisted).map(|l| (l.size, l.strides[operand].abs()));
         let mut loops: Vec<_> = loops.filter(|&(size, _)| size > 1).collect();
         loops.sort_by_key(|&(_, stride)| stride);
         let mut reach = 0;
-        let moves = self.turns.iter().all(|axis| axis.strides[operand] != 0);
+        let moves = self.hoisted.iter().all(|l| l.strides[operand] != 0);
         moves
             && loops.into_iter().filter(|&(_, stride)| stride != 0).all(|(size, stride)| {
                 let apart = stride > reach;
@@ -171,49 +175,49 @@ impl Nest {
         }
     }
 
-    /// Whether an operand can move by other strides, and does so from now on: each `stride` becomes `to(stride)`.
+    /// Replaces each `stride` of an operand by `to(stride)`; false, and nothing changes, if that is not possible.
     pub(crate) fn restride(&mut self, operand: usize, to: impl Fn(isize) -> Option<isize>) -> bool {
-        let moved = |axis: &Axis| match (axis.size, axis.strides[operand]) {
+        let moved = |l: &Loop| match (l.size, l.strides[operand]) {
             (1, _) | (_, 0) => Some(0),
             (_, stride) => to(stride),
         };
-        let Some(strides) = self.axes.iter().map(moved).collect::<Option<Vec<_>>>() else { return false };
-        let row = self.axes.iter().zip(&strides).find(|(axis, _)| axis.role == Role::Row);
-        if row.is_some_and(|(axis, &stride)| axis.size > 1 && axis.strides[operand] != stride) {
+        let Some(strides) = self.loops.iter().map(moved).collect::<Option<Vec<_>>>() else { return false };
+        let row = self.loops.iter().zip(&strides).find(|(l, _)| l.role == Role::Row);
+        if row.is_some_and(|(l, &stride)| l.size > 1 && l.strides[operand] != stride) {
             return false;
         }
-        self.axes.iter_mut().zip(strides).for_each(|(axis, stride)| axis.strides[operand] = stride);
-        self.turns.iter_mut().for_each(|axis| axis.strides[operand] = 0);
+        self.loops.iter_mut().zip(strides).for_each(|(l, stride)| l.strides[operand] = stride);
+        self.hoisted.iter_mut().for_each(|l| l.strides[operand] = 0);
         true
     }
 
-    /// The call that a turn is.
+    /// The call of one iteration.
     pub(crate) fn finish(self) -> Call {
-        let Nest { mut call, axes, turns } = self;
+        let Nest { mut call, loops, hoisted } = self;
         match &mut call.work {
             Work::Loop(kernel) => {
-                let (row, around) = axes.split_last().map_or((1, &[][..]), |(row, around)| (row.size, around));
-                kernel.outer = around.iter().map(|axis| axis.size).collect();
+                let (row, around) = loops.split_last().map_or((1, &[][..]), |(row, around)| (row.size, around));
+                kernel.outer = around.iter().map(|l| l.size).collect();
                 kernel.row = row;
                 for (i, strides) in kernel.operands.iter_mut().enumerate() {
-                    *strides = around.iter().map(|axis| axis.strides[i]).collect();
+                    *strides = around.iter().map(|l| l.strides[i]).collect();
                 }
             }
-            Work::MatMul(product) => *product = product_of(&axes),
+            Work::MatMul(product) => *product = product_of(&loops),
             _ => {}
         }
-        let strides = (0..call.operands.len()).map(|i| turns.iter().map(|axis| axis.strides[i]).collect()).collect();
-        call.turns = Turns { sizes: turns.iter().map(|axis| axis.size).collect(), strides };
+        let strides = (0..call.operands.len()).map(|i| hoisted.iter().map(|l| l.strides[i]).collect()).collect();
+        call.shared_loops = SharedLoops { sizes: hoisted.iter().map(|l| l.size).collect(), strides };
         call
     }
 }
 
-/// None if an operand is not read in the same way in all passes, or not in equal steps.
-fn of_loop(kernel: &LoopKernel) -> Option<Vec<Axis>> {
-    let mut axes: Vec<Axis> = Vec::new();
+/// The loops of a loop nest; `None` if an operand has different strides in different passes, or is repeated.
+fn of_loop(kernel: &LoopKernel) -> Option<Vec<Loop>> {
+    let mut loops: Vec<Loop> = Vec::new();
     for (i, &size) in kernel.outer.iter().enumerate() {
         let strides = kernel.operands.iter().map(|strides| strides[i]).collect();
-        axes.push(Axis { role: Role::Around, size, strides });
+        loops.push(Loop { role: Role::Around, size, strides });
     }
     let along = |operand: usize| {
         let mut walks = kernel.passes.iter().filter_map(|pass| pass.each.walk(operand));
@@ -227,36 +231,38 @@ fn of_loop(kernel: &LoopKernel) -> Option<Vec<Axis>> {
         stride.filter(|_| walks.all(|other| other == walk))
     };
     let strides = (0..kernel.operands.len()).map(along).collect::<Option<_>>()?;
-    if let Some(axis) = axes.last_mut().filter(|_| kernel.side_by_side) {
-        axis.role = Role::Side;
+    if let Some(innermost) = loops.last_mut().filter(|_| kernel.side_by_side) {
+        innermost.role = Role::Jammed;
     }
-    axes.push(Axis { role: Role::Row, size: kernel.row, strides });
-    Some(axes)
+    loops.push(Loop { role: Role::Row, size: kernel.row, strides });
+    Some(loops)
 }
 
-fn of_product(p: &MatMul, operands: usize) -> Vec<Axis> {
+/// The loops of matrix products with so many operands.
+fn of_product(p: &MatMul, operands: usize) -> Vec<Loop> {
     let [[a_row, a_column], [b_row, b_column], [c_row, c_column]] = p.strides;
-    let axis = |role: Role, size: usize, [a, b, c]: [isize; 3]| {
+    let over = |role: Role, size: usize, [a, b, c]: [isize; 3]| {
         let mut strides = vec![a, b, c];
         strides.resize(operands, 0);
-        Axis { role, size, strides }
+        Loop { role, size, strides }
     };
-    let batch = p.batch.iter().map(|&(size, strides)| axis(Role::Around, size, strides));
-    let sums = p.sums.iter().map(|&(size, [a, b])| axis(Role::Sum, size, [a, b, 0]));
+    let batch = p.batch.iter().map(|&(size, strides)| over(Role::Around, size, strides));
+    let sums = p.sums.iter().map(|&(size, [a, b])| over(Role::Sum, size, [a, b, 0]));
     let inner = [
-        axis(Role::Rows, p.m, [a_row, 0, c_row]),
-        axis(Role::Columns, p.n, [0, b_column, c_column]),
-        axis(Role::Inner, p.k, [a_column, b_row, 0]),
+        over(Role::Rows, p.m, [a_row, 0, c_row]),
+        over(Role::Columns, p.n, [0, b_column, c_column]),
+        over(Role::Inner, p.k, [a_column, b_row, 0]),
     ];
     batch.chain(sums).chain(inner).collect()
 }
 
-fn product_of(axes: &[Axis]) -> MatMul {
+/// The matrix products over these loops.
+fn product_of(loops: &[Loop]) -> MatMul {
     let mut p = MatMul::default();
-    for Axis { role, size, strides } in axes {
+    for Loop { role, size, strides } in loops {
         let &[a, b, c, ..] = &strides[..] else { unreachable!("a product has three operands") };
         match role {
-            Role::Around | Role::Side | Role::Row => p.batch.push((*size, [a, b, c])),
+            Role::Around | Role::Jammed | Role::Row => p.batch.push((*size, [a, b, c])),
             Role::Sum => p.sums.push((*size, [a, b])),
             Role::Rows => (p.m, p.strides[0][0], p.strides[2][0]) = (*size, a, c),
             Role::Columns => (p.n, p.strides[1][1], p.strides[2][1]) = (*size, b, c),

@@ -1,36 +1,34 @@
-//! The calls of a program in order, and where each value lives.
+//! Plans: the calls of a program in order, and the location of each value.
 //!
-//! Offsets in the arena come from live intervals: a value needs its place from the first kernel
-//! that touches it to the last, and takes the place of an argument that nothing reads later, or the first gap that
-//! is free meanwhile.
+//! The live range of a value goes from the first phase that accesses it to the last. A value is allocated in the arena over
+//! an argument that nothing reads later, if its kernel allows that, or in the first gap that is free during its live range.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
+use super::alone;
 use super::chain::{Chains, Purpose};
 use super::replace::Uses;
 use crate::error::Error;
-use crate::graph::strides::{dense, steps};
+use crate::graph::strides::dense;
 use crate::graph::{Graph, Op, Var};
-use crate::ir::product::{MatMul, scratch};
-use crate::ir::{LINE, Level};
+use crate::ir::LINE;
 use crate::kernel::fuse::group::{Fusion, Item};
 use crate::kernel::fuse::parts;
-use crate::kernel::nest::blocks::Blocks;
-use crate::kernel::nest::{blocks, contract, lower};
-use crate::kernel::{Call, Home, Operand, Outside, Place, RoutineCall, Slot, Turns, Work};
+use crate::kernel::nest::lower;
+use crate::kernel::{Call, Outside, Place, Scratch, Slot, Storage};
 
-/// Where a value lives.
+/// Where storage lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spot {
-    /// At an offset of the program's arena, in elements.
+pub(crate) enum Location {
+    /// In the arena of the program, at an offset in elements.
     Arena(usize),
     /// In memory of the caller.
     Outside(Place),
-    /// At an offset of the memory that each thread has for the kernel at hand, in elements.
+    /// In the scratch memory of each thread, at an offset in elements.
     Scratch(usize),
-    /// At address zero, which is never read.
+    /// At address zero, which is never accessed.
     Nowhere,
 }
 
@@ -38,18 +36,18 @@ pub(crate) enum Spot {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) calls: Vec<Call>,
-    /// Calls that run one after the other, or take turns.
-    pub(crate) stages: Vec<Range<usize>>,
-    pub(crate) spots: HashMap<Home, Spot>,
-    /// The elements of each value that a call reads or writes.
-    pub(crate) lens: HashMap<Home, usize>,
+    /// Phases: ranges of calls between two barriers. A phase is one call, or the calls of a chain.
+    pub(crate) phases: Vec<Range<usize>>,
+    pub(crate) locations: HashMap<Storage, Location>,
+    /// The elements of all storage that a call accesses.
+    pub(crate) lens: HashMap<Storage, usize>,
     /// The elements of the arena.
     pub(crate) arena: usize,
     /// The elements of scratch memory that a thread needs.
     pub(crate) scratch: usize,
-    /// What is in the arena before the first run: offset and bits.
+    /// The contents of the arena before the first run: offsets and bits.
     pub(crate) data: Vec<(usize, Vec<u32>)>,
-    /// The elements of all values without sharing places, for people.
+    /// What the elements of the arena would be if no values shared memory, for descriptions.
     pub(crate) unshared: usize,
 }
 
@@ -58,300 +56,169 @@ pub(crate) fn plan(graph: &Graph, outside: &Outside) -> Result<Plan, Error> {
     let Outside { sources, outputs } = outside;
     let roots: Vec<Var> = outputs.iter().map(|(v, _)| *v).collect();
     let fusion = Fusion::new(graph, &roots);
-    let mut spots = HashMap::new();
-    let mut calls = Vec::new();
-    let (mut rooms, mut sums) = (Vec::new(), Vec::new());
-    // The last call of each item that has any: what others compute again is in none.
-    let mut last: Vec<Option<usize>> = Vec::new();
-    for (index, item) in fusion.items.iter().enumerate() {
-        let before = calls.len();
-        match item {
-            Item::Group(group) => {
-                let refused = group.refused.and_then(|(item, why)| Some((last[item]?, why)));
-                let call = Call { refused, ..lower::lower(&fusion, index, group, (&mut rooms, &mut sums)) };
-                if call.loop_kernel().is_none_or(|kernel| !kernel.passes.is_empty()) {
-                    calls.extend(parts::cut(graph, call, group.parts, &mut sums));
-                }
-            }
-            Item::Alone(v) => alone(&fusion, *v, &mut calls, (&mut rooms, &mut sums))?,
-        }
-        last.push((calls.len() > before).then(|| calls.len() - 1));
-    }
-    for (i, &(v, place)) in outputs.iter().enumerate() {
-        // A result that is computed, or shows one in the same order, is written to its place.
-        let a = fusion.access(v);
-        let home = Home::Value(a.base);
-        let whole = a.offset == 0 && a.strides == dense(&graph[v].shape) && graph[a.base].len() == graph[v].len();
-        if whole && fusion.item_of[a.base.index()].is_some() && !spots.contains_key(&home) {
-            spots.insert(home, Spot::Outside(place));
-        } else {
-            calls.push(lower::copy(&fusion, v, Home::Copy(i), (0, &dense(&graph[v].shape)), None));
-            spots.insert(Home::Copy(i), Spot::Outside(place));
-        }
-    }
-    spots.insert(Home::Nowhere, Spot::Nowhere);
-    let live = graph.live(roots);
+    let mut scratch = Scratch::default();
+    let mut calls = lower_items(&fusion, &mut scratch)?;
+    let mut locations = locate_results(&fusion, outputs, &mut calls);
+    locations.insert(Storage::Nowhere, Location::Nowhere);
     let read: HashSet<Slot> = sources.values().map(|place| place.slot).collect();
-    let purpose = |home: &Home| match spots.get(home) {
-        Some(Spot::Outside(place)) if read.contains(&place.slot) => Purpose::InPlace,
+    let purpose = |storage: &Storage| match locations.get(storage) {
+        Some(Location::Outside(place)) if read.contains(&place.slot) => Purpose::InPlace,
         Some(_) => Purpose::Result,
         None => Purpose::Inside,
     };
-    let Chains { calls, stages } = Chains::new(calls, &mut rooms, &purpose)?;
-    let lens = HashMap::new();
-    let mut plan = Plan { calls, stages, spots, lens, arena: 0, scratch: 0, data: Vec::new(), unshared: 0 };
-    for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && node.op.is_source()) {
-        let home = Home::Value(v);
-        match &node.op {
-            Op::Data(bits) => plan.keep(home, bits.len(), bits.iter().copied())?,
-            Op::Iota => plan.keep(home, node.len(), 0..)?,
-            _ => {
-                plan.spots.insert(home, Spot::Outside(sources[&v]));
-            }
-        }
-    }
-    // A loop nest has constants in its code; a product reads them from memory.
-    let operands: Vec<Home> = plan.calls.iter().flat_map(|call| &call.operands).map(|operand| operand.home).collect();
-    for home in operands {
-        if let Home::Value(v) = home
-            && let Op::Const(bits) = graph[v].op
-            && !plan.spots.contains_key(&home)
-        {
-            plan.keep(home, graph[v].len(), std::iter::repeat(bits))?;
-        }
-    }
-    let mut lens: HashMap<Home, usize> = HashMap::new();
-    for call in &plan.calls {
-        for operand in &call.operands {
-            let len = match operand.home {
-                Home::Value(v) => graph[v].len(),
-                Home::Copy(i) => graph[outputs[i].0].len(),
-                Home::Scratch(i) => rooms[i],
-                Home::Parts(i) => sums[i],
-                Home::Nowhere => 0,
-            };
-            lens.insert(operand.home, len);
-        }
-    }
-    plan.check_overwrites(&lens, sources)?;
-    plan.assign_scratch(&rooms);
-    plan.assign(&lens);
-    plan.lens = lens;
+    let Chains { calls, phases } = Chains::new(calls, &mut scratch, &purpose)?;
+    let lens = lens(graph, outputs, &calls, &scratch);
+    let mut plan = Plan { calls, phases, locations, lens, arena: 0, scratch: 0, data: Vec::new(), unshared: 0 };
+    plan.locate_sources(graph, roots, sources)?;
+    plan.store_constants(graph)?;
+    plan.check_overwrites(sources)?;
+    plan.allocate_scratch();
+    plan.allocate();
     if cfg!(debug_assertions) {
         plan.verify().map_err(|message| Error::Compile { what: "a plan".into(), message })?;
     }
     Ok(plan)
 }
 
-/// The call of an operation that is a kernel by itself. Rooms for a thread and for all are numbered from where
-/// these are.
-fn alone(
-    fusion: &Fusion<'_>,
-    v: Var,
-    calls: &mut Vec<Call>,
-    (rooms, shared): (&mut Vec<usize>, &mut Vec<usize>),
-) -> Result<(), Error> {
-    let graph = fusion.graph;
-    let node = &graph[v];
-    let operand = |&v: &Var| fusion.operand(&fusion.access(v));
-    let nodes: Vec<Var> = [v].into_iter().chain(fusion.layout.within(v).map(|(whole, _)| whole)).collect();
-    let push = |calls: &mut Vec<Call>, work: Work, operands: Vec<Operand>| {
-        calls.push(Call { work, operands, nodes: nodes.clone(), refused: None, turns: Turns::default() });
-    };
-    match &node.op {
-        Op::MatMul(..) | Op::Contract(_) => {
-            let level = Level::current()?;
-            let form = match &node.op {
-                Op::Contract(letters) => contract::Form::new(fusion, v, letters, level),
-                Op::MatMul(ta, tb) => {
-                    contract::Form { product: product(fusion, v, *ta, *tb), swapped: false, copy: None }
+/// The calls of all items in order.
+fn lower_items(fusion: &Fusion<'_>, scratch: &mut Scratch) -> Result<Vec<Call>, Error> {
+    let mut calls = Vec::new();
+    // The last call of each item; none for an item of which all values are rematerialised by others.
+    let mut last: Vec<Option<usize>> = Vec::new();
+    for (index, item) in fusion.items.iter().enumerate() {
+        let before = calls.len();
+        match item {
+            Item::Group(group) => {
+                let refused = group.refused.and_then(|(item, why)| Some((last[item]?, why)));
+                let call = Call { refused, ..lower::lower(fusion, index, group, scratch) };
+                if call.loop_kernel().is_none_or(|kernel| !kernel.passes.is_empty()) {
+                    calls.extend(parts::split(fusion.graph, call, group.parts, scratch));
                 }
-                _ => unreachable!("one of the two"),
-            };
-            let mut args = [operand(&node.args[0]), operand(&node.args[1])];
-            if let Some((arg, strides)) = form.copy {
-                args[arg] = Operand { home: Home::Parts(shared.len()), offset: 0 };
-                shared.push(graph[node.args[arg]].len());
-                let copy = lower::copy(fusion, node.args[arg], args[arg].home, (0, &strides), None);
-                calls.push(Call { nodes: vec![], ..copy });
             }
-            if form.swapped {
-                args.reverse();
-            }
-            let whole = operand(&v);
-            let mut multiply = |product: MatMul, args: [Operand; 2], to: Operand| {
-                let mut operands = vec![args[0], args[1], to];
-                let room = scratch(&product, level);
-                if room > 0 {
-                    operands.push(Operand { home: Home::Scratch(rooms.len()), offset: 0 });
-                    rooms.push(room);
-                }
-                push(calls, Work::MatMul(product), operands);
-            };
-            let Some(Blocks { products, count }) = blocks::blocks(&form.product) else {
-                multiply(form.product, args, whole);
-                return Ok(());
-            };
-            let results = Operand { home: Home::Parts(shared.len()), offset: 0 };
-            shared.push(count * blocks::len(&form.product));
-            for (product, [a, b, c]) in products {
-                let at =
-                    |operand: Operand, by: isize| Operand { offset: operand.offset.wrapping_add_signed(by), ..operand };
-                multiply(product, [at(args[0], a), at(args[1], b)], at(results, c));
-            }
-            for call in blocks::add_up(&form.product, count, results, whole, shared) {
-                calls.extend(parts::cut(graph, Call { nodes: nodes.clone(), ..call }, None, shared));
-            }
+            Item::Alone(v) => alone::lower(fusion, *v, &mut calls, scratch)?,
         }
-        Op::Gather => {
-            let count = graph[node.args[1]].len();
-            let table = &graph[node.args[0]].shape;
-            let (rows, width) = (table[0], table[1..].iter().product());
-            push(calls, Work::Gather { count, width, rows }, node.args.iter().chain([&v]).map(operand).collect());
-        }
-        Op::ScatterAdd => {
-            let count = graph[node.args[0]].len();
-            let (rows, width) = (node.shape[0], node.shape[1..].iter().product());
-            let added = node.args.get(2).is_some();
-            if let Some(&base) = node.args.get(2)
-                && !fusion.layout.is_part(fusion.access(base).base, v)
-            {
-                calls.push(lower::copy(fusion, base, Home::Value(v), (0, &steps(&node.shape)), None));
-            }
-            if u32::try_from(count).is_err() {
-                return Err(Error::Compile {
-                    what: format!("a sum of {count} rows by number"),
-                    message: format!("expected at most {}", u32::MAX),
-                });
-            }
-            let [places, ends] = [count, rows].map(|len| {
-                shared.push(len);
-                Operand { home: Home::Parts(shared.len() - 1), offset: 0 }
-            });
-            push(calls, Work::Sort { count, rows }, vec![operand(&node.args[0]), places, ends]);
-            let operands = vec![places, ends, operand(&node.args[1]), operand(&v)];
-            push(calls, Work::ScatterAdd { count, width, rows, added }, operands);
-        }
-        Op::Checked(rows) => {
-            let count = node.len();
-            push(calls, Work::Check { count, rows: *rows }, vec![operand(&node.args[0])]);
-        }
-        Op::Routine(op) => {
-            let call = RoutineCall {
-                op: *op,
-                units: op.0.units(&node.shape),
-                args: node.args.iter().map(|&arg| graph[arg].len()).collect(),
-                len: node.len(),
-                flops: op.0.flops(&node.shape),
-            };
-            push(calls, Work::Routine(call), node.args.iter().chain([&v]).map(operand).collect());
-        }
-        Op::Pad(before) => {
-            let strides = steps(&node.shape);
-            let offset = before.iter().zip(&strides).map(|(&b, &s)| b * s as usize).sum();
-            calls.push(lower::copy(fusion, node.args[0], Home::Value(v), (offset, &strides), Some(node.len())));
-        }
-        Op::Concat(axis) => {
-            let strides = steps(&node.shape);
-            let mut start = 0;
-            for &arg in &node.args {
-                let offset = start * strides[*axis] as usize;
-                if !fusion.layout.is_part(fusion.access(arg).base, v) {
-                    calls.push(lower::copy(fusion, arg, Home::Value(v), (offset, &strides), None));
-                }
-                start += graph[arg].shape[*axis];
-            }
-        }
-        op => unreachable!("{op:?} is computed in a loop nest"),
+        last.push((calls.len() > before).then(|| calls.len() - 1));
     }
-    Ok(())
+    Ok(calls)
 }
 
-fn product(fusion: &Fusion<'_>, v: Var, ta: bool, tb: bool) -> MatMul {
-    let node = &fusion.graph[v];
-    let rank = node.shape.len();
-    let strides = |arg: Var| {
-        let (shape, natural) = (&fusion.graph[arg].shape, steps(&fusion.graph[arg].shape));
-        let mut strides = fusion.access(arg).strides;
-        // An axis of size one may have any stride; the product prefers the natural one.
-        for (i, &size) in shape.iter().enumerate().skip(rank - 2) {
-            if size == 1 {
-                strides[i] = natural[i];
-            }
+/// The locations of results in the memory of the caller. A value that is computed, and of which the result shows all
+/// elements in order, is written there directly; another result is copied there by one more call.
+fn locate_results(fusion: &Fusion<'_>, outputs: &[(Var, Place)], calls: &mut Vec<Call>) -> HashMap<Storage, Location> {
+    let graph = fusion.graph;
+    let mut locations = HashMap::new();
+    for (i, &(v, place)) in outputs.iter().enumerate() {
+        let view = fusion.view(v);
+        let storage = Storage::Value(view.base);
+        let is_all =
+            view.offset == 0 && view.strides == dense(&graph[v].shape) && graph[view.base].len() == graph[v].len();
+        if is_all && fusion.item_of[view.base.index()].is_some() && !locations.contains_key(&storage) {
+            locations.insert(storage, Location::Outside(place));
+        } else {
+            calls.push(lower::copy(fusion, v, Storage::Copy(i), (0, &dense(&graph[v].shape)), None));
+            locations.insert(Storage::Copy(i), Location::Outside(place));
         }
-        strides
-    };
-    let (a, b, c) = (strides(node.args[0]), strides(node.args[1]), strides(v));
-    let matrix = |s: &[isize], transposed: bool| {
-        let [row, column] = [s[rank - 2], s[rank - 1]];
-        if transposed { [column, row] } else { [row, column] }
-    };
-    let shape_a = &fusion.graph[node.args[0]].shape;
-    MatMul {
-        m: node.shape[rank - 2],
-        n: node.shape[rank - 1],
-        k: shape_a[if ta { rank - 2 } else { rank - 1 }],
-        strides: [matrix(&a, ta), matrix(&b, tb), matrix(&c, false)],
-        sums: vec![],
-        batch: (0..rank - 2).filter(|&i| node.shape[i] != 1).map(|i| (node.shape[i], [a[i], b[i], c[i]])).collect(),
-        ..MatMul::default()
     }
+    locations
+}
+
+/// The elements of all storage that the calls access.
+fn lens(graph: &Graph, outputs: &[(Var, Place)], calls: &[Call], scratch: &Scratch) -> HashMap<Storage, usize> {
+    let len = |storage: Storage| match storage {
+        Storage::Value(v) => graph[v].len(),
+        Storage::Copy(i) => graph[outputs[i].0].len(),
+        Storage::Scratch(i) => scratch.of_thread[i],
+        Storage::Shared(i) => scratch.shared[i],
+        Storage::Nowhere => 0,
+    };
+    calls.iter().flat_map(|call| &call.operands).map(|operand| (operand.storage, len(operand.storage))).collect()
 }
 
 impl Plan {
-    /// How many calls come before those of the gradient alone. `None` where there is no gradient.
+    /// How many calls the loss needs; the others compute the gradient alone. `None` if there is no gradient.
     pub(crate) fn forward(&self, graph: &Graph) -> Option<usize> {
         let forward = graph.live([graph.loss?]);
         let last = self.calls.iter().rposition(|call| call.nodes.iter().any(|v| forward[v.index()]))?;
         Some(last + 1)
     }
 
-    /// The bytes that are kept for the gradient: of values in the arena that are there when the last kernel
-    /// of the loss is done, and that a later kernel reads. `None` where there is no gradient.
-    pub(crate) fn kept(&self, graph: &Graph) -> Option<usize> {
-        let (before, behind) = self.calls.split_at(self.forward(graph)?);
-        let written: HashSet<Var> = before.iter().flat_map(|call| call.nodes.iter().copied()).collect();
-        let read = behind.iter().flat_map(|call| &call.operands).filter_map(|operand| match operand.home {
-            Home::Value(v) => written.contains(&v).then_some(v),
+    /// The bytes of the values that are saved for the gradient: those in the arena that are written before the last call of
+    /// the loss has ended and read by a later call. `None` if there is no gradient.
+    pub(crate) fn saved_for_backward(&self, graph: &Graph) -> Option<usize> {
+        let (forward, backward) = self.calls.split_at(self.forward(graph)?);
+        let written: HashSet<Var> = forward.iter().flat_map(|call| call.nodes.iter().copied()).collect();
+        let read = backward.iter().flat_map(|call| &call.operands).filter_map(|operand| match operand.storage {
+            Storage::Value(v) => written.contains(&v).then_some(v),
             _ => None,
         });
-        let in_arena = |v: &Var| matches!(self.spots.get(&Home::Value(*v)), Some(Spot::Arena(_)));
-        let kept: HashSet<Var> = read.filter(in_arena).collect();
-        Some(kept.into_iter().map(|v| 4 * graph[v].len()).sum())
+        let in_arena = |v: &Var| matches!(self.locations.get(&Storage::Value(*v)), Some(Location::Arena(_)));
+        let saved: HashSet<Var> = read.filter(in_arena).collect();
+        Some(saved.into_iter().map(|v| 4 * graph[v].len()).sum())
     }
 
-    /// Gives `len` elements that are known beforehand a place of their own.
-    fn keep(&mut self, home: Home, len: usize, bits: impl Iterator<Item = u32>) -> Result<(), Error> {
+    /// Locates the inputs, parameters and constants that calls may read.
+    fn locate_sources(&mut self, graph: &Graph, roots: Vec<Var>, sources: &HashMap<Var, Place>) -> Result<(), Error> {
+        let live = graph.live(roots);
+        for (v, node) in graph.vars().filter(|(v, node)| live[v.index()] && node.op.is_source()) {
+            let storage = Storage::Value(v);
+            match &node.op {
+                Op::Data(bits) => self.store(storage, bits.len(), bits.iter().copied())?,
+                Op::Iota => self.store(storage, node.len(), 0..)?,
+                _ => {
+                    self.locations.insert(storage, Location::Outside(sources[&v]));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the constants that products read: a loop nest has them in its code.
+    fn store_constants(&mut self, graph: &Graph) -> Result<(), Error> {
+        let operands: Vec<Storage> = self.calls.iter().flat_map(|call| &call.operands).map(|o| o.storage).collect();
+        for storage in operands {
+            if let Storage::Value(v) = storage
+                && let Op::Const(bits) = graph[v].op
+                && !self.locations.contains_key(&storage)
+            {
+                self.store(storage, graph[v].len(), std::iter::repeat(bits))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores `len` elements that are known at compile time in memory of the arena that no other value shares.
+    fn store(&mut self, storage: Storage, len: usize, bits: impl Iterator<Item = u32>) -> Result<(), Error> {
         let mut data = Vec::new();
         data.try_reserve_exact(len).map_err(|_| Error::Memory { what: "constants".into(), elements: len })?;
         data.extend(bits.take(len));
-        self.spots.insert(home, Spot::Arena(self.arena));
+        self.locations.insert(storage, Location::Arena(self.arena));
         self.data.push((self.arena, data));
         self.arena += len.next_multiple_of(LINE);
         Ok(())
     }
 
-    /// Results may take the place of inputs only if no later kernel reads the input, and their own reads each element
-    /// no later than it writes that place.
-    fn check_overwrites(&self, lens: &HashMap<Home, usize>, sources: &HashMap<Var, Place>) -> Result<(), Error> {
-        let range = |home: &Home| match self.spots.get(home) {
-            Some(Spot::Outside(place)) => Some((place.slot, place.offset, place.offset + lens[home])),
+    /// Refuses a result that overwrites an input, unless no later kernel reads the input and the kernel of the result reads
+    /// each element of the input no later than it writes the element of the same index.
+    fn check_overwrites(&self, sources: &HashMap<Var, Place>) -> Result<(), Error> {
+        let range = |storage: &Storage| match self.locations.get(storage) {
+            Some(Location::Outside(place)) => Some((place.slot, place.offset, place.offset + self.lens[storage])),
             _ => None,
         };
-        // A copy of an input reads what it is a kernel of.
-        let writes = |call: &Call, home: &Home| match home {
-            Home::Value(v) => call.nodes.contains(v) && !sources.contains_key(v),
+        // The nodes of a copy of an input are that input, which the copy only reads.
+        let writes = |call: &Call, storage: &Storage| match storage {
+            Storage::Value(v) => call.nodes.contains(v) && !sources.contains_key(v),
             _ => true,
         };
         for (i, call) in self.calls.iter().enumerate() {
             let uses = OnceCell::new();
-            for result in call.operands.iter().map(|o| o.home).filter(|home| writes(call, home)) {
+            for result in call.operands.iter().map(|o| o.storage).filter(|storage| writes(call, storage)) {
                 let Some((slot, start, stop)) = range(&result) else { continue };
                 let replaced = uses.get_or_init(|| Uses::new(call)).replaced_by(result);
-                let torn = call.operands.iter().map(|o| o.home).filter(|home| *home != result).any(|home| {
-                    let other = range(&home).filter(|r| r.0 == slot && r.1 < stop && start < r.2);
-                    other.is_some_and(|r| r != (slot, start, stop) || !replaced.contains(&home))
-                });
+                let torn =
+                    call.operands.iter().map(|o| o.storage).filter(|storage| *storage != result).any(|storage| {
+                        let other = range(&storage).filter(|r| r.0 == slot && r.1 < stop && start < r.2);
+                        other.is_some_and(|r| r != (slot, start, stop) || !replaced.contains(&storage))
+                    });
                 if torn {
                     return Err(Error::Compile {
                         what: "a result in the place of an input".into(),
@@ -359,7 +226,7 @@ impl Plan {
                     });
                 }
                 let clash = self.calls[i + 1..].iter().flat_map(|c| &c.operands).any(|o| {
-                    o.home != result && range(&o.home).is_some_and(|r| r.0 == slot && r.1 < stop && start < r.2)
+                    o.storage != result && range(&o.storage).is_some_and(|r| r.0 == slot && r.1 < stop && start < r.2)
                 });
                 if clash {
                     return Err(Error::Compile {
@@ -372,80 +239,80 @@ impl Plan {
         Ok(())
     }
 
-    /// The rooms of a stage are one behind the other; the next stage has the same memory.
-    fn assign_scratch(&mut self, rooms: &[usize]) {
-        for stage in self.stages.clone() {
+    /// Allocates the scratch memory of each phase; all phases share the same memory.
+    fn allocate_scratch(&mut self) {
+        for phase in self.phases.clone() {
             let mut offset = 0;
-            for operand in self.calls[stage].iter().flat_map(|call| &call.operands) {
-                if let Home::Scratch(room) = operand.home
-                    && !self.spots.contains_key(&operand.home)
+            for operand in self.calls[phase].iter().flat_map(|call| &call.operands) {
+                if let Storage::Scratch(_) = operand.storage
+                    && !self.locations.contains_key(&operand.storage)
                 {
-                    self.spots.insert(operand.home, Spot::Scratch(offset));
-                    offset += rooms[room].next_multiple_of(LINE);
+                    self.locations.insert(operand.storage, Location::Scratch(offset));
+                    offset += self.lens[&operand.storage].next_multiple_of(LINE);
                 }
             }
             self.scratch = self.scratch.max(offset);
         }
     }
 
-    /// Finds a place in the arena for everything that has none.
-    fn assign(&mut self, lens: &HashMap<Home, usize>) {
-        let mut intervals: BTreeMap<(usize, usize), (usize, Home)> = BTreeMap::new();
-        let mut index: HashMap<Home, (usize, usize)> = HashMap::new();
-        // Calls of a stage take turns, so that each needs all that another does.
-        for (i, stage) in self.stages.iter().enumerate() {
-            for (j, operand) in self.calls[stage.clone()].iter().flat_map(|call| &call.operands).enumerate() {
-                if self.spots.contains_key(&operand.home) {
+    /// Allocates everything that has no location yet in the arena.
+    fn allocate(&mut self) {
+        // Live ranges in the order of their first phase, and within a phase of the operands: the last phase and the storage.
+        let mut ranges: BTreeMap<(usize, usize), (usize, Storage)> = BTreeMap::new();
+        let mut index: HashMap<Storage, (usize, usize)> = HashMap::new();
+        // All calls of a phase are active at the same time.
+        for (i, phase) in self.phases.iter().enumerate() {
+            for (j, operand) in self.calls[phase.clone()].iter().flat_map(|call| &call.operands).enumerate() {
+                if self.locations.contains_key(&operand.storage) {
                     continue;
                 }
-                let key = *index.entry(operand.home).or_insert((i, j));
-                intervals.insert(key, (i, operand.home));
+                let key = *index.entry(operand.storage).or_insert((i, j));
+                ranges.insert(key, (i, operand.storage));
             }
         }
-        // Places taken: start, stop, and the last kernel that needs them.
-        let mut taken: Vec<(usize, usize, usize)> = Vec::new();
+        // The memory in use: start, end, and the last phase of the value there.
+        let mut used: Vec<(usize, usize, usize)> = Vec::new();
         let base = self.arena;
-        let ends: HashMap<Home, usize> = intervals.values().map(|&(last, home)| (home, last)).collect();
-        let Plan { calls, stages, spots, .. } = self;
-        // What the calls of the stage at hand do.
-        let mut at_hand: Option<(usize, Uses<'_>)> = None;
-        for ((first, _), (last, home)) in intervals {
-            let len = lens[&home].next_multiple_of(LINE);
+        let ends: HashMap<Storage, usize> = ranges.values().map(|&(last, storage)| (storage, last)).collect();
+        let Plan { calls, phases, locations, lens, .. } = self;
+        let mut uses: Option<(usize, Uses<'_>)> = None;
+        for ((first, _), (last, storage)) in ranges {
+            let len = lens[&storage].next_multiple_of(LINE);
             self.unshared += len;
-            taken.retain(|t| t.2 >= first);
-            taken.sort_unstable();
-            // Calls that take turns do not read all of an argument before one writes.
+            used.retain(|u| u.2 >= first);
+            used.sort_unstable();
+            // In a chain nothing is overwritten: one call writes before another has read all of an argument.
             if last > first
-                && let [call] = &calls[stages[first].clone()]
+                && let [call] = &calls[phases[first].clone()]
             {
-                if at_hand.as_ref().is_none_or(|(stage, _)| *stage != first) {
-                    at_hand = Some((first, Uses::new(call)));
+                if uses.as_ref().is_none_or(|(phase, _)| *phase != first) {
+                    uses = Some((first, Uses::new(call)));
                 }
-                // Where an argument lies that nothing reads later.
-                let fits = |other: &Home| ends.get(other) == Some(&first) && lens[other] == lens[&home];
-                let arguments = at_hand.iter().flat_map(|(_, uses)| uses.replaced_by(home)).filter(fits);
-                let start = arguments.filter_map(|home| spots.get(&home)).find_map(|spot| match *spot {
-                    Spot::Arena(start) => Some(start),
+                // An argument that nothing reads later.
+                let fits = |arg: &Storage| ends.get(arg) == Some(&first) && lens[arg] == lens[&storage];
+                let args = uses.iter().flat_map(|(_, uses)| uses.replaced_by(storage)).filter(fits);
+                let start = args.filter_map(|arg| locations.get(&arg)).find_map(|location| match *location {
+                    Location::Arena(start) => Some(start),
                     _ => None,
                 });
                 if let Some(start) = start
-                    && let Some(place) = taken.iter_mut().find(|t| t.0 == start && t.2 == first)
+                    && let Some(memory) = used.iter_mut().find(|u| u.0 == start && u.2 == first)
                 {
-                    place.2 = last;
-                    spots.insert(home, Spot::Arena(start));
+                    memory.2 = last;
+                    locations.insert(storage, Location::Arena(start));
                     continue;
                 }
             }
             let mut start = base;
-            for &(from, to, _) in &taken {
+            for &(from, to, _) in &used {
                 if start + len <= from {
                     break;
                 }
                 start = start.max(to);
             }
-            taken.push((start, start + len, last));
+            used.push((start, start + len, last));
             self.arena = self.arena.max(start + len);
-            spots.insert(home, Spot::Arena(start));
+            locations.insert(storage, Location::Arena(start));
         }
     }
 }

@@ -1,46 +1,47 @@
-//! Results in the place of arguments.
+//! Results that overwrite arguments.
 //!
-//! A loop nest may write a value where another lies that nothing reads later, if it reads each element of that
-//! no later than it writes the one of the same place: in the same turn, and in the same pass or one before.
+//! A loop nest may write its result over an argument that nothing reads later, if it reads each element of the argument no
+//! later than it writes the element of the same index: in the same iteration, and in the same or an earlier pass.
 
 use std::collections::HashMap;
 
 use crate::ir::strip::{Effect, Inst, Walk};
-use crate::kernel::{Call, Home, Work};
+use crate::kernel::{Call, Storage, Work};
 
-/// What a call does to its operands, as far as it decides which of them may lie in the place of which. It is found in one
-/// pass over a kernel, since a large one has thousands of both.
+/// How a call uses its operands, as far as that decides which of them may overwrite which. One traversal of the kernel
+/// collects this for all operands: a large kernel has thousands of operands and instructions.
 pub(crate) struct Uses<'c> {
     call: &'c Call,
+    /// For each operand, how it is used.
     of: Vec<Use>,
-    /// The number of the operand that is a value from its first element on, if no other is a part of it.
-    only: HashMap<Home, Option<usize>>,
+    /// The number of the only operand in each storage, if it starts at the first element.
+    only: HashMap<Storage, Option<usize>>,
 }
 
-/// What is done to an operand.
+/// How a kernel uses an operand.
 #[derive(Clone, Default)]
 struct Use {
     loads: Loads,
     /// The first pass that writes it.
     written: Option<usize>,
-    /// How that pass goes through a row, if it stores each element.
+    /// The walk along a row with which that pass stores every element; `None` if it does not.
     store: Option<Walk>,
 }
 
-/// Where an operand is read for each element.
+/// The loads of an operand.
 #[derive(Clone, Default)]
 enum Loads {
     #[default]
     None,
-    /// In the same way in all passes up to this one.
+    /// With the same walk in all passes; the last pass that loads, and the walk.
     Alike(usize, Walk),
-    /// In different ways, or once a row.
+    /// With different walks, or once for a row.
     Otherwise,
 }
 
 impl Call {
-    /// The values of other nodes in whose place it may write `result`, as far as the kernel itself goes.
-    pub(crate) fn replaced_by(&self, result: Home) -> Vec<Home> {
+    /// The values that `result` may overwrite, as far as this kernel is concerned.
+    pub(crate) fn replaced_by(&self, result: Storage) -> Vec<Storage> {
         Uses::new(self).replaced_by(result)
     }
 }
@@ -49,7 +50,9 @@ impl Uses<'_> {
     pub(crate) fn new(call: &Call) -> Uses<'_> {
         let mut only = HashMap::new();
         for (i, operand) in call.operands.iter().enumerate() {
-            only.entry(operand.home).and_modify(|at| *at = None).or_insert((operand.offset == 0).then_some(i));
+            only.entry(operand.storage)
+                .and_modify(|operand| *operand = None)
+                .or_insert((operand.offset == 0).then_some(i));
         }
         let mut of = vec![Use::default(); call.operands.len()];
         let passes = if let Work::Loop(kernel) = &call.work { &kernel.passes[..] } else { &[] };
@@ -85,8 +88,8 @@ impl Uses<'_> {
         Uses { call, of, only }
     }
 
-    /// The values of other nodes in whose place `result` may be written, as far as the kernel itself goes.
-    pub(crate) fn replaced_by(&self, result: Home) -> Vec<Home> {
+    /// The values that `result` may overwrite, as far as this kernel is concerned.
+    pub(crate) fn replaced_by(&self, result: Storage) -> Vec<Storage> {
         let (Work::Loop(kernel), Some(to)) = (&self.call.work, self.only(result)) else { return vec![] };
         let (Some(pass), Some(walk)) = (self.of[to].written, self.of[to].store) else { return vec![] };
         if kernel.fills.iter().any(|fill| fill.0 == to) {
@@ -100,12 +103,12 @@ impl Uses<'_> {
             };
             loads && self.of[from].written.is_none() && kernel.operands[from] == kernel.operands[to]
         };
-        let other = |home: &Home| matches!(home, Home::Value(_)) && *home != result;
-        let homes = self.call.operands.iter().map(|operand| operand.home).filter(other);
-        homes.filter(|&home| self.only(home).is_some_and(is_read_before)).collect()
+        let other = |storage: &Storage| matches!(storage, Storage::Value(_)) && *storage != result;
+        let storages = self.call.operands.iter().map(|operand| operand.storage).filter(other);
+        storages.filter(|&storage| self.only(storage).is_some_and(is_read_before)).collect()
     }
 
-    fn only(&self, home: Home) -> Option<usize> {
-        self.only.get(&home).copied().flatten()
+    fn only(&self, storage: Storage) -> Option<usize> {
+        self.only.get(&storage).copied().flatten()
     }
 }

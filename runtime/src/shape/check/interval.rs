@@ -304,7 +304,9 @@ impl Interval {
         let own = [a.own[0] && b.own[0], a.own[1] && b.own[1]];
         match low.is_nan() || high.is_nan() {
             true => Interval::unknown(DType::F32, a, b),
-            false => Interval { low, high, other: None, nan: a.nan || b.nan || opposite, whole: a.whole && b.whole, own },
+            false => {
+                Interval { low, high, other: None, nan: a.nan || b.nan || opposite, whole: a.whole && b.whole, own }
+            }
         }
     }
 
@@ -322,7 +324,9 @@ impl Interval {
         let corners = [a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high];
         let any = Interval::unknown(DType::F32, a, b);
         match a.is_finite() && b.is_finite() {
-            true => Interval { nan: a.nan || b.nan, whole: a.whole && b.whole, own: any.own, ..Interval::around(corners) },
+            true => {
+                Interval { nan: a.nan || b.nan, whole: a.whole && b.whole, own: any.own, ..Interval::around(corners) }
+            }
             // Zero times infinity is no number, and zeros lie between the corners.
             false => any,
         }

@@ -6,13 +6,13 @@
 
 mod frame;
 mod holds;
-mod message;
 mod interval;
+mod message;
 
 pub use frame::{Declared, Frame};
 pub(crate) use holds::{Holds, Logic, advice, reach};
-pub use message::Message;
 pub(crate) use interval::{Interval, Refinement};
+pub use message::Message;
 
 use holds::Notes;
 

@@ -467,8 +467,9 @@ fn shape_rules_know_the_same_intervals() {
             let (found, holds) = (of(&p.g, v), ty.holds);
             let known = holds.known;
             let is_part = found.low <= known.low && known.high <= found.high || found.hull(known) == found;
-            let beside =
-                known.other.is_none_or(|x| found.hull(Interval::exactly(x.into())) == found || found.other == known.other);
+            let beside = known
+                .other
+                .is_none_or(|x| found.hull(Interval::exactly(x.into())) == found || found.other == known.other);
             assert!(is_part && beside, "{seed}: {known:?} is not within {found:?}: {:?}", p.g[v]);
             assert!(!known.nan || found.nan, "{seed}: {known:?}, {found:?}: {:?}", p.g[v]);
             if holds.open.is_none() {
