@@ -350,7 +350,7 @@ fn rows_in_turns_compute_the_same() {
         let x_strides = vec![2 * rows * line, 2 * line, line, 1];
         let y_strides = vec![rows * row as isize, row as isize, 0, 0];
         let plain = kernel(vec![planes, rows as usize, 2, 2], row, vec![x_strides, y_strides], s);
-        let moved = plain.clone().in_turns();
+        let moved = plain.clone().interchanged();
         assert_eq!(moved.outer.last().copied().filter(|_| moved != plain), turns);
         let walks = [Walk::Strided(2), Walk::Contiguous];
         let number = |word: usize| ((word % 101) as f32 * 0.37).to_bits();
@@ -398,7 +398,7 @@ fn rows_side_by_side_compute_the_same() {
         };
         plain.operands = vec![dense(row as isize), dense(0), dense(1), dense(0)];
         let mut moved = plain.clone();
-        assert_eq!(moved.put_side_by_side(parts, |operand| operand == 1), rows, "{outer:?} in {parts} parts");
+        assert_eq!(moved.unroll_and_jam(parts, |operand| operand == 1), rows, "{outer:?} in {parts} parts");
         assert_eq!((moved.side_by_side, moved.outer.iter().product::<usize>()), (rows > 1, count));
         let number = |word: usize| ((word % 101) as f32 * 0.37).to_bits();
         let memories: Vec<Memory> = (0..4)
