@@ -1,9 +1,11 @@
-//! Products of gradients and slopes in which a branch that was not taken counts nothing.
+//! Guarded products of gradients and slopes: a branch that was not taken contributes nothing to a gradient.
 //!
-//! `select(mask, x, 0)` guards a value, and by the chain rule its gradient is selected too. But the next slope may be
-//! infinite exactly where the mask does not hold, as that of √x at 0, and zero times infinity is no number. So a
-//! gradient that is selected against zero stays selected: `select(m, d, 0) · s = select(m, d · s, 0)`. Where the choice
-//! lies further back, behind a sum or a view, an element that is zero stays zero.
+//! The gradient of `select(mask, x, 0)` is `select(mask, d, 0)`: zero where the branch was not taken. But the next slope may
+//! be infinite exactly there, as that of √x at 0, and zero times infinity is NaN. So the product is moved into the
+//! selection: `select(m, d, 0) · s = select(m, d · s, 0)`. Where the selection is hidden behind a sum or another operation,
+//! the product is instead selected against zero wherever the gradient is zero: `select(d != 0, d · s, 0)`.
+//!
+//! An element is *masked* if it is zero because a branch was not taken.
 
 use super::{Op, Stage, Var};
 use crate::ir::elementwise::{Binary, Compare, Unary};
@@ -11,64 +13,64 @@ use crate::ir::reduce::Reduce;
 use crate::shape::DType;
 
 /// How many nested selections a product is moved into. More of them come from a loop, where each iteration would stage
-/// the products of all before it anew.
-const NESTED: usize = 4;
+/// the products of all iterations before it anew.
+const MAX_NESTED_SELECTS: usize = 4;
 
-/// How many views of a selection are looked through.
-const VIEWS: usize = 16;
+/// How many views of a selection a product is moved through, each of which is staged again.
+const MAX_VIEWS: usize = 16;
 
-/// A value that is zero where a mask says so.
+/// A selection of a value against zero.
 pub(crate) struct Choice {
     pub(crate) mask: Var,
-    /// The value elsewhere.
+    /// The value where it is not masked.
     pub(crate) value: Var,
-    /// Whether the value is taken where the mask holds, or where it does not.
+    /// Whether the value is taken where the mask holds; else where it does not.
     pub(crate) holds: bool,
 }
 
 impl Stage {
-    /// The product or quotient of a gradient and a number, zero where the gradient is because a branch was not taken.
+    /// The product or quotient of a gradient `d` and `by`, zero where `d` is masked.
     pub(crate) fn guarded(&mut self, op: Binary, d: Var, by: Var) -> Var {
-        self.inside(op, d, by, NESTED)
+        self.into_select(op, d, by, MAX_NESTED_SELECTS)
     }
 
-    /// The same for a product in which the second factor may be such a zero as well.
+    /// The product of `a` and `b`, zero where either is masked.
     pub(crate) fn guarded_by_both(&mut self, a: Var, b: Var) -> Var {
-        self.inside_both(a, b, NESTED)
+        self.into_either_select(a, b, MAX_NESTED_SELECTS)
     }
 
-    fn inside_both(&mut self, a: Var, b: Var, nested: usize) -> Var {
-        // By a constant the product costs nothing, so that it is made on each side.
+    fn into_either_select(&mut self, a: Var, b: Var, nested: usize) -> Var {
+        // A product with a constant side costs nothing, so that the product moves into both sides.
         if let (&Op::Select, &[mask, x, y]) = (&self[b].op, &self[b].args[..])
             && nested > 0
             && [x, y].iter().any(|&side| self.is_constant(side))
         {
-            let [x, y] = [x, y].map(|side| self.inside_both(a, side, nested - 1));
+            let [x, y] = [x, y].map(|side| self.into_either_select(a, side, nested - 1));
             return self.select(mask, x, y);
         }
         let product = self.guarded(Binary::Mul, a, b);
-        if self.is_finite(a) || !self.may_be_chosen(b) { product } else { self.where_not_zero(b, product) }
+        if self.is_finite(a) || !self.may_be_masked(b) { product } else { self.where_not_zero(b, product) }
     }
 
-    fn inside(&mut self, op: Binary, d: Var, by: Var, nested: usize) -> Var {
+    fn into_select(&mut self, op: Binary, d: Var, by: Var, nested: usize) -> Var {
         if self.is_zero(d) || op == Binary::Mul && self.is_zero(by) {
             let (d, _) = self.broadcast_both(d, by);
             let shape = self[d].shape.clone();
             return self.fill(0.0, &shape);
         }
         if let Some(choice) = self.choice(d).filter(|_| nested > 0) {
-            // A gradient that `where_not_zero` has selected needs no second guard.
+            // A gradient that `where_not_zero` has guarded needs no second guard.
             let product = match self.is_of_zeros(choice.mask) {
                 true => self.binary(op, choice.value, by),
-                false => self.inside(op, choice.value, by, nested - 1),
+                false => self.into_select(op, choice.value, by, nested - 1),
             };
             return self.chosen(choice.mask, choice.holds, product);
         }
         let product = self.binary(op, d, by);
-        if self.is_finite(by) || !self.may_be_chosen(d) { product } else { self.where_not_zero(d, product) }
+        if self.is_finite(by) || !self.may_be_masked(d) { product } else { self.where_not_zero(d, product) }
     }
 
-    /// The product, but zero where `d` is.
+    /// The product, but zero where `d` is zero.
     fn where_not_zero(&mut self, d: Var, product: Var) -> Var {
         let zero = self.number(0.0);
         let taken = self.compare(Compare::Ne, d, zero);
@@ -76,17 +78,17 @@ impl Stage {
         self.select(taken, product, zero)
     }
 
-    /// Whether a mask, or what it is a view of, is one of `where_not_zero`.
+    /// Whether a mask is one that `where_not_zero` has made, or a view of such a mask.
     fn is_of_zeros(&self, mask: Var) -> bool {
-        let (_, inner) = self.behind_views(mask);
+        let (_, inner) = self.through_views(mask);
         self.not_zero.contains(&inner)
     }
 
-    /// The views that `v` is of a value, the last one first, and that value.
-    pub(crate) fn behind_views(&self, mut v: Var) -> (Vec<Var>, Var) {
+    /// The value that `v` is a view of, after the views on the way there, the outermost first.
+    pub(crate) fn through_views(&self, mut v: Var) -> (Vec<Var>, Var) {
         let mut views = Vec::new();
         while let (Op::Broadcast | Op::Reshape | Op::Transpose(_), &[inner]) = (&self[v].op, &self[v].args[..])
-            && views.len() < VIEWS
+            && views.len() < MAX_VIEWS
         {
             views.push(v);
             v = inner;
@@ -99,9 +101,9 @@ impl Stage {
         if holds { self.select(mask, value, zero) } else { self.select(mask, zero, value) }
     }
 
-    /// What `v` is if it is a selection against zero, or a view of one.
+    /// `v` as a selection against zero, if `v` is one or a view of one.
     pub(crate) fn choice(&mut self, v: Var) -> Option<Choice> {
-        let (views, inner) = self.behind_views(v);
+        let (views, inner) = self.through_views(v);
         let (Op::Select, DType::F32, &[mask, x, y]) = (&self[inner].op, self[inner].dtype, &self[inner].args[..])
         else {
             return None;
@@ -119,8 +121,8 @@ impl Stage {
         }))
     }
 
-    /// Whether elements of `v` may be zero because a branch was not taken.
-    pub(crate) fn may_be_chosen(&mut self, v: Var) -> bool {
+    /// Whether elements of `v` may be masked.
+    pub(crate) fn may_be_masked(&mut self, v: Var) -> bool {
         self.taken(v).when != ALWAYS
     }
 
@@ -128,7 +130,7 @@ impl Stage {
         self[mask].args.iter().any(|&arg| matches!(self[arg].op, Op::Random(_)))
     }
 
-    /// The mask that a value is, as zeros and ones.
+    /// The mask whose zeros and ones `v` is, if there is one.
     pub(crate) fn cast_mask(&self, v: Var) -> Option<Var> {
         let node = &self[v];
         (node.op == Op::Cast && self[node.args[0]].dtype == DType::Bool).then(|| node.args[0])
@@ -138,7 +140,7 @@ impl Stage {
         matches!(self[v].op, Op::Const(bits) if f32::from_bits(bits) == 0.0)
     }
 
-    /// Whether this is a finite number other than zero, by which no zero becomes anything else.
+    /// Whether `v` is a finite constant other than zero, with which a product of zero is zero.
     fn is_finite(&self, v: Var) -> bool {
         matches!(self[v].op, Op::Const(bits) if f32::from_bits(bits).is_finite() && !self.is_zero(v))
     }
@@ -150,16 +152,16 @@ const EQUAL: u8 = 2;
 const GREATER: u8 = 4;
 const ALWAYS: u8 = LESS | EQUAL | GREATER;
 
-/// How two sets of outcomes become one.
+/// An operation on two sets of outcomes.
 type Join = fn(u8, u8) -> u8;
 
-/// For which outcomes of one comparison no element of a value is zero by a choice, as far as is known. A sum of choices
-/// is zero by a choice only where all of them are, and often one of them is taken whatever happens, as of the sides of a
-/// piecewise function.
+/// For which outcomes of one comparison an element of a value is certainly not masked. A sum is masked only where all its
+/// terms are, and often one of them is taken whatever the outcome, as of the pieces of a piecewise function.
 #[derive(Clone, Copy)]
 pub(crate) struct Taken {
-    /// What is compared.
+    /// The two values that are compared.
     of: (Var, Var),
+    /// The outcomes, as a sum of bits.
     when: u8,
 }
 
@@ -167,12 +169,12 @@ impl Taken {
     const ALWAYS: Taken = Taken { of: (Var(0), Var(0)), when: ALWAYS };
     const NEVER: Taken = Taken { of: (Var(0), Var(0)), when: 0 };
 
-    /// The outcomes of another comparison.
+    /// The outcomes of the comparison `of` for which this is known.
     fn by(self, of: (Var, Var)) -> u8 {
         if self.of == of || self.when == ALWAYS { self.when } else { 0 }
     }
 
-    /// What is made of two values, by the comparison of one of them that says the most.
+    /// What is known of a function of two values, by the one comparison of theirs that says the most.
     fn both(self, other: Taken, join: Join) -> Taken {
         let [first, second] = [self.of, other.of].map(|of| Taken { of, when: join(self.by(of), other.by(of)) });
         if second.when.count_ones() > first.when.count_ones() { second } else { first }
@@ -180,7 +182,7 @@ impl Taken {
 }
 
 impl Stage {
-    /// What is known of a value; of every node once, in their order.
+    /// What is known of `v`. Nodes are visited once, in order, up to `v`.
     fn taken(&mut self, v: Var) -> Taken {
         for i in self.taken.len()..=v.index() {
             let taken = self.find(Var(i as u32));
@@ -198,7 +200,7 @@ impl Stage {
         };
         let (and, or): (Join, Join) = (|a, b| a & b, |a, b| a | b);
         match (&node.op, &node.args[..]) {
-            // What is dropped at random is no branch.
+            // A random mask, as of dropout, is no branch.
             (Op::Select, &[mask, x, y]) if self.is_random(mask) => of(x).both(of(y), and),
             (Op::Select, &[mask, x, y]) => {
                 let [x, y] = [x, y].map(|x| if self.is_zero(x) { Taken::NEVER } else { of(x) });
@@ -207,11 +209,11 @@ impl Stage {
                 by_mask.both(x.both(y, and), or)
             }
             (Op::Cast, &[x]) if self[x].dtype == DType::Bool => Taken::NEVER,
-            // Zeros around a part, and rows that no index names.
+            // The zeros around a padded value and rows that no index names are masked.
             (Op::Pad(_), _) => Taken::NEVER,
             (Op::ScatterAdd, args) => args.get(2).map_or(Taken::NEVER, |&d| all(&[d])),
             (Op::Binary(Binary::Add | Binary::Sub), &[a, b]) => of(a).both(of(b), or),
-            // Forward values are no choices, but a slope may be one.
+            // A gradient is masked where its first factor is, or where a slope that is a selection is.
             (Op::Binary(Binary::Mul), &[a, b]) => match self.scaled.get(&v) {
                 Some(&(d, slope)) if matches!(self[slope].op, Op::Select | Op::Cast) => of(d).both(of(slope), and),
                 Some(&(d, _)) => of(d),
@@ -232,15 +234,15 @@ impl Stage {
         }
     }
 
-    /// What a mask compares, and for which outcomes it holds.
+    /// The two values that a mask compares, and the outcomes for which it holds.
     fn outcomes(&self, mut mask: Var) -> ((Var, Var), u8) {
-        let mut turned = 0;
-        // What is no mask: a comparison of it with a constant.
+        let mut negated = 0;
+        // A negated mask is compared with zero.
         while let (Op::Compare(Compare::Eq), &[inner, zero]) = (&self[mask].op, &self[mask].args[..])
             && self[inner].dtype == DType::Bool
             && self.is_zero(zero)
         {
-            (mask, turned) = (inner, turned ^ ALWAYS);
+            (mask, negated) = (inner, negated ^ ALWAYS);
         }
         let (pair, when) = match (&self[mask].op, &self[mask].args[..]) {
             (Op::Compare(op), &[a, b]) if self[a].dtype != DType::Bool => {
@@ -255,7 +257,7 @@ impl Stage {
             }
             _ => ((mask, mask), LESS),
         };
-        (pair, when ^ turned)
+        (pair, when ^ negated)
     }
 }
 
@@ -300,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_twice_is_looked_at_once() {
+    fn a_value_that_is_used_twice_is_visited_once() {
         let mut g = Stage::new();
         let [x, mut a, mut d] = inputs(&mut g);
         let mask = g.compare(Compare::Lt, x, a);
@@ -318,12 +320,12 @@ mod tests {
 
     #[test]
     fn a_loop_of_selections_is_staged_in_proportion_to_its_length() {
-        let nodes = |turns: usize| {
+        let nodes = |count: usize| {
             let mut g = Stage::new();
             let [x, a, mut d] = inputs(&mut g);
             let zero = g.number(0.0);
-            for turn in 0..turns {
-                let bound = g.number(turn as f64);
+            for i in 0..count {
+                let bound = g.number(i as f64);
                 for mask in [g.compare(Compare::Lt, x, bound), g.compare(Compare::Lt, a, bound)] {
                     d = g.choose(mask, zero, d);
                 }

@@ -1,8 +1,10 @@
-//! Rows of a gradient that are zero because a branch was not taken.
+//! Masked rows of a gradient: rows that are zero because a branch was not taken (see `guard`).
 //!
-//! A product of matrices adds up over rows, and may multiply a zero by infinity or NaN: a row that a mask leaves out, such
-//! as a sample with missing numbers, would make the gradient of every weight NaN. So where a mask is the same all along a
-//! row, the row is left out of the product too.
+//! The gradient of a weight is a product of matrices that adds up over the rows of a batch. A masked row, such as a sample
+//! with missing values, may multiply zeros by infinity or NaN there, which would make the gradient of every weight NaN. So
+//! where a mask is constant along each row, the masked rows of the other factor are replaced by zeros.
+//!
+//! A row is *taken* if it is not masked.
 
 use super::guard::Choice;
 use super::{Op, Stage, Var};
@@ -10,27 +12,27 @@ use crate::ir::elementwise::{Binary, Compare, Unary};
 use crate::ir::reduce::Reduce;
 use crate::shape::DType;
 
-/// What is asked of a value and the axes of a row, whose bits are set.
+/// A question about the rows of a value. The bits of the axes along a row are set; answers have size one on these axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Question {
-    /// Where rows of a gradient count, or of a mask hold anywhere, with size one on these axes, if some are known to be
-    /// left out.
+    /// The mask of the rows of a gradient that are taken, or of the rows in which a mask holds anywhere; none if no row is
+    /// known to be masked.
     Taken(Var, u8),
-    /// The value with size one on these axes, if it is the same all along them.
+    /// One element of each row, if a value is constant along rows.
     Same(Var, u8),
 }
 
-/// How many nested masks of which one holds are taken apart.
-const NESTED: usize = 4;
+/// The most nested disjunctions of masks that are negated each; more of them are compared with zero as a whole.
+const MAX_NESTED_MASKS: usize = 4;
 
-/// An answer, or the question that is to be answered before.
+/// An answer, or another question that must be answered first.
 type Answer = Result<Option<Var>, Question>;
 
 impl Stage {
-    /// Where rows of the gradient `d` count, with size one on the axes of a row, whose bits are set; `None` where no
-    /// row is known to be left out.
+    /// The mask of the rows of the gradient `d` that are taken, with size one on the axes along a row, whose bits are set;
+    /// `None` if no row is known to be masked.
     pub(crate) fn rows_taken(&mut self, d: Var, axes: u8) -> Option<Var> {
-        // Every question is answered once, and a stack of them, not of calls, is as deep as the graph may be.
+        // Every question is answered once. The stack is a list, not recursion: a graph may be of any depth.
         let asked = Question::Taken(d, axes);
         let mut open = vec![asked];
         while let Some(&question) = open.last() {
@@ -50,10 +52,12 @@ impl Stage {
         self.rows[&asked]
     }
 
+    /// The answer to a question, if it has been found.
     fn known(&self, question: Question) -> Answer {
         self.rows.get(&question).copied().ok_or(question)
     }
 
+    /// The answer to [`Question::Taken`].
     fn find_taken(&mut self, d: Var, axes: u8) -> Answer {
         let is_mask = self[d].dtype == DType::Bool;
         if is_mask && without(&self[d].shape, axes) == self[d].shape {
@@ -83,13 +87,13 @@ impl Stage {
                 let shape = without(&self[d].shape, axes);
                 return Ok(mask.map(|mask| self.slice(mask, &window, &shape)));
             }
-            // One or the other: rows that are in neither.
+            // A row is taken if one of the two sides takes it.
             (Op::Select, &[_, x, y]) if !self.is_zero(x) && !self.is_zero(y) => {
                 let Some(first) = self.known(Question::Taken(x, axes))? else { return Ok(None) };
                 let second = self.known(Question::Taken(y, axes))?;
                 return Ok(second.map(|second| self.either(first, second)));
             }
-            // What stands one behind the other in a row.
+            // Parts of rows: a row is taken if any of its parts is.
             (&Op::Concat(axis), parts) if axes >> axis & 1 == 1 => {
                 let parts = parts.iter().filter(|&&part| !self.is_zero(part));
                 let masks =
@@ -97,7 +101,7 @@ impl Stage {
                 let masks = masks.into_iter().collect::<Option<Vec<_>>>();
                 return Ok(masks.and_then(|masks| masks.into_iter().reduce(|all, mask| self.either(all, mask))));
             }
-            // Rows one behind the other.
+            // Concatenated rows.
             (&Op::Concat(axis), parts) => {
                 let parts = parts.to_vec();
                 let mut masks = Vec::new();
@@ -121,7 +125,7 @@ impl Stage {
                 let before: Vec<usize> = before.iter().enumerate().map(along).collect();
                 let shape = without(&self[d].shape, axes);
                 let mask = self.known(Question::Taken(inner, axes))?;
-                // No row around a part is taken.
+                // Rows of padding are not taken.
                 return Ok(mask.map(|mask| if within_rows { mask } else { self.pad(mask, &before, &shape) }));
             }
             (Op::Binary(Binary::Add | Binary::Sub), &[a, b]) => {
@@ -140,7 +144,7 @@ impl Stage {
             }
             _ => {}
         }
-        // Two masks that hold at the same time are a choice of one of them.
+        // The conjunction of two masks is a selection of the second against false.
         let choice = match (&self[d].op, &self[d].args[..]) {
             (Op::Select, &[mask, value, none]) if is_mask && self.is_zero(none) => {
                 Some(Choice { mask, value, holds: true })
@@ -161,13 +165,13 @@ impl Stage {
         })
     }
 
-    /// The gradient `dx` of an operation on rows along an axis, with zeros in the rows whose result has no gradient
-    /// `dout`: what is computed there may be made of NaN and infinity.
+    /// The gradient `dx` of an operation on rows along an axis, with zeros in the rows in which `dout` is masked: elsewhere
+    /// `dx` may be computed from NaN and infinity.
     pub(crate) fn only_rows_taken(&mut self, dx: Var, dout: Var, axis: isize) -> Var {
         let rank = self[dout].shape.len() as isize;
         let axis = if axis < 0 { axis + rank } else { axis };
-        // An axis that is not there is refused by the rule of the operation.
-        if !(0..rank).contains(&axis) || !self.may_be_chosen(dout) {
+        // The rule of the operation refuses an axis out of range.
+        if !(0..rank).contains(&axis) || !self.may_be_masked(dout) {
             return dx;
         }
         let axes = 1 << axis;
@@ -190,7 +194,7 @@ impl Stage {
         matches!(self[v].op, Op::Param(_))
     }
 
-    /// The product of a gradient and a matrix, in which rows and columns of the gradient that are not taken count
+    /// The product of a gradient and a matrix, to which rows and columns of the gradient that are not taken contribute
     /// nothing.
     pub(crate) fn product_of_taken(&mut self, d: Var, b: Var) -> Var {
         let rank = self[d].shape.len();
@@ -204,31 +208,32 @@ impl Stage {
         self.only_taken(rows, product)
     }
 
-    /// A product of matrices of which one is a gradient: constant zeros stay zeros, whatever they are multiplied by.
+    /// A product of matrices of which one is a gradient: the product of a constant zero is zero, even with infinity.
     pub(crate) fn gradient_product(&mut self, a: Var, b: Var, transpose_a: bool, transpose_b: bool) -> Var {
         let product = self.matmul(a, b, transpose_a, transpose_b);
         let shape = self[product].shape.clone();
         if self.is_zero(a) || self.is_zero(b) { self.fill(0.0, &shape) } else { product }
     }
 
-    /// A value with zeros where rows are not taken; `None` takes all of them.
+    /// A value with zeros in the rows that are not taken; `None` stands for all rows.
     pub(crate) fn only_taken(&mut self, rows: Option<Var>, x: Var) -> Var {
         let Some(taken) = rows else { return x };
         let zero = self.number(0.0);
         self.select(taken, x, zero)
     }
 
+    /// The rows in which a mask holds anywhere, or does not hold anywhere.
     fn mask_of_rows(&mut self, mask: Var, holds: bool, axes: u8) -> Answer {
         if holds {
             return self.known(Question::Taken(mask, axes));
         }
-        let mask = self.negated(mask, NESTED);
+        let mask = self.negated(mask, MAX_NESTED_MASKS);
         self.known(Question::Taken(mask, axes))
     }
 
-    /// Where a mask does not hold: of masks of which one holds, neither does.
+    /// The negation of a mask; of a disjunction of masks, the conjunction of their negations.
     fn negated(&mut self, mask: Var, nested: usize) -> Var {
-        let (views, inner) = self.behind_views(mask);
+        let (views, inner) = self.through_views(mask);
         let none = self.nowhere(inner);
         let negated = match (&self[inner].op, &self[inner].args[..]) {
             (Op::Select, &[a, same, b]) if a == same && nested > 0 => {
@@ -243,9 +248,9 @@ impl Stage {
         })
     }
 
-    /// Where rows of a mask hold that is made of no others.
+    /// The rows in which a mask holds that is not composed of others.
     fn mask_that_holds(&mut self, mask: Var, axes: u8) -> Answer {
-        // What was guarded by its own zeros.
+        // The mask `d != 0` holds in the rows of d that are taken.
         if let (Op::Compare(Compare::Ne), &[d, zero]) = (&self[mask].op, &self[mask].args[..])
             && self.is_zero(zero)
             && let Some(rows) = self.known(Question::Taken(d, axes))?
@@ -255,17 +260,18 @@ impl Stage {
         self.known(Question::Same(mask, axes))
     }
 
-    /// Where one mask holds or the other.
+    /// The disjunction of two masks.
     fn either(&mut self, a: Var, b: Var) -> Var {
         if a == b { a } else { self.select(a, a, b) }
     }
 
-    /// A mask like this one that holds nowhere.
+    /// A mask of the same shape that holds nowhere.
     fn nowhere(&mut self, like: Var) -> Var {
         let shape = self[like].shape.clone();
         self.push(Op::Const(0), vec![], shape, DType::Bool)
     }
 
+    /// The answer to [`Question::Same`].
     fn same_along(&mut self, v: Var, axes: u8) -> Answer {
         let node = self[v].clone();
         let narrow = without(&node.shape, axes);
@@ -295,7 +301,8 @@ impl Stage {
         })
     }
 
-    /// The axes of `inner` that the last axes of `v`, another shape of it, are; and the shape of `v` without them.
+    /// For the reshape `v` of `inner`: the axes of `inner` that `axes`, which must be the last ones of `v`, come from; and
+    /// the shape of `v` with size one on these axes.
     fn before_reshape(&self, v: Var, inner: Var, axes: u8) -> Option<(u8, Vec<usize>)> {
         let (shape, before) = (&self[v].shape, &self[inner].shape);
         let from = shape.len().min(axes.trailing_zeros() as usize);
@@ -311,12 +318,12 @@ impl Stage {
     }
 }
 
-/// A shape with size one on these axes.
+/// The shape with size one on these axes.
 fn without(shape: &[usize], axes: u8) -> Vec<usize> {
     shape.iter().enumerate().map(|(axis, &size)| if axes >> axis & 1 == 1 { 1 } else { size }).collect()
 }
 
-/// Which axes these are before the axes were put into another order.
+/// The axes of the argument of a transposition that these axes of the result are.
 fn before_transpose(order: &[usize], axes: u8) -> u8 {
     order.iter().enumerate().fold(0, |before, (to, from)| before | (axes >> to & 1) << from)
 }

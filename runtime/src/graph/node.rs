@@ -14,7 +14,7 @@ impl Var {
     }
 }
 
-/// The gradient of a value; `None` is zero.
+/// The gradient of a value; `None` stands for zero.
 pub type Grad = Option<Var>;
 
 /// An argument of a network function while it is staged.
@@ -30,7 +30,7 @@ pub enum Value {
     Bool(bool),
     /// A list of sizes or axes.
     Ints {
-        /// The numbers; those from `len` on do not count.
+        /// The numbers; those from `len` on are unused.
         list: [isize; MAX_RANK],
         /// How many there are.
         len: usize,
@@ -74,19 +74,19 @@ macro_rules! value_from_list {
 }
 value_from_list!(isize, usize, i32);
 
-/// A node: an operation, its arguments, and what comes out.
+/// A node: an operation, its arguments, and the type of its result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
     /// What is computed.
     pub op: Op,
-    /// Of what.
+    /// The arguments of the operation.
     pub args: Vec<Var>,
     /// The sizes of the result, outermost first.
     pub shape: Vec<usize>,
     /// The type of its elements.
     pub dtype: DType,
-    /// What is computed again has a scope of its own, in which nothing from before is found; zero
-    /// for all else.
+    /// The scope in which equal nodes are one node; zero outside of checkpoints. Values that a checkpoint computes again
+    /// have a scope of their own, so that they are not found among those of the forward pass.
     pub scope: u32,
 }
 
@@ -102,7 +102,7 @@ impl Node {
         elements(&self.shape)
     }
 
-    /// That it has more elements than a tensor can have.
+    /// The error that the result has more elements than a tensor can have.
     pub(crate) fn too_large(&self) -> Error {
         Error::TooLarge { what: format!("the result of {}", self.name()), shape: self.shape.clone() }
     }
@@ -122,9 +122,9 @@ impl Node {
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     pub(crate) nodes: Vec<Node>,
-    /// What each node computes, as it was staged, as a number that does not depend on the scope.
+    /// For each node a hash of what it computes, as it was staged; equal for equal computations in different scopes.
     pub(crate) structure: Vec<u64>,
-    /// The loss whose gradient is among them.
+    /// The loss, if its gradient is in the graph.
     pub(crate) loss: Option<Var>,
 }
 
@@ -134,12 +134,12 @@ impl Graph {
         &self.nodes
     }
 
-    /// Whether there is a node of this name.
+    /// Whether `v` is a node of this graph.
     pub(crate) fn has(&self, v: Var) -> bool {
         v.index() < self.nodes.len()
     }
 
-    /// Every node with its name, arguments first.
+    /// All nodes with their names, arguments before their users.
     pub fn vars(&self) -> impl Iterator<Item = (Var, &Node)> {
         self.nodes.iter().enumerate().map(|(i, node)| (Var(i as u32), node))
     }

@@ -1,14 +1,14 @@
-//! Where in a network a call stands, as a number: random numbers of different calls are told apart by it.
+//! The path of a call in a network, as a number: calls with different paths draw different random numbers.
 
 use super::Stage;
 
 /// The numbers of the calls from the outermost function to the current one, and of the iterations of the loops around
-/// them, hashed to 64 bits; zero outside of any call. It depends on nothing else, so that a mask keeps its bits however
-/// the graph is simplified, fused or computed again.
+/// them, hashed to 64 bits; zero outside of any call. A path depends on nothing else, so that a dropout mask keeps its bits
+/// however the graph is simplified, fused or rematerialised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Path(u64);
 
-/// 2⁶⁴ over the golden ratio.
+/// 2⁶⁴ divided by the golden ratio, the increment of SplitMix64.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Path {
@@ -27,7 +27,7 @@ impl Path {
     }
 }
 
-/// A stage within a call, or within a scope in which values are computed again; both end with it.
+/// A stage within a call or within a checkpoint, which ends when the scope is dropped.
 pub struct Scope<'s> {
     stage: &'s mut Stage,
     outer: u32,
@@ -56,13 +56,13 @@ impl Drop for Scope<'_> {
 }
 
 impl Stage {
-    /// A scope that is left with what it was entered with.
+    /// A scope that restores the scope and path of its stage when it is dropped.
     fn enter(&mut self) -> Scope<'_> {
         Scope { outer: self.scope, caller: self.path, stage: self }
     }
 
-    /// A scope in which values are staged anew even if they are there already, so that those from
-    /// before need not be kept; without `anew` nothing changes.
+    /// A scope in which values are staged anew even if equal nodes exist, so that earlier values need not be stored; without
+    /// `anew` nothing changes.
     pub fn recompute(&mut self, anew: bool) -> Scope<'_> {
         let mut scope = self.enter();
         if anew && !scope.keeps_all {

@@ -1,5 +1,5 @@
-//! The plain evaluator of a graph in double precision: slow, obvious, and the oracle that
-//! gradients and compiled kernels are tested against. What an operation is, its own place says (`op`).
+//! The evaluator of a graph in double precision: slow and simple, the oracle that gradients and compiled kernels are tested
+//! against. The reference of each operation stands with the operation (`op`).
 
 use std::collections::HashMap;
 
@@ -58,7 +58,7 @@ pub(crate) fn element(bits: u32, dtype: DType) -> f64 {
     }
 }
 
-/// All places of a shape in order.
+/// The indices of all elements of a shape, in order.
 pub(crate) fn places(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + '_ {
     let len: usize = shape.iter().product();
     (0..len).map(|mut flat| {
@@ -71,7 +71,7 @@ pub(crate) fn places(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + '_ {
     })
 }
 
-/// The element at a place, where axes of size one stand for every place along them.
+/// The offset of the element at these indices in a tensor of a shape that is broadcast: axes of size one have one element.
 pub(crate) fn offset(at: &[usize], shape: &[usize]) -> usize {
     at.iter().zip(shape).fold(0, |flat, (&i, &size)| flat * size + if size == 1 { 0 } else { i })
 }

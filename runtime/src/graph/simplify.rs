@@ -1,14 +1,14 @@
-//! Algebra on nodes as they are made: constants are folded, identities vanish, views compose.
+//! Simplification of nodes as they are made: constants are folded, identities removed, views composed.
 //!
-//! Every rule keeps the result to the bit, but for the sign of zero: a product with a constant zero stays, since it is no
-//! number where the other factor is infinite or none. Only gradients have zeros that nothing changes (see `guard`).
+//! Every rule keeps the bits of the result, except for the sign of zero. So a product with a constant zero is not folded:
+//! it is NaN where the other factor is infinite or NaN. Only zeros of gradients are absorbing (see `guard`).
 
 use super::{Node, Op, Stage, Var};
 use crate::ir::elementwise::{Binary, Unary};
 use crate::ir::reduce::Reduce;
 use crate::shape::DType;
 
-/// The value that `node` simplifies to, or the node to make.
+/// The value that `node` simplifies to, or else the node to add.
 pub(crate) fn simplify(g: &mut Stage, node: Node) -> Result<Var, Node> {
     match &node.op {
         Op::Unary(op) => unary(g, *op, node),
@@ -23,14 +23,14 @@ pub(crate) fn simplify(g: &mut Stage, node: Node) -> Result<Var, Node> {
         | Op::Windows { .. }
         | Op::Pad(_)
         | Op::Concat(_) => layout(g, node),
-        // A weight is finite. This is the first state of recurrent layers.
+        // A weight is finite, so that its product with zero is zero: the first step of recurrent layers.
         &Op::MatMul(..) if g.is_zero(node.args[0]) && g.is_weight(node.args[1]) => Ok(g.fill(0.0, &node.shape)),
         Op::MatMul(..) => Err(matmul(g, node)),
         _ => Err(node),
     }
 }
 
-/// The number that every element of `v` is.
+/// The value of `v` if it is a constant number.
 fn constant(g: &Stage, v: Var) -> Option<f32> {
     match g[v].op {
         Op::Const(bits) if g[v].dtype == DType::F32 => Some(f32::from_bits(bits)),
@@ -88,8 +88,8 @@ fn binary(g: &mut Stage, op: Binary, mut node: Node) -> Result<Var, Node> {
     Err(node)
 }
 
-/// The sum of two values padded along one axis, where the second begins at the end of the first: both
-/// behind each other, and then padded. The gradients of the parts of a value are such values.
+/// The sum of two values padded with zeros along one axis, if the second starts where the first ends: their concatenation,
+/// padded. The gradients of adjacent slices are such values.
 fn joined(g: &mut Stage, a: Var, b: Var) -> Option<Var> {
     let ((x, axis, start), (y, other, next)) = (padded(g, a)?, padded(g, b)?);
     if axis != other || start.checked_add(g[x].shape[axis]) != Some(next) {
@@ -102,7 +102,7 @@ fn joined(g: &mut Stage, a: Var, b: Var) -> Option<Var> {
     Some(g.pad(both, &before, &shape))
 }
 
-/// What is padded along one axis alone: the value, the axis, and where on it the value starts.
+/// If `v` is padded along a single axis: the value that is padded, the axis, and where on the axis the value starts.
 fn padded(g: &Stage, v: Var) -> Option<(Var, usize, usize)> {
     let Op::Pad(before) = &g[v].op else { return None };
     let x = g[v].args[0];
@@ -147,7 +147,7 @@ fn reduce(g: &mut Stage, op: Reduce, axes: u8, mut node: Node) -> Result<Var, No
     Err(node)
 }
 
-/// Views of constants are constants, views that change nothing vanish, equal views compose.
+/// Views of constants become constants, views without effect are removed, and views of the same kind compose.
 fn layout(g: &mut Stage, node: Node) -> Result<Var, Node> {
     let x = node.args[0];
     let fills = matches!(node.op, Op::Reshape | Op::Broadcast | Op::Transpose(_) | Op::Slice(_) | Op::Windows { .. });
@@ -186,17 +186,17 @@ fn layout(g: &mut Stage, node: Node) -> Result<Var, Node> {
             let inner = g[x].args[0];
             Ok(g.transpose(inner, &axes))
         }
-        // Outermost axes of size one are taken away before other axes change places, and added after it, so
-        // that a batch of one matrix is a matrix.
+        // Outermost axes of size one are removed before a transposition and added after it, so that a batch of one matrix is
+        // handled as a matrix.
         (Op::Reshape, Op::Transpose(axes)) if let Some(ones) = ones_before(&g[x].shape, &node.shape) => {
-            let Some(axes) = behind(axes, ones) else { return Err(node) };
+            let Some(axes) = order_after(axes, ones) else { return Err(node) };
             let inner = g[x].args[0];
             let shape = g[inner].shape[ones..].to_vec();
             let inner = g.reshape(inner, &shape);
             Ok(g.transpose(inner, &axes))
         }
         (Op::Transpose(axes), Op::Reshape) if let Some(ones) = ones_before(&g[x].shape, &g[g[x].args[0]].shape) => {
-            let Some(axes) = behind(axes, ones) else { return Err(node) };
+            let Some(axes) = order_after(axes, ones) else { return Err(node) };
             let inner = g[x].args[0];
             let inner = g.transpose(inner, &axes);
             Ok(g.reshape(inner, &node.shape))
@@ -210,24 +210,24 @@ fn layout(g: &mut Stage, node: Node) -> Result<Var, Node> {
     }
 }
 
-/// How many axes of size one stand before the sizes of `inner` in `shape`, if nothing else does.
+/// The number n > 0 of axes of size one, if `shape` is n such axes followed by `inner`.
 fn ones_before(shape: &[usize], inner: &[usize]) -> Option<usize> {
     let ones = shape.strip_suffix(inner)?;
     (!ones.is_empty() && ones.iter().all(|&n| n == 1)).then_some(ones.len())
 }
 
-/// The order of the axes behind the first `n`, if those keep their places.
-fn behind(axes: &[usize], n: usize) -> Option<Vec<usize>> {
+/// The order of the axes after the first `n`, if a transposition keeps those in place.
+fn order_after(axes: &[usize], n: usize) -> Option<Vec<usize>> {
     axes[..n].iter().copied().eq(0..n).then(|| axes[n..].iter().map(|axis| axis - n).collect())
 }
 
-/// Whether the order of axes exchanges the last two and keeps the others.
+/// Whether a transposition swaps the last two axes alone.
 fn swaps_last(axes: &[usize]) -> bool {
     let rank = axes.len();
     rank >= 2 && axes[rank - 2] == rank - 1 && axes[rank - 1] == rank - 2 && axes[..rank - 2].is_sorted()
 }
 
-/// A transposed argument of a product becomes a flag.
+/// Folds transposed arguments of a matrix product into its flags.
 fn matmul(g: &Stage, mut node: Node) -> Node {
     let Op::MatMul(mut ta, mut tb) = node.op else { return node };
     let swapped = |v: Var| match &g[v].op {

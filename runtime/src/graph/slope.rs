@@ -1,26 +1,26 @@
-//! Gradients that are another one times a slope.
+//! Gradients that are multiples of one another: d times a slope, which depends on forward values alone.
 //!
-//! Where a value is used twice, the gradients from both uses are added up. If both are multiples of one
-//! gradient, that is taken out of the sum: a d + b d = (a + b) d, and what has most in common comes first, as in
-//! Horner's rule. So whatever a function of single elements is made of, its gradient is one product, and its
-//! slope, which depends on forward values alone, is all that the way back reads of them: it is computed where they
-//! are at hand, and kept in their stead.
+//! If a value is used twice, the gradients of both uses are added up. If both are multiples of the same gradient d, then d
+//! is factored out of the sum: a d + b d = (a + b) d. Multiples with more factors in common are added up first, as in
+//! Horner's rule. So the gradient of any composition of elementwise functions is a single product of d and a slope. The
+//! forward kernel computes the slope, where its arguments are at hand, and the backward pass reads the slope alone instead
+//! of all these values.
 //!
-//! What a gradient is multiplied by is guarded (see `guard`): where it is zero because a branch was not taken, it stays
-//! zero, also where the slope is infinite.
+//! A product of a gradient and a slope is guarded (see `guard`): a gradient that is zero because a branch was not taken
+//! stays zero, even if the slope is infinite.
 
 use super::{Grad, Op, Stage, Var};
 use crate::ir::elementwise::Binary;
 use crate::shape::DType;
 
-/// How many multiples of one another are looked through for what gradients have in common. In a long loop over single
-/// elements each iteration would stage the sums of all before it anew.
-const BEHIND: usize = 32;
+/// The most factors of a gradient that are searched for a common one. Without a bound, each iteration of a long loop would
+/// stage the sums of all iterations before it anew.
+const MAX_FACTORS: usize = 32;
 
 impl Stage {
-    /// The gradient `d` of what has this slope over its argument, passed on to that.
+    /// The gradient of the argument of a function with this slope: `d` times the slope.
     pub(crate) fn scale(&mut self, d: Var, slope: Var) -> Var {
-        // A mask that multiplies is a choice.
+        // A product with a mask of zeros and ones is a selection.
         if let Some(mask) = self.cast_mask(slope) {
             let zero = self.number(0.0);
             let scaled = self.select(mask, d, zero);
@@ -30,13 +30,13 @@ impl Stage {
         self.note(scaled, d, slope)
     }
 
-    /// The gradient `d` passed on through a negation.
+    /// The gradient of the argument of a negation.
     pub(crate) fn negate(&mut self, d: Var) -> Var {
         let slope = self.number(-1.0);
         self.scale(d, slope)
     }
 
-    /// The gradient `d` over a number, where that is what the slope is one over.
+    /// The gradient of the argument of a function with the slope 1 / `by`.
     pub(crate) fn divide(&mut self, d: Var, by: Var) -> Var {
         let scaled = self.guarded(Binary::Div, d, by);
         let one = self.number(1.0);
@@ -44,11 +44,11 @@ impl Stage {
         self.note(scaled, d, slope)
     }
 
-    /// The gradient that is one where the mask holds, else the other.
+    /// The gradient that is `a` where the mask holds, else `b`.
     pub(crate) fn choose(&mut self, mask: Var, a: Var, b: Var) -> Var {
         let chosen = self.select(mask, a, b);
         let d = match [a, b].map(|d| self.is_zero(d)) {
-            [false, false] => self.common(a, b),
+            [false, false] => self.common_factor(a, b),
             [true, _] => Some(b),
             [_, true] => Some(a),
         };
@@ -58,9 +58,9 @@ impl Stage {
         self.note(chosen, d, slope)
     }
 
-    /// Notes that a gradient is `d` times a slope.
+    /// Notes that `scaled` is `d` times a slope.
     fn note(&mut self, scaled: Var, d: Var, slope: Var) -> Var {
-        // What simplifies to a value from before, or to a constant, is not made of `d`.
+        // A product that simplified to an earlier value or to a constant is not computed from `d`.
         if scaled > d && !self.is_constant(scaled) {
             self.scaled.entry(scaled).or_insert((d, slope));
         }
@@ -73,10 +73,10 @@ impl Stage {
         if let Some(sum) = self.scattered(a, b).or_else(|| self.scattered(b, a)) {
             return Some(sum);
         }
-        let common = self.common(a, b).filter(|_| a != b);
-        // What has more in common is added up first: a d + b c d + c d = a d + (b + 1) c d.
+        let common = self.common_factor(a, b).filter(|_| a != b);
+        // The terms with more factors in common first: a d + b c d + c d = a d + (b + 1) c d.
         if let Some(&(left, right)) = self.sums.get(&a)
-            && self.common(right, b) > common
+            && self.common_factor(right, b) > common
         {
             let right = self.add(Some(right), Some(b));
             return self.add(Some(left), right);
@@ -86,7 +86,7 @@ impl Stage {
         let slope = self.binary(Binary::Add, slopes.0, slopes.1);
         let sum = self.guarded_by_both(d, slope);
         self.note(sum, d, slope);
-        // A sum that simplifies to a value from before is not made of these two: taking it apart would have no end.
+        // A sum that simplified to an earlier value is not computed from `a` and `b`: taking it apart would not end.
         if sum > a && sum > b && !self.is_constant(sum) {
             self.sums.entry(sum).or_insert((a, b));
         }
@@ -97,7 +97,7 @@ impl Stage {
         matches!(self[v].op, Op::Const(_))
     }
 
-    /// The sum of `d` and of rows that were added to zeros: they are added to `d` where it is.
+    /// The sum of `d` and a `ScatterAdd` to zeros, as a `ScatterAdd` to `d`.
     fn scattered(&mut self, rows: Var, d: Var) -> Grad {
         let node = &self[rows];
         let (Op::ScatterAdd, &[index, rows]) = (&node.op, &node.args[..]) else { return None };
@@ -105,17 +105,17 @@ impl Stage {
         Some(self.push(Op::ScatterAdd, vec![index, rows, d], shape, DType::F32))
     }
 
-    /// The latest gradient that both are multiples of, be it one of them.
-    fn common(&self, a: Var, b: Var) -> Option<Var> {
-        self.behind(a).find(|&d| self.behind(b).any(|other| other == d))
+    /// The latest gradient that `a` and `b` are multiples of, which may be one of the two.
+    fn common_factor(&self, a: Var, b: Var) -> Option<Var> {
+        self.factors(a).find(|&d| self.factors(b).any(|other| other == d))
     }
 
-    /// A gradient and what it is a multiple of, the latest first.
-    fn behind(&self, d: Var) -> impl Iterator<Item = Var> {
-        std::iter::successors(Some(d), |d| self.scaled.get(d).map(|&(d, _)| d)).take(BEHIND)
+    /// `d` and the gradients that it is a multiple of, the latest first.
+    fn factors(&self, d: Var) -> impl Iterator<Item = Var> {
+        std::iter::successors(Some(d), |d| self.scaled.get(d).map(|&(d, _)| d)).take(MAX_FACTORS)
     }
 
-    /// What `d` is multiplied by in `v`.
+    /// The slope s of `v` = `d` * s.
     fn slope(&mut self, v: Var, d: Var) -> Var {
         match self.scaled.get(&v).copied().filter(|_| v != d) {
             Some((before, slope)) => {

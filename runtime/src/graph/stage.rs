@@ -1,9 +1,8 @@
 //! Staging: the graph under construction.
 //!
-//! Nodes are hash-consed: the same operation on the same values is the same node. That is common
-//! subexpression elimination, and it is also what lets a backward function stage the forward
-//! values again where it needs them, in place of a tape. Algebra is simplified as nodes are made
-//! (see `simplify`), so no later pass has to.
+//! Nodes are hash-consed: equal operations on equal arguments are one node. This eliminates common subexpressions. It also
+//! replaces a tape: a backward function stages the forward values that it needs a second time, and gets the nodes of the
+//! forward pass. Each node is simplified when it is made (see `simplify`), so that no later pass has to.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -20,8 +19,8 @@ use crate::shape::Rows;
 use crate::shape::check::{Check, TensorType, Type};
 use crate::shape::{DType, Dim, MAX_RANK, Shape};
 
-/// More parameters than any model has.
-const PARAMS: usize = 1 << 24;
+/// The most parameters, by number: more than any model has. It bounds the table of gradients.
+const MAX_PARAMS: usize = 1 << 24;
 
 /// A graph under construction, with the gradients that have reached its parameters.
 #[derive(Default)]
@@ -32,27 +31,28 @@ pub struct Stage {
     error: Option<String>,
     /// The first node with more elements than a tensor can have.
     too_large: Option<Node>,
-    /// The scope of nodes to come, and the number of scopes so far.
+    /// The scope of the nodes that are staged next.
     pub(crate) scope: u32,
+    /// The number of scopes so far.
     pub(crate) scopes: u32,
-    /// The call that is being staged.
+    /// The network call that is being staged.
     pub(crate) path: Path,
     training: bool,
-    /// Whether scopes in which values are computed again count for nothing.
+    /// Whether checkpoints are ignored, so that all values are stored.
     pub(crate) keeps_all: bool,
-    /// What becomes of the states that were assigned; `None` while assignments do not count.
+    /// The new values of states that were assigned; `None` while assignments are ignored.
     pub(crate) updates: Option<Updates>,
-    /// Gradients that are another one times a slope.
+    /// Gradients that are multiples: `scaled[v] = (d, s)` means v = d * s.
     pub(crate) scaled: HashMap<Var, (Var, Var)>,
-    /// Of sums of gradients with something in common, both that were added up.
+    /// Sums of multiples of the same gradient: `sums[v] = (a, b)` means v = a + b.
     pub(crate) sums: HashMap<Var, (Var, Var)>,
-    /// Where values are not zero because a branch was not taken, for the first nodes.
+    /// For the first nodes, where their elements are not masked by a branch (see `guard`).
     pub(crate) taken: Vec<Taken>,
-    /// Masks of what is not zero, of gradients that may be chosen.
+    /// The masks `d != 0` by which `guard` keeps zeros of a gradient d.
     pub(crate) not_zero: HashSet<Var>,
-    /// What was asked of rows.
+    /// Questions about the rows of gradients, and the answers (see `masked`).
     pub(crate) rows: HashMap<Question, Option<Var>>,
-    /// Single numbers that were staged as a sum of all elements of a value, which may have been one.
+    /// Scalars that were staged as the sum of all elements of a value, even if `simplify` made another node of the sum.
     pub(crate) totals: HashSet<Var>,
 }
 
@@ -75,7 +75,7 @@ impl Stage {
         self.training = training;
     }
 
-    /// Sets whether values are computed again where that is asked for.
+    /// Sets whether checkpoints recompute values for the gradient.
     pub(crate) fn set_checkpoints(&mut self, checkpoints: bool) {
         self.keeps_all = !checkpoints;
     }
@@ -122,7 +122,7 @@ impl Stage {
     }
 
     pub(crate) fn add_param_grad(&mut self, id: usize, d: Grad) {
-        if id >= PARAMS {
+        if id >= MAX_PARAMS {
             return self.refuse("a parameter without a number was given a gradient");
         }
         if d.is_some_and(|d| !self.owns(d)) {
@@ -142,7 +142,7 @@ impl Stage {
         usize::try_from(axis).ok().and_then(|axis| shape.get(axis).copied()).unwrap_or(1)
     }
 
-    /// What shape rules know of a value.
+    /// A value as an argument of shape rules.
     pub fn ty(&self, value: Value) -> Type {
         match value {
             Value::Var(v) => Type::tensor(self[v].dtype, Shape::sizes(&self[v].shape)),
@@ -165,23 +165,23 @@ impl Stage {
         self.graph.has(v)
     }
 
-    /// Notes why an operation is refused; the first is kept.
+    /// Notes why an operation is refused; only the first reason is reported.
     pub(crate) fn refuse(&mut self, message: impl Into<String>) {
         self.error.get_or_insert_with(|| message.into());
     }
 
-    /// What stands for the result of an operation that is refused: zeros of the shape that it would have.
+    /// Zeros in place of the result of an operation that is refused.
     fn refused(&mut self, message: String, shape: &[usize], dtype: DType) -> Var {
         self.refuse(message);
         let shape = if check_shape(shape).is_ok() { shape } else { &[] };
         self.push(Op::Const(0), vec![], shape.to_vec(), dtype)
     }
 
-    /// Runs a shape rule; a result that is refused is `None`, and the error is kept.
+    /// Runs a shape rule. `None`, with the error noted, if the rule refuses.
     pub(crate) fn checked(&mut self, rule: impl FnOnce(&mut Check) -> Type) -> Option<TensorType> {
         let mut cx = Check::record();
         let ty = rule(&mut cx);
-        // A result that is too large is refused here as the operand of what comes next is elsewhere.
+        // A result that is too large is refused here; `cargo check` refuses it as an operand of the next operation.
         let _ = ty.operand(&mut cx, "a result");
         if let Some(message) = cx.first() {
             self.refuse(message);
@@ -192,7 +192,7 @@ impl Stage {
         }
     }
 
-    /// A value as a tensor: a number is one without axes.
+    /// A value as a tensor; a number becomes a tensor without axes.
     pub(crate) fn operand(&mut self, value: Value) -> Option<Var> {
         match value {
             Value::Var(v) if self.owns(v) => Some(v),
@@ -206,7 +206,7 @@ impl Stage {
         }
     }
 
-    /// Two values that an operation takes for the same place: beside whole numbers, a number is one of them.
+    /// The two operands of an elementwise operation: beside an `Index`, a whole number becomes an `Index` too.
     pub(crate) fn beside(&mut self, values: [Value; 2]) -> [Value; 2] {
         let is_index = |value: Value| matches!(value, Value::Var(v) if self[v].dtype == DType::I32);
         if !values.into_iter().any(is_index) {
@@ -413,7 +413,7 @@ impl Stage {
         self.push(Op::Pad(before.to_vec()), vec![x], shape.to_vec(), dtype)
     }
 
-    /// Tensors one behind the other along an axis.
+    /// Tensors concatenated along an axis.
     pub fn concat(&mut self, xs: &[Var], axis: usize) -> Var {
         let (mut shape, dtype) = xs.first().map_or((vec![], DType::F32), |&x| (self[x].shape.clone(), self[x].dtype));
         if let Some(size) = shape.get_mut(axis) {
@@ -436,8 +436,8 @@ impl Stage {
     }
 
     /// Products of the elements of `a` and `b`, added up: `axes` says which axes belong together, as in
-    /// `"bik,bkj->bij"`. The arguments may be any views. One is copied only where the product is faster for that,
-    /// with elements one behind the other for its vectors.
+    /// `"bik,bkj->bij"`. The arguments may be any views. An argument is copied only where the product is
+    /// faster with contiguous elements for its vectors.
     pub fn contract(&mut self, a: Var, b: Var, axes: &str) -> Var {
         let letters = |text: &str| text.bytes().collect::<Vec<u8>>();
         let parts = axes.split_once("->").and_then(|(args, result)| Some((args.split_once(',')?, result)));
@@ -473,7 +473,8 @@ impl Stage {
         self.push(Op::ScatterAdd, vec![index, d], shape, DType::F32)
     }
 
-    /// Whole numbers become numbers where the other side is one that they cannot be; then both are broadcast.
+    /// The operands of an elementwise operation with one type, broadcast against each other: whole numbers become numbers,
+    /// unless the other operand is a constant that is whole.
     fn align(&mut self, a: Var, b: Var) -> (Var, Var) {
         let (da, db) = (self[a].dtype, self[b].dtype);
         let number = |g: &Stage, x: Var| match g[x].op {
@@ -506,10 +507,10 @@ impl Stage {
         (self.broadcast(a, &shape), self.broadcast(b, &shape))
     }
 
-    /// A node, simplified, or the one that computes the same already. One that breaks the rule of its operation is
-    /// refused, so that no graph has any.
+    /// Adds a node, simplified, unless an equal node exists. A node that breaks the rule of its operation is refused, so
+    /// that no graph has such a node.
     pub(crate) fn push(&mut self, op: Op, args: Vec<Var>, shape: Vec<usize>, dtype: DType) -> Var {
-        // What is given or constant is the same in every scope.
+        // Inputs, parameters and constants are the same in every scope.
         let scope = if op.is_leaf() { 0 } else { self.scope };
         let node = Node { op, args, shape, dtype, scope };
         if self.too_large.is_none() && node.checked_len().is_none() {
@@ -532,13 +533,13 @@ impl Stage {
     }
 }
 
-/// What a value of another graph looks like: no operation takes it.
+/// The node of a value of another graph, which no operation accepts.
 static FOREIGN: Node = Node { op: Op::Const(0), args: vec![], shape: vec![], dtype: DType::F32, scope: 0 };
 
 impl std::ops::Index<Var> for Stage {
     type Output = Node;
 
-    /// The node; a number, if the value is one of a larger graph.
+    /// The node; a scalar constant for a value of another, larger graph.
     fn index(&self, v: Var) -> &Node {
         self.graph.nodes.get(v.index()).unwrap_or(&FOREIGN)
     }

@@ -1,6 +1,6 @@
-//! Strides: how far elements of a shape lie apart along each axis.
+//! Strides: the distance of two neighbouring elements along each axis.
 
-/// The strides of a shape whose elements lie one behind the other; zero along axes of size one.
+/// The strides of a contiguous tensor of a shape; zero along axes of size one.
 pub(crate) fn dense(shape: &[usize]) -> Vec<isize> {
     let mut strides = vec![0; shape.len()];
     let mut step = 1;
@@ -11,7 +11,7 @@ pub(crate) fn dense(shape: &[usize]) -> Vec<isize> {
     strides
 }
 
-/// The strides of a dense shape, also along axes of size one.
+/// The strides of a contiguous tensor of a shape, where axes of size one have the stride of a longer axis.
 pub(crate) fn steps(shape: &[usize]) -> Vec<isize> {
     let mut strides = vec![1; shape.len()];
     for i in (1..shape.len()).rev() {
@@ -20,13 +20,13 @@ pub(crate) fn steps(shape: &[usize]) -> Vec<isize> {
     strides
 }
 
-/// Strides that read the elements of one shape under another of the same length, if there are any.
+/// The strides that read the same elements under another shape of as many elements; `None` if no strides do.
 pub(crate) fn reshaped(from: &[usize], strides: &[isize], to: &[usize]) -> Option<Vec<isize>> {
     let from: Vec<(usize, isize)> =
         from.iter().copied().zip(strides.iter().copied()).filter(|(size, _)| *size != 1).collect();
     let mut out = vec![0; to.len()];
     let (mut i, mut j) = (from.len(), to.len());
-    // Both shapes are cut, from the innermost axis on, into runs of the same length.
+    // From the innermost axis on, axes of both shapes are grouped so that groups have as many elements in each shape.
     while i > 0 || j > 0 {
         if j > 0 && to[j - 1] == 1 {
             j -= 1;

@@ -1,14 +1,14 @@
-//! What nodes compute, as numbers: equal for equal computations in different scopes.
+//! Hashes of what nodes compute, equal for equal computations in different scopes.
 
 use std::hash::{Hash, Hasher};
 
 use super::Node;
 
-/// What a node computes, as a number, from those of the nodes before it.
+/// The hash of what a node computes, from the hashes `of` the nodes before it.
 pub(crate) fn structure(node: &Node, of: &[u64]) -> u64 {
     let mut args: Vec<u64> = node.args.iter().map(|arg| of[arg.index()]).collect();
     if node.op.facts().commutes {
-        args.sort_unstable(); // in the graph they are in the order of their numbers
+        args.sort_unstable(); // in the graph, arguments that commute are ordered by their numbers
     }
     let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
     (&node.op, args, &node.shape, node.dtype).hash(&mut hasher);

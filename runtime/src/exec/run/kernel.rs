@@ -6,7 +6,7 @@ use super::refused::Refuse;
 use super::rows::{gather, scatter_add, sort};
 use crate::codegen::matmul::Product;
 use crate::codegen::{Backend, Compiled, CompiledLoop};
-use crate::graph::op::ARGS;
+use crate::graph::op::MAX_ARGS;
 use crate::ir::LINE;
 use crate::kernel::RoutineCall;
 use crate::shape::Rows;
@@ -113,7 +113,7 @@ impl Kernel {
                     refused.for_each(|i| refuse.entry(i, index[i]));
                 }
                 Kernel::Routine(RoutineCall { op, units: parts, args, len, .. }) => {
-                    let mut given: [&[f32]; ARGS] = [&[]; ARGS];
+                    let mut given: [&[f32]; MAX_ARGS] = [&[]; MAX_ARGS];
                     for ((to, &from), &len) in given.iter_mut().zip(operands).zip(args) {
                         *to = std::slice::from_raw_parts(from.cast(), len);
                     }

@@ -1,4 +1,4 @@
-//! Values that are put together of others, which are copied to where they are wanted.
+//! Values that are assembled from copies of others.
 
 use super::rule::{args, ensure, has_axis, of_rank, of_type};
 use super::{Class, Evaluated, Facts, Operation, Rule};
@@ -8,7 +8,7 @@ use crate::shape::Rows;
 
 const FACTS: Facts = Facts { class: Class::Alone, dense: false, commutes: false, cheap: false };
 
-/// The argument at these offsets within zeros.
+/// The argument padded with zeros, so that it starts at these offsets.
 pub(super) struct Pad<'a>(pub(super) &'a [usize]);
 
 impl Operation for Pad<'_> {
@@ -43,7 +43,7 @@ impl Operation for Pad<'_> {
     }
 }
 
-/// The arguments one behind the other along an axis.
+/// The arguments concatenated along an axis.
 pub(super) struct Concat(pub(super) usize);
 
 impl Operation for Concat {

@@ -1,4 +1,4 @@
-//! Functions of elements of the same place: those that `ir` lists, and what has no row there.
+//! Elementwise operations: those that `ir` has a table of, and selections, casts and random numbers.
 
 use super::rule::{args, ensure, like, number, of_rank, of_type, same};
 use super::{Class, Evaluated, Facts, Operation, Rule};
@@ -9,8 +9,8 @@ use crate::ir::multiply_add::Fma;
 use crate::ir::random;
 use crate::shape::{DType, Rows};
 
-/// The most random numbers of a value.
-const MOST_RANDOM: usize = 1 << 32;
+/// The most random numbers of a value: their counter has 32 bits.
+const MAX_RANDOM: usize = 1 << 32;
 
 const fn facts(cheap: bool, commutes: bool) -> Facts {
     Facts { class: Class::Elementwise, dense: false, commutes, cheap }
@@ -208,7 +208,7 @@ impl Operation for Random {
         of_rank(&seed.shape, 0)?;
         of_type(node, DType::F32)?;
         let len = node.len();
-        ensure(len <= MOST_RANDOM, || format!("expected at most {MOST_RANDOM} numbers, found {len}"))
+        ensure(len <= MAX_RANDOM, || format!("expected at most {MAX_RANDOM} numbers, found {len}"))
     }
 
     fn reference(&self, e: &Evaluation<'_>) -> Evaluated {

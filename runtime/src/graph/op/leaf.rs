@@ -1,4 +1,4 @@
-//! Values that are there before anything is computed.
+//! Leaves of a graph: inputs, parameters, constants, and data known at compile time.
 
 use super::rule::{args, ensure, of_rank, of_type};
 use super::{Class, Evaluated, Facts, Op, Operation, Rule};
@@ -6,8 +6,8 @@ use crate::graph::reference::{Evaluation, element};
 use crate::graph::{Graph, Node, Var};
 use crate::shape::{DType, Rows};
 
-/// The most rows that an entry of an index can name.
-const MOST_ROWS: usize = 1 << 31;
+/// The most rows that the entries of an index, which are 32-bit integers, can name.
+const MAX_ROWS: usize = 1 << 31;
 
 const fn facts(class: Class) -> Facts {
     Facts { class, dense: false, commutes: false, cheap: false }
@@ -65,7 +65,7 @@ impl Operation for Param {
     }
 }
 
-/// Every element the same.
+/// A constant.
 pub(super) struct Const(pub(super) u32);
 
 impl Operation for Const {
@@ -139,7 +139,7 @@ impl Operation for Iota {
         of_type(node, DType::I32)?;
         of_rank(&node.shape, 1)?;
         let len = node.shape[0];
-        ensure(len <= MOST_ROWS, || format!("expected at most {MOST_ROWS} numbers, found {len}"))
+        ensure(len <= MAX_ROWS, || format!("expected at most {MAX_ROWS} numbers, found {len}"))
     }
 
     fn reference(&self, e: &Evaluation<'_>) -> Evaluated {

@@ -1,7 +1,7 @@
-//! Operations: what a node may compute, and all that is known of each before it is lowered.
+//! Operations: what a node may compute, and all properties of each operation before it is lowered.
 //!
-//! [`Op`] is the list of them. An operation answers the questions of [`Operation`] in one place, and [`Op::with`] leads
-//! from one to the other: an operation that is added does not compile until it has answered all of them.
+//! [`Op`] lists all operations. Each implements [`Operation`] in one place, and [`Op::with`] dispatches from one to the
+//! other: a new operation does not compile until it has answered all questions of the trait.
 
 mod assemble;
 mod elementwise;
@@ -16,7 +16,7 @@ mod view;
 use std::sync::Arc;
 
 pub use routine::RoutineOp;
-pub(crate) use routine::{ARGS, Routine};
+pub(crate) use routine::{MAX_ARGS, Routine};
 pub(crate) use rule::{Rule, args, check_shape, like, of_type};
 
 use super::reference::Evaluation;
@@ -33,7 +33,7 @@ pub enum Op {
     Input(usize),
     /// A parameter or state of the model, by number.
     Param(usize),
-    /// Every element the same: the bits of a number, or a whole number, or a truth value.
+    /// A constant, the same for every element: the bits of a number, of a whole number or of a truth value.
     Const(u32),
     /// Elements known beforehand, as bits.
     Data(Arc<[u32]>),
@@ -46,12 +46,12 @@ pub enum Op {
     Random(u64),
     /// A function of one element.
     Unary(Unary),
-    /// A function of two elements of the same place.
+    /// A function of two elements at the same index.
     Binary(Binary),
-    /// The product of the first two arguments and the third, all elements of the same place. Graphs are staged
-    /// without; it is what a product and a sum become before kernels are made.
+    /// The product of the first two arguments plus or minus the third, elementwise. Graphs are staged without; a product
+    /// and a sum become one before kernels are made.
     Fma(Fma),
-    /// A comparison of two elements of the same place.
+    /// A comparison of two elements at the same index.
     Compare(Compare),
     /// The second argument where the first holds, else the third.
     Select,
@@ -81,9 +81,9 @@ pub enum Op {
         /// How far the next element of a window is.
         dilation: isize,
     },
-    /// The argument placed at these offsets into zeros.
+    /// The argument padded with zeros, so that it starts at these offsets.
     Pad(Vec<usize>),
-    /// The arguments one behind the other along an axis.
+    /// The arguments concatenated along an axis.
     Concat(usize),
     /// Matrix products over equal outer axes; a flag says that the argument is transposed.
     MatMul(bool, bool),
@@ -93,66 +93,65 @@ pub enum Op {
     Gather,
     /// The third argument, or zeros, to whose rows, named by the first, those of the second are added.
     ScatterAdd,
-    /// The same whole numbers, each of which is compared with these rows when it is computed. Graphs are staged
-    /// without; it is what a promise becomes that no range proves.
+    /// The same whole numbers, each of which is compared with these rows when the program runs. Graphs are staged without;
+    /// a promise that no interval proves becomes one.
     Checked(Rows),
-    /// What a function of its own computes.
+    /// A function of the library that is no kernel computes the result.
     Routine(RoutineOp),
 }
 
-/// Which axes of two arguments and their product belong together, by Einstein's convention: each axis has
-/// a letter, and what the result lacks is summed over. Letters of an argument that the result has not are
-/// in both arguments.
+/// The axes of two arguments and their product, by Einstein's convention: each axis has a letter, equal letters belong
+/// together, and letters that the result lacks are summed over. A letter that the result lacks is in both arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Contraction {
     /// The letters of the axes of the left argument.
     pub left: Vec<u8>,
-    /// Those of the right one.
+    /// The letters of the right argument.
     pub right: Vec<u8>,
-    /// Those of the result.
+    /// The letters of the result.
     pub result: Vec<u8>,
 }
 
 /// How an operation is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// It is in memory of the caller before a program starts.
+    /// Input: it is in memory of the caller before a program starts.
     Outside,
-    /// It is in memory of the program before that starts.
+    /// Data known at compile time: it is in memory of the program before the program starts.
     Known,
-    /// Every element is the same number, which kernels have in their code.
+    /// Constant: every element is the same number, which kernels have in their code.
     Constant,
-    /// Each element is made of those of the same place.
+    /// Each element is computed from the elements at the same index.
     Elementwise,
-    /// Elements along some axes become one.
+    /// Elements along some axes are combined to one.
     Reduction,
-    /// Elements of another value in another order: nothing is computed.
+    /// Elements of another value, differently indexed: nothing is computed.
     View,
     /// It is a kernel by itself, or several: a product, a copy, or a routine.
     Alone,
 }
 
-/// What holds of an operation whatever its arguments are.
+/// Properties of an operation that do not depend on its arguments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     pub(crate) class: Class,
-    /// Whether arguments are read as if their elements were one behind the other, so that a view of others is copied.
+    /// Whether arguments must be contiguous, so that another view is copied first.
     pub(crate) dense: bool,
-    /// Whether two arguments may change places.
+    /// Whether the two arguments commute.
     pub(crate) commutes: bool,
-    /// Whether computing it again costs less than reading it from memory.
+    /// Whether computing the result again costs less than reading it from memory.
     pub(crate) cheap: bool,
 }
 
-/// All that is known of an operation before it is lowered. No question has an answer by default.
+/// All properties of an operation before it is lowered. No method has a default.
 pub(crate) trait Operation {
     /// The name, for people.
     fn name(&self) -> String;
 
-    /// What holds of it whatever its arguments are.
+    /// The properties that do not depend on the arguments.
     fn facts(&self) -> Facts;
 
-    /// The index among the arguments, and what its entries may be.
+    /// The index among the arguments, if there is one, and the rows that its entries may name.
     fn index(&self, graph: &Graph, node: &Node) -> Option<(Var, Rows)>;
 
     /// Refuses a node whose arguments, shape or type are not those of the operation.
@@ -200,32 +199,32 @@ impl Op {
         }
     }
 
-    /// What holds of the operation whatever its arguments are.
+    /// The properties that do not depend on the arguments.
     pub(crate) fn facts(&self) -> Facts {
         self.with(|op| op.facts())
     }
 
-    /// How it is computed.
+    /// How the operation is computed.
     pub(crate) fn class(&self) -> Class {
         self.facts().class
     }
 
-    /// Whether it is computed in this way.
+    /// Whether the operation is of this class.
     pub(crate) fn is(&self, class: Class) -> bool {
         self.class() == class
     }
 
-    /// Whether it is in memory before a program starts.
+    /// Whether the result is in memory before a program starts.
     pub(crate) fn is_source(&self) -> bool {
         matches!(self.class(), Class::Outside | Class::Known)
     }
 
-    /// Whether it is computed in loops over elements, which may compute others as well.
+    /// Whether a loop nest computes the operation, possibly together with others.
     pub(crate) fn is_in_loops(&self) -> bool {
         matches!(self.class(), Class::Elementwise | Class::Reduction)
     }
 
-    /// Whether its elements are given or the same whatever is computed, so that it has no scope.
+    /// Whether the operation has no arguments to be computed: an input, data or a constant. A leaf has no scope.
     pub(crate) fn is_leaf(&self) -> bool {
         matches!(self.class(), Class::Outside | Class::Known | Class::Constant)
     }

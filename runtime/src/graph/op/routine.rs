@@ -1,4 +1,4 @@
-//! Operations that a function of their own computes, part by part, where no loop nest of kernels does.
+//! Routines: operations that a function of the library computes, part by part, instead of a compiled kernel.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -7,26 +7,26 @@ use super::Operation;
 use crate::graph::Node;
 use crate::shape::check::Interval;
 
-/// An operation with the function that computes it. All that is known of it stands where this is implemented.
+/// An operation and the function that computes it. All properties of the operation stand where this is implemented.
 pub(crate) trait Routine: Operation + Sync {
-    /// What the numbers of the result may be, if those of the arguments are in these intervals.
+    /// The interval of the result for arguments in these intervals.
     fn interval(&self, node: &Node, args: &[Interval]) -> Interval;
 
-    /// How many parts of the result, which are of one size and one behind the other, can be computed by themselves.
+    /// The number of parts of equal size that the result consists of, which can be computed independently.
     fn units(&self, shape: &[usize]) -> usize;
 
-    /// Operations that it takes about as long as.
+    /// An estimate of the time, as floating-point operations that take as long.
     fn flops(&self, shape: &[usize]) -> usize;
 
-    /// Computes part number `unit` of the result, as bits, from the elements of at most [`ARGS`] arguments: numbers, or
+    /// Computes part number `unit` of the result, as bits, from the elements of at most [`MAX_ARGS`] arguments: numbers, or
     /// the bits of whole ones.
     fn run(&self, unit: usize, args: &[&[f32]], part: &mut [u32]);
 }
 
-/// The most arguments of a routine.
-pub(crate) const ARGS: usize = 4;
+/// The most arguments of a routine, whose slices a run keeps on the stack.
+pub(crate) const MAX_ARGS: usize = 4;
 
-/// A routine as an operation of a graph: equal to others of its name.
+/// A routine as an operation of a graph; routines of the same name are equal.
 #[derive(Clone, Copy)]
 pub struct RoutineOp(pub(crate) &'static dyn Routine);
 

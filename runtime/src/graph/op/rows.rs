@@ -1,4 +1,4 @@
-//! Rows by number.
+//! Rows of a table, read and added to by number.
 
 use super::rule::{args, has_axis, like, of_type, same};
 use super::{Class, Evaluated, Facts, Operation, Rule};

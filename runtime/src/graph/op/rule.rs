@@ -1,9 +1,9 @@
-//! What the rules of operations are made of. Sizes are multiplied and added without wrapping.
+//! The building blocks of the rules of operations. No arithmetic of sizes wraps around.
 
 use crate::graph::{Graph, Node, Var};
 use crate::shape::{DType, MAX_RANK, elements};
 
-/// Nothing, or what is expected and what was found.
+/// Fine, or else what is expected and what was found.
 pub(crate) type Rule = Result<(), String>;
 
 /// Refuses a shape of too many axes or elements.
@@ -59,7 +59,7 @@ pub(crate) fn has_axis(x: &Node, axis: usize) -> Rule {
     ensure(axis < x.shape.len(), || format!("no axis {axis} in {:?}", x.shape))
 }
 
-/// Whether what starts at an element of an axis and goes so many steps of each length stays on the axis.
+/// Refuses a start and two loops of so many steps of a length that leave an axis.
 pub(crate) fn inside(axis: usize, x: &Node, start: usize, steps: [(usize, isize); 2]) -> Rule {
     if steps.iter().any(|&(count, _)| count == 0) {
         return Ok(());

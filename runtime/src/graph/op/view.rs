@@ -1,4 +1,4 @@
-//! Views: elements of another value in another order, some of them or one in many places. Nothing is computed.
+//! Views: elements of another value, differently indexed. Nothing is computed.
 
 use super::rule::{args, ensure, has_axis, inside, like, of_rank, of_type, same};
 use super::{Class, Evaluated, Facts, Operation, Rule};
@@ -8,12 +8,12 @@ use crate::shape::{DType, Rows};
 
 const FACTS: Facts = Facts { class: Class::View, dense: false, commutes: false, cheap: false };
 
-/// The elements of the argument at places that follow from those of the result.
+/// The elements of the argument, where `from` maps the indices of the result to those of the argument.
 fn shown(e: &Evaluation<'_>, from: impl Fn(Vec<usize>) -> Vec<usize>) -> Evaluated {
     Ok(places(&e.node.shape).map(|at| e.args[0][offset(&from(at), e.shape(0))]).collect())
 }
 
-/// Whole numbers, which must name one of these rows.
+/// The elements of an index, each of which must name one of these rows.
 fn admitted(rows: Rows, e: &Evaluation<'_>) -> Evaluated {
     match e.args[0].iter().find(|&&x| !rows.admits(x as i32)) {
         Some(&x) => Err(OutOfRange { index: x as i64, rows: rows.count }),
@@ -53,7 +53,7 @@ impl Operation for Within {
     }
 }
 
-/// The same whole numbers, each of which is compared with these rows when it is computed.
+/// The same whole numbers, each of which is compared with these rows when the program runs.
 pub(super) struct Checked(pub(super) Rows);
 
 impl Operation for Checked {
@@ -62,7 +62,7 @@ impl Operation for Checked {
     }
 
     fn facts(&self) -> Facts {
-        // Entries are compared one behind the other.
+        // Entries are compared as contiguous elements.
         Facts { dense: true, ..FACTS }
     }
 

@@ -1,4 +1,4 @@
-//! Sets of whole numbers: what the entries of an index may be.
+//! Sets of whole numbers: the admitted entries of an index.
 
 use crate::shape::Rows;
 use crate::shape::check::Interval;
@@ -20,14 +20,14 @@ impl Entries {
         Entries(vec![(x, x)])
     }
 
-    /// The numbers of rows, and the one that may stand in place of a row.
+    /// The numbers of rows, and the number that may stand in place of a row, as [`Rows::other`].
     pub(crate) fn of(rows: Rows) -> Entries {
         let last = rows.count.checked_sub(1).map(|last| i32::try_from(last).unwrap_or(i32::MAX));
         let numbers = Entries(last.map(|last| (0, last)).into_iter().collect());
         rows.other.map_or(numbers.clone(), |other| numbers.or(&Entries::one(other)))
     }
 
-    /// The whole numbers of an interval, without what may stand beside it.
+    /// The whole numbers from `low` to `high`.
     pub(crate) fn from(low: f64, high: f64) -> Entries {
         match low.ceil() <= high.floor() {
             true => Entries(vec![(low.ceil() as i32, high.floor() as i32)]),
@@ -44,13 +44,13 @@ impl Entries {
         self.0.iter().any(|&(low, high)| low <= x && x <= high)
     }
 
-    /// Whether all numbers of an interval are in it.
+    /// Whether the set has all numbers of an interval.
     pub(crate) fn hold(&self, interval: Interval) -> bool {
         let among = |&(low, high): &(i32, i32)| f64::from(low) <= interval.low && interval.high <= f64::from(high);
         (interval.low > interval.high || self.0.iter().any(among)) && interval.other.is_none_or(|x| self.has(x))
     }
 
-    /// The numbers of both.
+    /// The union of two sets.
     pub(crate) fn or(&self, with: &Entries) -> Entries {
         let mut all: Vec<(i32, i32)> = self.0.iter().chain(&with.0).copied().collect();
         all.sort_unstable();
@@ -64,7 +64,7 @@ impl Entries {
         Entries(joined)
     }
 
-    /// All others.
+    /// The complement.
     pub(crate) fn not(&self) -> Entries {
         let mut gaps = Vec::with_capacity(self.0.len() + 1);
         let mut next = Some(i32::MIN);
@@ -78,7 +78,7 @@ impl Entries {
         Entries(gaps)
     }
 
-    /// The numbers that are in both.
+    /// The intersection of two sets.
     pub(crate) fn and(&self, with: &Entries) -> Entries {
         self.not().or(&with.not()).not()
     }

@@ -1,9 +1,8 @@
-//! What entries that name rows may be.
+//! Proofs that the entries of an index name rows of their table.
 //!
-//! An entry that is computed names a row if the interval of its node says so. Entries of an input are compared before a
-//! run, those that reach the table and no others: views from the use down to the input are composed, and what a mask
-//! keeps from the table may be any number. What neither way proves is refused, or compared when it is computed, where
-//! that is asked for (`within`).
+//! A computed entry is proved by the interval of its node. Entries of an input are compared before a run, but only those that
+//! reach the table: views from the use down to the input are composed, and an entry that a mask keeps from the table may
+//! be any number. What neither way proves is refused, or compared when it is computed, where `within` asks for that.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,28 +14,28 @@ use crate::ir::elementwise::Compare;
 use crate::shape::check::{Interval, Message, advice, reach};
 use crate::shape::{DType, Rows};
 
-/// How many nodes are visited for one use of an index.
-const MOST: usize = 1 << 12;
+/// The most nodes that are visited for one use of an index, so that compilation takes time in proportion.
+const MAX_VISITED: usize = 1 << 12;
 
-/// The longest path of nodes that is followed from a use.
-const DEEP: usize = 1 << 8;
+/// The longest path of nodes that is followed from a use, by recursion.
+const MAX_PATH: usize = 1 << 8;
 
-/// How deeply masks are nested of which is asked what they exclude.
-const NESTED: usize = 8;
+/// The deepest nesting of masks that is followed.
+const MAX_MASK_DEPTH: usize = 8;
 
-/// What the entries of an input may be: each has the limit of this number, or all have the only one.
+/// The admitted entries of an input. All entries have the same limit, or each has the limit of its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bound {
     limits: Vec<Limit>,
-    /// The limits of entries, a list that repeats; none if there is one limit.
+    /// The numbers of the limits of the entries, a list that repeats; empty if there is one limit.
     of: Vec<u32>,
 }
 
-/// What an entry may be.
+/// The limit of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Limit {
     entries: Entries,
-    /// How many rows the smallest table has that it reaches.
+    /// The rows of the smallest table that the entry reaches, for the error.
     rows: usize,
 }
 
@@ -48,7 +47,7 @@ impl Limit {
     /// The first entry that is not admitted.
     fn find(&self, entries: &[i32]) -> Option<usize> {
         let inside = |(low, high): (i32, i32), entry: i32| low <= entry && entry <= high;
-        // Without a branch for each entry; the culprit is looked for only if there is one.
+        // First whether there is such an entry, without a branch for each entry so that the loop is vectorised.
         let is_refused = match *self.entries.intervals() {
             [a] => entries.iter().fold(false, |found, &entry| found | !inside(a, entry)),
             [a, b] => entries.iter().fold(false, |found, &entry| found | !(inside(a, entry) | inside(b, entry))),
@@ -59,7 +58,7 @@ impl Limit {
 }
 
 impl Bound {
-    /// The first entry that is not admitted: its place, the entry, and the number of rows.
+    /// The first entry that is not admitted: its position, the entry, and the number of rows.
     pub(crate) fn find(&self, entries: &[i32]) -> Option<(usize, i32, usize)> {
         let (place, limit) = match &self.limits[..] {
             [limit] => (limit.find(entries)?, limit),
@@ -74,32 +73,34 @@ impl Bound {
     }
 }
 
-/// What follows from the uses of indices in a graph.
+/// The comparisons that the uses of indices in a graph need.
 pub(crate) struct Indices {
-    /// What the entries of inputs may be, by the number of the input.
+    /// The admitted entries of index inputs, by the number of the input.
     pub(crate) bounds: Vec<(usize, Bound)>,
-    /// Promises that are compared when the program runs.
+    /// The `Within` nodes whose entries are compared when the program runs.
     pub(crate) checked: Vec<Var>,
 }
 
-/// A value as a view of an input: which entry each of its elements is.
+/// A value as a view of an index input: for each of its elements, the entry of the input.
 struct Shown {
     input: Var,
-    /// The entries in an order of their own, absent where the value has other elements; else those of the input.
+    /// The entries as a list that offset and strides apply to, `None` where the value has other elements; without a list,
+    /// offset and strides apply to the input.
     entries: Option<Vec<Option<usize>>>,
-    /// Whether all entries are there.
+    /// Whether the value has all entries of the input.
     all: bool,
     offset: isize,
     strides: Vec<isize>,
 }
 
-/// What the entries of an input must be.
+/// The limits of the entries of an input while they are collected.
 struct Needed {
     limits: Vec<Limit>,
-    /// The number of the limit of all of them, and of each; those while there is a difference.
+    /// The number of the limit that all entries have.
     all: u32,
+    /// The numbers of further limits of each entry; empty while there are none.
     each: Vec<u32>,
-    /// What two limits come to.
+    /// The conjunctions of two limits that were formed.
     joined: HashMap<(u32, u32), u32>,
 }
 
@@ -118,7 +119,7 @@ impl Needed {
         }) as u32
     }
 
-    /// The number of what two limits come to.
+    /// The number of the conjunction of two limits.
     fn and(&mut self, a: u32, b: u32) -> u32 {
         if let Some(&both) = self.joined.get(&(a, b)) {
             return both;
@@ -129,7 +130,7 @@ impl Needed {
         both
     }
 
-    /// Adds what a value of this shape needs that shows entries.
+    /// Adds a limit of the entries that a value of this shape shows.
     fn add(&mut self, shown: &Shown, graph: &Graph, shape: &[usize], limit: Limit) {
         let limit = self.number(limit);
         if shown.all {
@@ -160,7 +161,7 @@ impl Needed {
     }
 }
 
-/// An index whose entries may name no row, as far as is known.
+/// The entries of an index are not proved to name rows.
 struct Unknown;
 
 impl Indices {
@@ -185,7 +186,7 @@ impl Indices {
             if !seen.insert((index, rows)) && !matches!(graph[v].op, Op::Within(_)) {
                 continue;
             }
-            let mut search = Search { graph, intervals: &intervals, left: MOST };
+            let mut search = Search { graph, intervals: &intervals, left: MAX_VISITED };
             match search.inputs(index, &Entries::of(rows), &[], 0) {
                 Ok(inputs) => {
                     for (shown, entries) in inputs {
@@ -214,19 +215,20 @@ fn refusal(graph: &Graph, v: Var, index: Var, rows: Rows, interval: Interval) ->
     if known(graph, index) { message.get().into() } else { advice(message, count).get().into() }
 }
 
-/// That a mask holds where elements are taken, or that it does not.
+/// A mask, and whether it holds where elements are taken.
 type Condition = (Var, bool);
 
-/// A walk from a use to the inputs whose entries it reads.
+/// A search from a use of an index for the inputs whose entries it reads.
 struct Search<'a> {
     graph: &'a Graph,
     intervals: &'a [Interval],
+    /// The nodes that may still be visited.
     left: usize,
 }
 
 impl Search<'_> {
-    /// The inputs that `v` shows entries of, and what these may be for the elements of `v` to be among `entries` where
-    /// they are taken. An error if elements of it are computed and may be others.
+    /// The inputs that `v` shows entries of, and what these may be so that the elements of `v` are among `entries` wherever
+    /// all conditions `taken` hold. [`Unknown`] if computed elements of `v` may be others.
     fn inputs(
         &mut self,
         v: Var,
@@ -243,10 +245,10 @@ impl Search<'_> {
         if entries.hold(self.intervals[v.index()]) {
             return Ok(vec![]);
         }
-        self.left = self.left.checked_sub(1).filter(|_| depth < DEEP).ok_or(Unknown)?;
-        // What is known of masks at the places of a view.
+        self.left = self.left.checked_sub(1).filter(|_| depth < MAX_PATH).ok_or(Unknown)?;
+        // Masks that are the same view as `v` become conditions on its argument.
         let same = |&(mask, holds): &Condition| (shown_alike(graph, mask, v)).then(|| (graph[mask].args[0], holds));
-        let behind: Vec<Condition> = taken.iter().filter_map(same).collect();
+        let conditions: Vec<Condition> = taken.iter().filter_map(same).collect();
         let mut inner = |i: usize, taken: &[Condition]| self.inputs(node.args[i], &entries, taken, depth + 1);
         let shape = |i: usize| &graph[node.args[i]].shape[..];
         let each = |all: Vec<(Shown, Entries)>, change: &dyn Fn(Shown) -> Shown| {
@@ -254,17 +256,17 @@ impl Search<'_> {
         };
         let found = match &node.op {
             Op::Input(_) if node.dtype == DType::I32 => vec![(Shown::whole(v, &node.shape), entries)],
-            // What stands for no row there must do so here.
+            // The number that stands for no row there must be admitted here too.
             Op::Within(inside) if inside.other.is_none_or(|x| entries.has(x)) => inner(0, taken)?,
-            Op::Reshape => each(inner(0, &behind)?, &|s| s.reshaped(shape(0), &node.shape)),
-            Op::Broadcast => each(inner(0, &behind)?, &|s| s.broadcast(shape(0))),
-            Op::Transpose(axes) => each(inner(0, &behind)?, &|s| s.transposed(axes)),
+            Op::Reshape => each(inner(0, &conditions)?, &|s| s.reshaped(shape(0), &node.shape)),
+            Op::Broadcast => each(inner(0, &conditions)?, &|s| s.broadcast(shape(0))),
+            Op::Transpose(axes) => each(inner(0, &conditions)?, &|s| s.transposed(axes)),
             Op::Slice(window) => {
                 let all = node.len() == graph[node.args[0]].len();
-                each(inner(0, &behind)?, &|s| s.sliced(window, all))
+                each(inner(0, &conditions)?, &|s| s.sliced(window, all))
             }
             Op::Windows { axis, start, step, dilation } => {
-                each(inner(0, &behind)?, &|s| s.windows(*axis, *start, *step, *dilation))
+                each(inner(0, &conditions)?, &|s| s.windows(*axis, *start, *step, *dilation))
             }
             Op::Pad(before) if entries.has(0) => each(inner(0, &[])?, &|s| s.placed(before, shape(0), &node.shape)),
             Op::Concat(axis) => {
@@ -286,13 +288,13 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// The numbers of which it is known that no element of `v` is one of them: where a mask holds, and where it does not.
+    /// The numbers that no element of `v` is: where a mask holds, and where it does not.
     fn excluded(&self, mask: Var, v: Var, deep: usize) -> [Entries; 2] {
         let (graph, node) = (self.graph, &self.graph[mask]);
         let interval = self.intervals[mask.index()];
         let known =
             [interval.high < 1.0, interval.low > 0.0].map(|never| if never { Entries::all() } else { Entries::none() });
-        if deep == NESTED {
+        if deep == MAX_MASK_DEPTH {
             return known;
         }
         let of = |mask: Var| self.excluded(mask, v, deep + 1);
@@ -315,7 +317,7 @@ impl Search<'_> {
             }
             (Op::Select, &[choice, a, b]) => {
                 let [first, second] = of(choice);
-                // Where a mask chooses itself, it holds.
+                // `select(mask, mask, b)`: where the mask selects itself, it holds.
                 let a = if a == choice { [Entries::none(), Entries::all()] } else { of(a) };
                 let both = |[a, b]: [&Entries; 2]| first.or(a).and(&second.or(b));
                 let b = of(b);
@@ -371,7 +373,7 @@ impl Shown {
         self
     }
 
-    /// The elements of a value in a larger one.
+    /// The view of a value as a part of a larger one.
     fn placed(mut self, before: &[usize], from: &[usize], to: &[usize]) -> Shown {
         let strides = dense(to);
         let offset = before.iter().zip(&strides).map(|(&b, s)| b * *s as usize).sum::<usize>();
@@ -384,14 +386,14 @@ impl Shown {
         self
     }
 
-    /// The entries in the order of the value, whose shape this is.
+    /// The entries in the order of the elements of the value, which has this shape.
     fn listed(&self, shape: &[usize]) -> Vec<Option<usize>> {
         let entry = |place: usize| self.entries.as_ref().map_or(Some(place), |entries| entries[place]);
         places(self.offset, &self.strides, shape).map(entry).collect()
     }
 }
 
-/// The places of all elements of a shape that lie by these strides.
+/// The offsets of all elements of a shape with these strides.
 fn places(offset: isize, strides: &[isize], shape: &[usize]) -> impl Iterator<Item = usize> {
     let len = shape.iter().product();
     let axes: Vec<(usize, isize)> = shape.iter().copied().zip(strides.iter().copied()).collect();

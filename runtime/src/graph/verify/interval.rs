@@ -1,4 +1,4 @@
-//! Which numbers the elements of the values of a graph may be: an interval for each (see [`Interval`]).
+//! Interval analysis of a graph: the interval of the elements of each value (see [`Interval`]).
 
 use crate::graph::reference::element;
 use crate::graph::{Graph, Node, Op, Var};
@@ -11,14 +11,14 @@ use crate::shape::check::{Interval, Refinement};
 /// The most operations that a mask is followed through.
 const MASK_DEPTH: usize = 8;
 
-/// The intervals of all nodes that are `live`, by number; the others have any.
+/// The intervals of all nodes, by number; of nodes that are not `live`, all numbers.
 pub(crate) fn intervals(graph: &Graph, live: &[bool]) -> Vec<Interval> {
     let mut intervals = Vec::with_capacity(graph.nodes().len());
     intervals_from(graph, live, &|_| None, &mut intervals);
     intervals
 }
 
-/// The same in place of what is in `intervals`, where the intervals of some inputs are known.
+/// Replaces the contents of `intervals` by the same, with the intervals of `source` for values that it knows.
 pub(crate) fn intervals_from(
     graph: &Graph,
     live: &[bool],
@@ -60,7 +60,7 @@ fn interval(graph: &Graph, node: &Node, of: &[Interval]) -> Interval {
         Op::Compare(op) => op.interval(arg(0), arg(1)),
         Op::Select => selected(graph, node, 1, of).hull(selected(graph, node, 2, of)),
         Op::Cast => arg(0).cast(graph[node.args[0]].dtype, node.dtype),
-        // Behind a promise it holds: it is proved, or what breaks it is refused.
+        // A promise holds for what follows: it is proved, or an entry that breaks it is refused.
         Op::Within(rows) | Op::Checked(rows) => arg(0).within(*rows),
         Op::Routine(routine) => routine.0.interval(node, &(0..node.args.len()).map(arg).collect::<Vec<_>>()),
         Op::Reduce(op, _) => {
@@ -90,8 +90,8 @@ fn interval(graph: &Graph, node: &Node, of: &[Interval]) -> Interval {
     }
 }
 
-/// The interval of what a choice takes from argument `i`: less than that of the argument where the mask compares it, or
-/// an operand of it.
+/// The interval of what a selection takes from argument `i`: narrower than that of the argument if the mask compares the
+/// argument, or an operand that it is computed from.
 fn selected(graph: &Graph, node: &Node, i: usize, of: &[Interval]) -> Interval {
     let (mask, v) = (node.args[0], node.args[i]);
     let left = |v: Var| {
@@ -115,7 +115,7 @@ fn refinement(graph: &Graph, of: &[Interval], mask: Var, v: Var, deep: usize) ->
     let Some(deep) = deep.checked_sub(1) else { return known };
     let of_arg = |mask: Var| refinement(graph, of, mask, v, deep);
     let more = match (&node.op, &node.args[..]) {
-        // A mask that is compared with what never holds.
+        // A negated mask is compared with false.
         (Op::Compare(Compare::Eq), &[inner, never]) if graph[never].op == Op::Const(0) && is_mask(graph, inner) => {
             of_arg(inner).not()
         }
@@ -125,7 +125,7 @@ fn refinement(graph: &Graph, of: &[Interval], mask: Var, v: Var, deep: usize) ->
             let right = |holds| if b == v { op.right(x, y, holds) } else { about };
             Refinement { holds: left(true).and(right(true)), fails: left(false).and(right(false)) }
         }
-        // Where a mask chooses itself, it holds.
+        // `select(mask, mask, b)`: where the mask selects itself, it holds.
         (Op::Select, &[choice, a, b]) => {
             let first = of_arg(choice);
             let always = Refinement::of_mask(Interval::exactly(1.0), about);
@@ -137,7 +137,7 @@ fn refinement(graph: &Graph, of: &[Interval], mask: Var, v: Var, deep: usize) ->
     known.and(more)
 }
 
-/// Whether two values show the elements of others at the same places.
+/// Whether two values are the same view of two values of one shape.
 pub(crate) fn shown_alike(graph: &Graph, a: Var, b: Var) -> bool {
     let is_view =
         matches!(graph[a].op, Op::Reshape | Op::Broadcast | Op::Transpose(_) | Op::Slice(_) | Op::Windows { .. });
@@ -148,7 +148,7 @@ pub(crate) fn is_mask(graph: &Graph, v: Var) -> bool {
     graph[v].dtype == DType::Bool
 }
 
-/// Whether the ends of a node's interval are elements of it: its elements are known, or it shows all of such.
+/// Whether both ends of the interval of `v` are elements of it: it is known at compile time, or a view of all elements of such.
 pub(crate) fn known(graph: &Graph, mut v: Var) -> bool {
     while let Op::Reshape | Op::Broadcast | Op::Transpose(_) = graph[v].op {
         v = graph[v].args[0];

@@ -1,10 +1,9 @@
-//! What a graph must be before kernels are made of it.
+//! Verification of a graph before it is compiled.
 //!
-//! Whatever a graph was staged by, a program compiled from it touches declared memory only: each operation has a rule
-//! that says which arguments and which shape it has (`op`), `interval` which numbers its elements may be, and `index` what
-//! follows from that for the entries that name rows of a table. The rules hold for each node when it is staged, so that
-//! nothing that reads a graph meets an ill-formed one, and once more for what is compiled, behind the last pass that
-//! changes it.
+//! A program accesses declared memory only, whatever code has staged its graph. Each operation has a rule for its arguments
+//! and its shape (`op`). `interval` computes which numbers the elements of a value may be, and `index` derives from that
+//! whether the entries of an index name rows of their table; `entries` are sets of such entries. The rules are checked when
+//! a node is staged, and again for the graph that is compiled, after the last pass that changes it.
 
 mod entries;
 mod index;
@@ -16,15 +15,15 @@ pub(crate) use interval::intervals_from;
 use super::op::check;
 use super::{Graph, Op, Var};
 
-/// A graph that keeps all rules, with what a run must compare.
+/// A graph that keeps all rules, and the comparisons that are left for a run.
 pub(crate) struct Verified {
     pub(crate) graph: Graph,
-    /// What the entries of inputs may be, by the number of the input.
+    /// The admitted entries of index inputs, by the number of the input.
     pub(crate) bounds: Vec<(usize, Bound)>,
 }
 
-/// Verifies what these roots depend on. Promises about indices that no interval proves become operations that compare
-/// each entry when it is there.
+/// Verifies what these roots depend on. A promise about an index (`Within`) that no interval proves becomes an operation that
+/// compares each entry when the program runs (`Checked`).
 ///
 /// # Errors
 ///

@@ -10,7 +10,7 @@ use crate::ir::product::MatMul;
 use crate::ir::strip::{Effect, Inst, Kind, Strip, Walk};
 use crate::kernel::{Call, Operand, Scratch, SharedLoops, Work};
 
-/// The most terms of a product that is not split. Its result is as exact as the gradients in the tests need.
+/// The most terms of a product that is not split. The rounding error grows with the terms.
 const MAX_WHOLE_TERMS: usize = 1 << 14;
 
 /// The terms of a block, where memory allows (see `ARGUMENTS_OVER_RESULTS`).

@@ -16,7 +16,7 @@ use crate::ir::product;
 use crate::kernel::fuse::parts;
 use crate::kernel::{Call, Operand, Scratch, Storage, Work};
 
-/// The most calls, from a product on, that are looked at for its chain. An attention with its gradient has fewer.
+/// The most calls, from a product on, that are looked at for its chain. It bounds the time to find a chain.
 const MAX_LOOKAHEAD: usize = 16;
 
 /// The fewest elements of a product that starts a chain, 64 KiB: fewer stay in a second cache without a chain.
