@@ -1,8 +1,8 @@
-//! The memory outside of a program: what a graph may read and write there, and what a run brings.
+//! The memory of the caller: what a graph may read and write there, and what each run must provide.
 //!
-//! A program is compiled for slots of declared lengths. Whatever the graph was staged by, each value that it reads or
-//! writes in a slot must be declared, of the declared shape and type, and inside the slot; each run must bring memory of
-//! the declared lengths. So no kernel leaves the memory that its caller owns.
+//! A program is compiled for slots of declared lengths. Whatever code has staged the graph, each value that it reads or
+//! writes in a slot must have the declared shape and type and lie inside the slot, and each run must provide memory of the
+//! declared lengths. So no kernel accesses memory that its caller does not own.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,32 +12,32 @@ use crate::graph::op::Class;
 use crate::graph::{Graph, Op, Var};
 use crate::shape::DType;
 
-/// Memory of the caller, by what is in it.
+/// Memory of the caller, by its contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Slot {
-    /// The parameters of a model, and its states behind them.
+    /// The parameters of a model, followed by its states.
     Params,
     /// An input of a function, by number.
     Input(usize),
-    /// A result of a function, by number; the first one of a step is the loss.
+    /// A result of a function, by number; result 0 of a training step is the loss.
     Output(usize),
     /// The gradient of all parameters.
     Grads,
-    /// What the states of a model become.
+    /// The new values of the states of a model.
     States,
     /// The seed of the random numbers of a run.
     Seed,
-    /// The numbers of an update that change from step to step.
+    /// The numbers of an update that change from step to step, such as the learning rate.
     Numbers,
-    /// An array of an optimizer's state, by number.
+    /// An array of the state of an optimizer, by number, such as a moment of Adam.
     Moment(usize),
     /// The norms of the rows of a gradient.
     Norms,
     /// The sum of the gradients of micro-batches.
     Sum,
-    /// What a result is divided by, by number.
+    /// The divisor of a result, by number.
     Count(usize),
-    /// The weight of a gradient in that sum.
+    /// The weight of the gradient of a micro-batch in `Sum`.
     Weight,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for Slot {
     }
 }
 
-/// Where a value lies in the memory of the caller: a slot, and an offset in elements.
+/// The address of a value in the memory of the caller: a slot, and an offset in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) slot: Slot,
@@ -74,29 +74,29 @@ impl Slot {
     }
 }
 
-/// A value in memory of the caller as it is declared.
+/// A value in the memory of the caller, as declared.
 #[derive(Clone, Debug)]
 pub(crate) struct Region {
     pub(crate) place: Place,
     pub(crate) shape: Vec<usize>,
     pub(crate) dtype: DType,
-    /// What a user calls it.
+    /// The name in error messages.
     pub(crate) name: String,
 }
 
 impl Region {
-    /// Numbers of this shape, called what the slot is.
+    /// A region of numbers of this shape, with the name of its slot.
     pub(crate) fn numbers(place: Place, shape: &[usize]) -> Region {
         Region { place, shape: shape.to_vec(), dtype: DType::F32, name: place.slot.to_string() }
     }
 
-    /// The same with a name of its own.
+    /// The same region with another name.
     pub(crate) fn called(self, name: String) -> Region {
         Region { name, ..self }
     }
 }
 
-/// A slot as it is declared: its elements, and whether a program may write them.
+/// A slot, as declared: the number of its elements, and whether a program may write them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) slot: Slot,
@@ -116,7 +116,7 @@ impl Extent {
     }
 }
 
-/// Where a graph reads and writes memory of the caller, all of it as declared.
+/// The places that a graph reads and writes in the memory of the caller, all verified against their declarations.
 #[derive(Clone, Debug)]
 pub(crate) struct Outside {
     /// Inputs, parameters and the seed.
@@ -125,8 +125,8 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// The places of a graph's outputs, and of what they are computed from; refuses what is not as declared. `source`
-    /// says what an operation from outside reads, or that there is no such.
+    /// The places of the outputs of a graph and of the inputs that they depend on; refuses a value that is not as declared.
+    /// `source` gives the region that an input operation reads, or the error that there is none.
     pub(crate) fn new(
         name: &str,
         graph: &Graph,
@@ -165,7 +165,7 @@ impl Outside {
 }
 
 impl Region {
-    /// Refuses a value that is not of this shape and type, or not in its slot; gives the end of the region there.
+    /// Refuses a value of another shape or type, or outside of its slot. Returns the end of the region in its slot.
     fn check(&self, graph: &Graph, v: Var, slots: &[Extent], written: bool) -> Result<usize, String> {
         let (node, name) = (&graph[v], &self.name);
         if node.shape != self.shape || node.dtype != self.dtype {

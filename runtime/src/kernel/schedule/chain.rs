@@ -28,7 +28,7 @@ const MIN_ITERATION_ELEMENTS: usize = 1 << 11;
 /// The most elements in one iteration, 256 KiB, where rows of a product may be cut too: they should stay in a second cache.
 const MAX_ITERATION_ELEMENTS: usize = 1 << 16;
 
-/// The most operands of a kernel in a chain: a run keeps their pointers on the stack (see `exec::run::program`).
+/// The most operands of a kernel in a chain: a run keeps an array of their pointers on the stack.
 pub(crate) const OPERANDS: usize = 32;
 
 /// Who accesses memory besides the calls at hand.

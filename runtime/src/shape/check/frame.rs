@@ -1,4 +1,4 @@
-//! The declared shapes of a network function, and what its symbols are in one call.
+//! The declared shapes of a network function, and the values of its symbols in one call.
 
 use super::{Check, Message, ParamSet, TensorType, Type};
 use crate::shape::{DType, Dim, MAX_RANK, Shape};
@@ -50,7 +50,7 @@ impl Declared {
         }
     }
 
-    /// A tensor of this declaration, on which a function can be checked by itself.
+    /// A tensor of this declaration, with which a function can be checked without a caller.
     pub const fn entry(self) -> Type {
         if self.any {
             return Type::Unknown;
@@ -82,7 +82,7 @@ pub struct Frame {
     dims: [Dim; Frame::CAPACITY],
     len: usize,
     rest: Shape,
-    /// Whether errors of a table's rows name this function.
+    /// Whether errors of index ranges name this function, since a user calls it.
     named: bool,
 }
 
@@ -153,8 +153,7 @@ impl Frame {
         ty
     }
 
-    /// What a declaration says of a value that nothing else is known of, because of a mistake on
-    /// the way to it: so mistakes behind it are found too.
+    /// The declared type of a value that is unknown because of an earlier error, so that later errors are found too.
     const fn assumed(&self, declared: Declared) -> Type {
         let rest_is_open = declared.rest != 0 && self.lookup(declared.rest).is_none();
         let Some(dtype) = declared.dtype else { return Type::Unknown };
@@ -166,7 +165,7 @@ impl Frame {
         Type::Tensor(tensor)
     }
 
-    /// A declared shape with the symbols of this call put in.
+    /// A declared shape with the symbols of this call substituted.
     const fn expected(&self, declared: Declared) -> Shape {
         let mut shape = declared.shape;
         let mut i = 0;
@@ -228,7 +227,7 @@ impl Frame {
         self.assumed(declared)
     }
 
-    /// What the symbol `letter` is in this call.
+    /// The value of the symbol `letter` in this call.
     pub const fn dim(&self, letter: char) -> Dim {
         match self.lookup(letter as u8) {
             Some(dim) => dim,
@@ -263,7 +262,7 @@ impl Frame {
         self.len += 1;
     }
 
-    /// A declared dimension with the symbols of this call put in.
+    /// A declared dimension with the symbols of this call substituted.
     const fn resolve(&self, dim: Dim) -> Dim {
         let (size, symbols) = dim.parts();
         if dim.is_unknown() || symbols[0] == 0 {
@@ -281,7 +280,7 @@ impl Frame {
         product
     }
 
-    /// The same for a whole shape, with the letters of those that are not bound yet.
+    /// A declared shape with the symbols of this call substituted; symbols that are not bound yet stay.
     const fn resolve_known(&self, shape: Shape) -> Shape {
         let mut out = shape;
         let mut i = 0;

@@ -1,24 +1,25 @@
 //! What shape rules know of the elements of a tensor.
 //!
-//! A rule refuses an index only if the verifier would. So what depends on an argument of which nothing is known is kept
-//! apart until the function gives it bounds of its own, as a clamp or a promise does; and what the verifier may know
-//! more of, as a constant that staging computes, is taken for such. A mask narrows what it has compared, here as there.
-//! Since values have no names here, whatever has the interval of what was compared is taken for it.
+//! A rule refuses an index only if the verifier of the staged graph would refuse it. So two intervals are kept apart: of
+//! elements that the function itself determines (`known`), and of elements that come from its arguments, of which nothing
+//! is known (`open`), until a clamp or a promise bounds them. Values of which the verifier may know more, such as a
+//! constant that staging folds, are `vague`. A mask refines the values that it compares, here as in the verifier. Since
+//! values have no identity here, every value with the interval of a compared value is refined.
 
 use super::interval::{Interval, Refinement};
 use super::{Check, Message};
 use crate::ir::elementwise::{Binary, Compare, Unary};
 use crate::shape::{DType, Dim, Rows};
 
-/// The elements of a tensor.
+/// What is known of the elements of a tensor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Holds {
-    /// What elements there are by the function itself, whatever its arguments are.
+    /// The elements that the function itself determines, whatever its arguments are.
     pub(crate) known: Interval,
-    /// What elements there may be beside those: they come from an argument.
+    /// Further elements, which come from an argument.
     pub(crate) open: Interval,
-    /// Whether the verifier may know more of the latter: some are made of constants whose value shows when the function
-    /// is staged, or were chosen by a mask whose refinements were not all noted.
+    /// Whether the verifier may know more of `open`: some elements are computed from constants that are folded when the
+    /// function is staged, or were chosen by a mask whose refinements were not all noted.
     vague: bool,
     /// Whether both ends of `known` are elements.
     pub(crate) sure: bool,
@@ -29,14 +30,14 @@ pub(crate) struct Holds {
     refinement: Note,
 }
 
-/// Whether elements are 0, 1, 2, … one behind the other, so that a part of them has an interval of its own.
+/// Whether elements are 0, 1, 2, … in order, so that a part of them has an interval of its own.
 #[derive(Clone, Copy, Debug)]
 enum Order {
-    /// They are, under any shape.
+    /// The elements count, under any shape.
     Counts,
-    /// They were, and may be again when axes change places a second time.
+    /// The elements counted before a transposition, and may count again after another one.
     Changed,
-    /// They are not.
+    /// The elements do not count.
     Other,
 }
 
@@ -99,7 +100,7 @@ impl Holds {
         Holds::of(Interval::exactly(x).rounded(dtype))
     }
 
-    /// All elements there may be.
+    /// The interval of all elements.
     pub(crate) const fn all(self) -> Interval {
         self.known.hull(self.open)
     }
@@ -113,13 +114,13 @@ impl Holds {
         self.is_one() && self.known.low == 0.0
     }
 
-    /// Whether the same is known of both.
+    /// Whether the same is known of both tensors.
     pub(crate) const fn same(self, with: Holds) -> bool {
         let noted = self.operands.0 == with.operands.0 && self.refinement.0 == with.refinement.0;
         self.known.same(with.known) && self.open.same(with.open) && noted
     }
 
-    /// The elements of both.
+    /// The union of two sets of elements.
     pub(crate) const fn hull(self, with: Holds) -> Holds {
         let sure = (self.sure || self.known.is_none()) && (with.sure || with.known.is_none());
         let (open, vague) = (self.open.hull(with.open), self.vague || with.vague);
@@ -140,7 +141,7 @@ impl Holds {
         Holds { sure: self.is_one(), order: Order::Other, ..self }
     }
 
-    /// `count` elements of a tensor with a single axis, each `step` behind the one before; `None` where the number is not
+    /// `count` elements of a tensor with a single axis, from `start` on in steps of `step`; `None` for a number that is not
     /// known.
     pub(crate) const fn slice(self, start: Option<isize>, step: isize, count: Option<isize>, dtype: DType) -> Holds {
         match (self.order, start, count) {
@@ -153,7 +154,7 @@ impl Holds {
         }
     }
 
-    /// What is known where an operation keeps to bounds of its own, or not at all.
+    /// The results of an operation: all known if the operation itself bounds the open ones.
     const fn closed(known: Interval, open: Interval, vague: bool) -> Holds {
         match open.is_own() && !vague {
             true => Holds::of(known.hull(open)),
@@ -177,7 +178,7 @@ impl Holds {
         Holds { open, vague: self.vague, sure: self.sure, ..Holds::of(self.known.cast(from, to)) }
     }
 
-    /// What is left where these rows are promised.
+    /// The elements that are left if all are promised to name one of these rows.
     pub(crate) const fn within(self, rows: Rows) -> Holds {
         match self.vague {
             true => Holds { open: self.open.within(rows), vague: true, ..Holds::of(self.known.within(rows)) },
@@ -206,8 +207,8 @@ impl Holds {
         }
     }
 
-    /// Refuses an index that reaches a table of so many rows and names none of them. What is promised to be below, and
-    /// is not for sure beyond, is compared when it is there.
+    /// Refuses an index with an entry that names none of the rows of a table. A promised index whose bounds may be too wide
+    /// is not refused: its entries are compared when the program runs.
     #[track_caller]
     pub(crate) const fn names_rows(self, cx: &mut Check, op: &str, rows: Dim, promised: bool) -> bool {
         let Some(count) = rows.get() else { return true };
@@ -224,7 +225,7 @@ impl Holds {
     }
 }
 
-/// That an index reaches a table of so many rows, or was promised to.
+/// The error of an index that reaches beyond the rows of a table, or beyond the rows that were promised.
 pub(crate) const fn reach(message: Message, index: Interval, rows: isize, promised: bool) -> Message {
     if index.is_any(DType::I32) {
         return message.str("an index into ").rows(rows).str(" is computed, and its range is not known");
@@ -244,7 +245,7 @@ pub(crate) const fn reach(message: Message, index: Interval, rows: isize, promis
     }
 }
 
-/// How an index is used that is right for a reason that nobody can see.
+/// Advice for an index that is in range for a reason that the rules cannot prove.
 pub(crate) const fn advice(message: Message, rows: isize) -> Message {
     message.str(": `within(index, ").num(rows).str(")` compares it when it runs")
 }
@@ -257,8 +258,8 @@ impl Note {
     const NONE: Note = Note(0);
 }
 
-/// What is noted of values beside their types: of the last ones only, and that of masks and sums is looked up by what
-/// comes soon behind them.
+/// Notes about masks and elementwise results beside their types. Types are copied, so that they hold the number of a note;
+/// only the latest notes are stored, since an operation on a mask or sum usually follows soon.
 pub(crate) struct Notes {
     masks: [Mask; Notes::MASKS],
     sums: [Operands; Notes::SUMS],
@@ -272,11 +273,11 @@ struct Mask {
     about: [Interval; Mask::VALUES],
     refined: [Refinement; Mask::VALUES],
     len: usize,
-    /// Whether there were more values.
+    /// Whether the mask compares more values than fit.
     more: bool,
 }
 
-/// What an elementwise operation of two operands was made of: what is known of each, and what is open.
+/// The operands of an elementwise operation: the `known` and the `open` interval of each.
 #[derive(Clone, Copy)]
 struct Operands {
     op: Binary,
@@ -284,10 +285,12 @@ struct Operands {
     b: [Interval; 2],
 }
 
-/// A note, or what became of it.
+/// The result of looking up a note.
 enum Found<T> {
+    /// There was no note.
     Nothing,
     Some(T),
+    /// Later notes have replaced it.
     Lost,
 }
 
@@ -346,7 +349,7 @@ impl Mask {
         self
     }
 
-    /// What is left of values with this interval where the mask holds, or where it does not.
+    /// The refinement of values with this interval where the mask holds, or where it does not.
     const fn left(&self, about: Interval, holds: bool) -> Interval {
         let refined = self.of(about);
         if holds { refined.holds } else { refined.fails }
@@ -356,7 +359,7 @@ impl Mask {
 impl Operands {
     const NONE: Operands = Operands { op: Binary::Add, a: [Interval::NONE; 2], b: [Interval::NONE; 2] };
 
-    /// What is known of the results, and what is open.
+    /// The `known` and the `open` interval of the results.
     const fn results(self, dtype: DType) -> [Interval; 2] {
         let Operands { op, a, b } = self;
         let open = op.interval(a[0], b[1], dtype).hull(op.interval(a[1], b[0], dtype));
@@ -374,14 +377,14 @@ impl Operands {
     }
 }
 
-/// How masks are joined.
+/// A logical operation on masks.
 #[derive(Clone, Copy)]
 pub(crate) enum Logic {
-    /// Both hold.
+    /// The conjunction.
     And,
-    /// One of them holds.
+    /// The disjunction.
     Or,
-    /// It does not hold.
+    /// The negation.
     Not,
 }
 
@@ -468,7 +471,7 @@ impl Notes {
         Holds { refinement: self.note_mask(mask), ..Holds::mask(op.interval(a.all(), b.all()), a.vague || b.vague) }
     }
 
-    /// Masks joined; of one mask, `b` is the same.
+    /// A logical operation on two masks; for a negation, `b` is `a`.
     pub(crate) const fn join(&mut self, op: Logic, a: Holds, b: Holds) -> Holds {
         let (x, y) = (a.all(), b.all());
         let known = match op {
@@ -509,16 +512,16 @@ impl Notes {
         out
     }
 
-    /// What a choice takes: of `a` where the mask holds, else of `b`.
+    /// The elements of a selection: of `a` where the mask holds, else of `b`.
     pub(crate) const fn select(&self, mask: Holds, a: Holds, b: Holds, dtype: DType) -> Holds {
-        // Of a mask that is a constant, one branch is nothing.
+        // If the mask turns out to be a constant, one of the branches is not taken at all.
         if mask.vague {
             return Holds::vague(dtype);
         }
         let nothing = Holds::of(Interval::NONE);
         let a = if mask.known.high < 1.0 { nothing } else { self.chosen(mask, a, true, dtype) };
         let b = if mask.known.low > 0.0 { nothing } else { self.chosen(mask, b, false, dtype) };
-        // A choice of one value is that value.
+        // Staging may find that both branches are the same value.
         let order = match (a.order, b.order) {
             (Order::Other, Order::Other) => Order::Other,
             _ => Order::Changed,
@@ -526,7 +529,7 @@ impl Notes {
         Holds { sure: false, order, ..a.hull(b) }
     }
 
-    /// What a choice takes of `x`: where the mask holds, or where it does not.
+    /// The elements that a selection takes of `x`: where the mask holds, or where it does not.
     const fn chosen(&self, mask: Holds, x: Holds, holds: bool, dtype: DType) -> Holds {
         if x.is_one() {
             return x;
@@ -542,7 +545,7 @@ impl Notes {
             Found::Lost => return Holds::vague(dtype),
             Found::Some(operands) => {
                 let [known, open] = operands.left(&mask, holds).results(dtype);
-                // Bounds of its own have closed what was open.
+                // The operation itself has bounded what was open.
                 let known = if x.open.is_none() { known.hull(open) } else { known };
                 left.known = left.known.and(known);
                 left.open = left.open.and(open);

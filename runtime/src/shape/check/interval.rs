@@ -1,33 +1,33 @@
-//! Which numbers the elements of a value may be.
+//! Interval arithmetic: which numbers the elements of a value may be.
 //!
-//! An interval holds every element that the kernels may compute, in single precision and with whole numbers that wrap
-//! around; it may be wider than that, never narrower. What is not known is all numbers.
+//! An interval contains every element that the kernels may compute, in single precision and with whole numbers that wrap
+//! around. It may be wider, never narrower; the interval of an unknown value is all numbers.
 //!
-//! The same intervals are computed twice: by shape rules, which know the sizes that are constants, and of a graph
-//! before it is compiled (see `verify`). So all of this is constant evaluation.
+//! The same intervals are computed twice: by shape rules during constant evaluation, and of a graph before it is compiled
+//! (see `graph::verify`). So all functions here are `const`.
 
 use crate::shape::{DType, Rows};
 
 /// Whole numbers up to here are single-precision numbers.
 const EXACT: f64 = (1 << 24) as f64;
 
-/// The numbers from one to another, perhaps with one more beside them.
+/// The numbers from `low` to `high`, possibly with one more number outside.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Interval {
     pub(crate) low: f64,
     pub(crate) high: f64,
     /// A whole number that may stand in place of one in between, as [`Rows::other`] does.
     pub(crate) other: Option<i32>,
-    /// Whether an element may be no number.
+    /// Whether an element may be NaN.
     pub(crate) nan: bool,
     /// Whether all are whole numbers.
     pub(crate) whole: bool,
-    /// Whether each end follows from the function itself; else an argument may have others, nearer to one another.
+    /// For each end, whether the function itself determines it; else it comes from an argument that may have narrower bounds.
     pub(crate) own: [bool; 2],
 }
 
 impl Interval {
-    /// No number: the interval of a value without elements.
+    /// The empty interval.
     pub(crate) const NONE: Interval = Interval::whole(f64::INFINITY, f64::NEG_INFINITY);
 
     /// All numbers of a type.
@@ -49,7 +49,7 @@ impl Interval {
         Interval { low, high, other: None, nan: false, whole: true, own: [true; 2] }
     }
 
-    /// All numbers of a type, as a result of something that these bounds say nothing about.
+    /// All numbers of a type, as a result of operands with these intervals.
     const fn unknown(dtype: DType, of: Interval, and: Interval) -> Interval {
         let own = of.own[0] && of.own[1] && and.own[0] && and.own[1];
         Interval { own: [own; 2], ..Interval::any(dtype) }
@@ -60,7 +60,7 @@ impl Interval {
         Interval { whole: false, ..Interval::whole(low, high) }
     }
 
-    /// The smallest interval with all of these numbers in it.
+    /// The smallest interval that contains all of these numbers.
     pub(crate) fn of<'a>(numbers: impl IntoIterator<Item = &'a f32>) -> Interval {
         let none = Interval { whole: false, ..Interval::NONE };
         numbers.into_iter().fold(none, |interval, &x| Interval {
@@ -78,7 +78,7 @@ impl Interval {
         Interval { low, high, ..self }
     }
 
-    /// Whether all are numbers, and of at most this size.
+    /// Whether no element is NaN or larger than this in size.
     pub(crate) fn is_at_most(self, size: f64) -> bool {
         let x = self.joined();
         !x.nan && -size <= x.low && x.high <= size
@@ -113,7 +113,7 @@ impl Interval {
         self.low <= any.low && self.high >= any.high
     }
 
-    /// Whether both ends follow from the function itself.
+    /// Whether the function itself determines both ends.
     pub(crate) const fn is_own(self) -> bool {
         self.own[0] && self.own[1]
     }
@@ -128,7 +128,7 @@ impl Interval {
         self.low == with.low && self.high == with.high && beside && self.nan == with.nan && self.whole == with.whole
     }
 
-    /// Whether an index of these numbers names one of the rows each time.
+    /// Whether each entry of an index with this interval names one of the rows.
     pub(crate) const fn is_within(self, rows: Rows) -> bool {
         let rest = self.low > self.high || 0.0 <= self.low && self.high < rows.count as f64;
         match self.other {
@@ -137,7 +137,7 @@ impl Interval {
         }
     }
 
-    /// The smallest interval that holds these numbers.
+    /// The smallest interval that contains these numbers.
     const fn around(numbers: [f64; 4]) -> Interval {
         let (mut low, mut high, mut i) = (f64::INFINITY, f64::NEG_INFINITY, 0);
         while i < numbers.len() {
@@ -148,7 +148,7 @@ impl Interval {
         Interval::whole(low, high)
     }
 
-    /// The interval with what may stand beside it in it.
+    /// The interval that includes the number outside.
     const fn joined(self) -> Interval {
         match self.other {
             Some(x) => {
@@ -160,7 +160,7 @@ impl Interval {
         }
     }
 
-    /// What holds the elements of both.
+    /// The smallest interval that contains two intervals.
     pub(crate) const fn hull(self, with: Interval) -> Interval {
         let (a, b) = match (self.other, with.other) {
             (Some(x), Some(y)) if x != y => (self.joined(), with.joined()),
@@ -179,7 +179,7 @@ impl Interval {
         }
     }
 
-    /// What is in both.
+    /// The intersection.
     pub(crate) const fn and(self, with: Interval) -> Interval {
         let other = match (self.other, with.other) {
             (Some(x), _) if with.has(x) => Some(x),
@@ -194,7 +194,7 @@ impl Interval {
         [End { at: self.low, own: self.own[0] }, End { at: self.high, own: self.own[1] }]
     }
 
-    /// What of the interval is between these ends.
+    /// The part of the interval between these ends.
     const fn between(self, [low, high]: [End; 2]) -> Interval {
         let own = [
             low.own && low.at >= self.low || self.own[0] && self.low >= low.at,
@@ -214,7 +214,7 @@ impl Interval {
         beside || self.low <= x as f64 && x as f64 <= self.high
     }
 
-    /// The elements between these ends; what is no number stays.
+    /// The elements between these ends; NaN stays.
     const fn inside(self, ends: [End; 2]) -> Interval {
         let other = match self.other {
             Some(x) if ends[0].at <= x as f64 && x as f64 <= ends[1].at => Some(x),
@@ -223,7 +223,7 @@ impl Interval {
         Interval { other, ..self }.between(ends)
     }
 
-    /// The elements that are numbers.
+    /// The elements that are not NaN.
     pub(crate) const fn numbers(self) -> Interval {
         Interval { nan: false, ..self }
     }
@@ -267,7 +267,7 @@ impl Interval {
         Interval { other, ..self }.between([low, high])
     }
 
-    /// What is left where these rows are promised.
+    /// The elements that are left if all are promised to name one of these rows.
     pub(crate) const fn within(self, rows: Rows) -> Interval {
         let same = match (self.other, rows.other) {
             (Some(a), Some(b)) => a == b,
@@ -287,7 +287,7 @@ impl Interval {
         Interval { low: -x.high, high: -x.low, own: [x.own[1], x.own[0]], ..x }
     }
 
-    /// Nothing, but for what is no number, where one of two operands has no number.
+    /// The result where one of two operands is empty but for NaN: empty but for NaN.
     const fn without(a: Interval, b: Interval) -> Option<Interval> {
         if a.low > a.high || b.low > b.high { Some(Interval { nan: a.nan || b.nan, ..Interval::NONE }) } else { None }
     }
@@ -298,7 +298,7 @@ impl Interval {
         if let Some(none) = Interval::without(a, b) {
             return none;
         }
-        // A sum of opposite infinities is no number.
+        // A sum of opposite infinities is NaN.
         let (low, high) = (a.low + b.low, a.high + b.high);
         let opposite = a.low.is_infinite() && b.high == -a.low || a.high.is_infinite() && b.low == -a.high;
         let own = [a.own[0] && b.own[0], a.own[1] && b.own[1]];
@@ -327,7 +327,7 @@ impl Interval {
             true => {
                 Interval { nan: a.nan || b.nan, whole: a.whole && b.whole, own: any.own, ..Interval::around(corners) }
             }
-            // Zero times infinity is no number, and zeros lie between the corners.
+            // Zero times infinity is NaN, and zeros may lie between the corners.
             false => any,
         }
     }
@@ -349,7 +349,7 @@ impl Interval {
         if let Some(none) = Interval::without(a, b) {
             return none;
         }
-        // A power of two has an exact reciprocal, by which staging multiplies.
+        // Staging multiplies by the reciprocal of a power of two, which is exact.
         if b.low == b.high && b.low.to_bits() << 12 == 0 && b.low.is_normal() {
             return self.times(Interval { nan: b.nan, own: b.own, ..Interval::exactly(1.0 / b.low) });
         }
@@ -363,8 +363,8 @@ impl Interval {
         }
     }
 
-    /// What quotients, rounded towards zero, leave over: no more than the dividend, less than the divisor, with the sign
-    /// of the dividend.
+    /// The remainders of a division rounded towards zero: no larger than the dividend, smaller than the divisor, with the
+    /// sign of the dividend.
     pub(crate) const fn rest(self, by: Interval) -> Interval {
         let (a, b) = (self.joined(), by.joined());
         if let Some(none) = Interval::without(a, b) {
@@ -395,7 +395,7 @@ impl Interval {
             Some(none) => none,
             None => {
                 let (low, high) = (a.low.max(b.low), a.high.max(b.high));
-                // It is no less than either, and no more than the larger one.
+                // The maximum is no less than either operand, and no more than the larger one.
                 let own = [a.own[0] && a.low >= b.low || b.own[0] && b.low >= a.low, a.hull(b).own[1]];
                 Interval { low, high, own, ..a.hull(b) }
             }
@@ -406,7 +406,7 @@ impl Interval {
         self.negative().larger(with.negative()).negative()
     }
 
-    /// The sizes, without a sign.
+    /// The absolute values.
     pub(crate) const fn size(self) -> Interval {
         let x = self.joined();
         if x.low >= 0.0 {
@@ -444,7 +444,7 @@ impl Interval {
         }
         // Each partial sum is off by half a unit in its last place at most.
         let off = count * most * f32::EPSILON as f64;
-        // Partial sums that are too large are infinite, and opposite ones add up to no number.
+        // Partial sums that overflow are infinite, and opposite infinities add up to NaN.
         let is_finite = most + off < f32::MAX as f64;
         if !is_finite {
             return Interval::unknown(DType::F32, x, x);
@@ -452,7 +452,7 @@ impl Interval {
         Interval { low: low - off, high: high + off, whole: false, ..x }.rounded(DType::F32)
     }
 
-    /// Exact results as numbers of a type: sums and products of whole numbers wrap around, others are rounded.
+    /// Exact results as numbers of a type: whole numbers wrap around, others are rounded.
     pub(crate) const fn rounded(self, dtype: DType) -> Interval {
         let (low, high) = (self.low, self.high);
         match dtype {
@@ -464,7 +464,7 @@ impl Interval {
                 }
             }
             DType::I32 | DType::Bool => self,
-            // Rounding is monotonic, and of one operation to double precision first changes nothing.
+            // Rounding is monotonic, and to round one operation to double precision first does not change its result.
             DType::F32 => {
                 let (low, high) = (low as f32 as f64, high as f32 as f64);
                 Interval { low, high, whole: self.whole || low == high && low.fract() == 0.0, ..self }
@@ -472,7 +472,8 @@ impl Interval {
         }
     }
 
-    /// Results that double precision holds only nearly, as a product and a sum: wider by a number at each end.
+    /// Results that double precision does not hold exactly, such as those of a fused multiply-add: each end moves outwards
+    /// by one number.
     pub(crate) const fn near(self) -> Interval {
         let (low, high) = (self.low as f32, self.high as f32);
         let low = if low as f64 == self.low { low } else { low.next_down() } as f64;
@@ -491,7 +492,7 @@ impl Interval {
         match (from, to) {
             (DType::Bool, DType::Bool) => self,
             (_, DType::Bool) => Interval::any(DType::Bool),
-            // What no whole number is near becomes the nearest one, and what is no number zero.
+            // A number out of range becomes the nearest whole number, and NaN becomes zero.
             (DType::F32, DType::I32) => {
                 let ends = Interval::whole(x.low as i32 as f64, x.high as i32 as f64);
                 let cut = if x.low > x.high { Interval::NONE } else { Interval { own: x.own, ..ends } };

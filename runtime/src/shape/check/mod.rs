@@ -1,8 +1,7 @@
-//! The abstract values that shape rules compute with, and where their errors go.
+//! The abstract values that shape rules compute with, and the collection of their errors.
 //!
-//! The same `const fn` rules run twice: in constant evaluation, on the symbols of a signature,
-//! where an error stops `cargo check`; and before a graph is staged, on the sizes at hand, where
-//! it becomes [`Error::Shape`](crate::Error::Shape).
+//! The same `const fn` rules run twice. `cargo check` evaluates them on the symbols of a signature, where an error is a
+//! compile error. Before a graph is staged, they run on the actual sizes, where an error becomes [`Error::Shape`](crate::Error::Shape).
 
 mod frame;
 mod holds;
@@ -19,19 +18,19 @@ use holds::Notes;
 use super::{DType, Dim, Shape};
 use crate::ir::elementwise::{Binary, Compare};
 
-/// A set of parameters by number. The first 512 are told apart; a model with more has the rest
-/// checked when it is staged.
+/// A set of parameters by number. It distinguishes the first 512; further parameters of a model are checked when it is
+/// staged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParamSet([u64; 8]);
 
 impl ParamSet {
-    /// The parameters that a set can tell apart.
+    /// The number of parameters that a set distinguishes.
     pub const CAPACITY: usize = 512;
 
     /// No parameter.
     pub const EMPTY: ParamSet = ParamSet([0; 8]);
 
-    /// Every parameter: said of a value of which only the declaration is known.
+    /// Every parameter, for a value of which only the declaration is known.
     pub const ALL: ParamSet = ParamSet([u64::MAX; 8]);
 
     /// One parameter.
@@ -70,7 +69,7 @@ pub struct TensorType {
     pub reach: ParamSet,
     /// The parameters it depends on through an operation without a gradient.
     pub cut: ParamSet,
-    /// Which numbers its elements are.
+    /// What is known of its elements.
     pub(crate) holds: Holds,
 }
 
@@ -108,7 +107,7 @@ impl TensorType {
         self
     }
 
-    /// So many elements along an axis, from `start` on, each `step` behind the one before.
+    /// `size` elements along an axis, from `start` on in steps of `step`.
     pub(crate) const fn slice(self, axis: usize, start: Dim, step: isize, size: Dim) -> TensorType {
         let shape = self.shape.with(axis, size);
         let (first, count) = (start.get(), size.get());
@@ -137,7 +136,7 @@ impl TensorType {
         self
     }
 
-    /// What remains of the dependencies behind an operation without a gradient.
+    /// The dependencies of the result of an operation without a gradient.
     pub const fn cut(mut self) -> TensorType {
         self.cut = self.cut.union(self.reach);
         self.reach = ParamSet::EMPTY;
@@ -197,7 +196,7 @@ impl Type {
         }
     }
 
-    /// What this number is as an element.
+    /// This number as an element of a tensor.
     const fn element(self, dtype: DType) -> Holds {
         match self {
             Type::Number(Some(x)) => Holds::number(x, dtype),
@@ -209,7 +208,7 @@ impl Type {
         }
     }
 
-    /// What an operand of an operation on elements of this type holds.
+    /// What is known of the elements of an operand of this type.
     pub(crate) const fn holds(self, dtype: DType) -> Holds {
         match self {
             Type::Tensor(t) => t.holds,
@@ -314,7 +313,7 @@ impl Check {
         Check { raise: n, errors: 0, first: Message::new(), caller: None, notes: Notes::new() }
     }
 
-    /// Reports an error; the value at fault counts as unknown from here on.
+    /// Reports an error; the value at fault is unknown from here on.
     #[track_caller]
     pub const fn error(&mut self, message: Message) -> Type {
         if self.errors == self.raise {
@@ -327,7 +326,7 @@ impl Check {
         Type::Unknown
     }
 
-    /// What comes of an `if training()`: the result of both branches, which must be alike.
+    /// The result of `if training()`, whose branches must have the same type and shape.
     #[track_caller]
     pub const fn either(&mut self, training: Type, otherwise: Type) -> Type {
         let (Type::Tensor(a), Type::Tensor(b)) = (training, otherwise) else {
@@ -347,22 +346,22 @@ impl Check {
         Type::Tensor(if a.holds.same(b.holds) { a } else { a.holding(Holds::vague(a.dtype)) })
     }
 
-    /// What a function of two numbers makes of elements.
+    /// What is known of the results of a function of two numbers.
     pub(crate) const fn binary(&mut self, op: Binary, a: Holds, b: Holds, dtype: DType) -> Holds {
         self.notes.binary(op, a, b, dtype)
     }
 
-    /// What a comparison makes of elements.
+    /// What is known of the mask of a comparison.
     pub(crate) const fn compare(&mut self, op: Compare, a: Holds, b: Holds) -> Holds {
         self.notes.compare(op, a, b)
     }
 
-    /// What masks are together.
+    /// What is known of a combination of masks.
     pub(crate) const fn join(&mut self, op: Logic, a: Holds, b: Holds) -> Holds {
         self.notes.join(op, a, b)
     }
 
-    /// What a choice of elements takes.
+    /// What is known of the elements that a selection takes.
     pub(crate) const fn select(&mut self, mask: Holds, a: Holds, b: Holds, dtype: DType) -> Holds {
         self.notes.select(mask, a, b, dtype)
     }
@@ -398,8 +397,8 @@ pub const fn divide(cx: &mut Check, a: Dim, b: Dim) -> Dim {
     }
 }
 
-/// A variable that a loop carries, before a round and behind it: it keeps its shape, and depends on
-/// what both depend on.
+/// A loop-carried variable, before and after an iteration: its shape must stay the same, and it depends on what both depend
+/// on.
 #[track_caller]
 pub const fn carried(cx: &mut Check, name: &str, before: Type, after: Type) -> Type {
     let (Some(before), Some(after)) = (before.operand(cx, "for"), after.operand(cx, "for")) else {
