@@ -1,9 +1,10 @@
 //! Guarded products of gradients and slopes: a branch that was not taken contributes nothing to a gradient.
 //!
-//! The gradient of `select(mask, x, 0)` is `select(mask, d, 0)`: zero where the branch was not taken. But the next slope may
-//! be infinite exactly there, as that of √x at 0, and zero times infinity is NaN. So the product is moved into the
-//! selection: `select(m, d, 0) · s = select(m, d · s, 0)`. Where the selection is hidden behind a sum or another operation,
-//! the product is instead selected against zero wherever the gradient is zero: `select(d != 0, d · s, 0)`.
+//! The gradient of `select(mask, x, 0)` is `select(mask, d, 0)`: zero where the branch was not taken. But the next
+//! slope may be infinite exactly there, as that of √x at 0, and zero times infinity is NaN. So the product is moved
+//! into the selection: `select(m, d, 0) · s = select(m, d · s, 0)`. Where the selection is hidden behind a sum or
+//! another operation, the product is instead selected against zero wherever the gradient is zero:
+//! `select(d != 0, d · s, 0)`.
 //!
 //! An element is *masked* if it is zero because a branch was not taken.
 
@@ -155,8 +156,8 @@ const ALWAYS: u8 = LESS | EQUAL | GREATER;
 /// An operation on two sets of outcomes.
 type Join = fn(u8, u8) -> u8;
 
-/// For which outcomes of one comparison an element of a value is certainly not masked. A sum is masked only where all its
-/// terms are, and often one of them is taken whatever the outcome, as of the pieces of a piecewise function.
+/// For which outcomes of one comparison an element of a value is certainly not masked. A sum is masked only where all
+/// its terms are, and often one of them is taken whatever the outcome, as of the pieces of a piecewise function.
 #[derive(Clone, Copy)]
 pub(crate) struct Taken {
     /// The two values that are compared.

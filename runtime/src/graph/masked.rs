@@ -1,8 +1,8 @@
 //! Masked rows of a gradient: rows that are zero because a branch was not taken (see `guard`).
 //!
-//! The gradient of a weight is a product of matrices that adds up over the rows of a batch. A masked row, such as a sample
-//! with missing values, may multiply zeros by infinity or NaN there, which would make the gradient of every weight NaN. So
-//! where a mask is constant along each row, the masked rows of the other factor are replaced by zeros.
+//! The gradient of a weight is a product of matrices that adds up over the rows of a batch. A masked row, such as a
+//! sample with missing values, may multiply zeros by infinity or NaN there, which would make the gradient of every
+//! weight NaN. So where a mask is constant along each row, the masked rows of the other factor are replaced by zeros.
 //!
 //! A row is *taken* if it is not masked.
 
@@ -15,8 +15,8 @@ use crate::shape::DType;
 /// A question about the rows of a value. The bits of the axes along a row are set; answers have size one on these axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Question {
-    /// The mask of the rows of a gradient that are taken, or of the rows in which a mask holds anywhere; none if no row is
-    /// known to be masked.
+    /// The mask of the rows of a gradient that are taken, or of the rows in which a mask holds anywhere; none if no row
+    /// is known to be masked.
     Taken(Var, u8),
     /// One element of each row, if a value is constant along rows.
     Same(Var, u8),
@@ -29,8 +29,8 @@ const MAX_NESTED_MASKS: usize = 4;
 type Answer = Result<Option<Var>, Question>;
 
 impl Stage {
-    /// The mask of the rows of the gradient `d` that are taken, with size one on the axes along a row, whose bits are set;
-    /// `None` if no row is known to be masked.
+    /// The mask of the rows of the gradient `d` that are taken, with size one on the axes along a row, whose bits are
+    /// set; `None` if no row is known to be masked.
     pub(crate) fn rows_taken(&mut self, d: Var, axes: u8) -> Option<Var> {
         // Every question is answered once. The stack is a list, not recursion: a graph may be of any depth.
         let asked = Question::Taken(d, axes);
@@ -165,8 +165,8 @@ impl Stage {
         })
     }
 
-    /// The gradient `dx` of an operation on rows along an axis, with zeros in the rows in which `dout` is masked: elsewhere
-    /// `dx` may be computed from NaN and infinity.
+    /// The gradient `dx` of an operation on rows along an axis, with zeros in the rows in which `dout` is masked:
+    /// elsewhere `dx` may be computed from NaN and infinity.
     pub(crate) fn only_rows_taken(&mut self, dx: Var, dout: Var, axis: isize) -> Var {
         let rank = self[dout].shape.len() as isize;
         let axis = if axis < 0 { axis + rank } else { axis };
@@ -301,8 +301,8 @@ impl Stage {
         })
     }
 
-    /// For the reshape `v` of `inner`: the axes of `inner` that `axes`, which must be the last ones of `v`, come from; and
-    /// the shape of `v` with size one on these axes.
+    /// For the reshape `v` of `inner`: the axes of `inner` that `axes`, which must be the last ones of `v`, come from;
+    /// and the shape of `v` with size one on these axes.
     fn before_reshape(&self, v: Var, inner: Var, axes: u8) -> Option<(u8, Vec<usize>)> {
         let (shape, before) = (&self[v].shape, &self[inner].shape);
         let from = shape.len().min(axes.trailing_zeros() as usize);

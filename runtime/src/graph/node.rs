@@ -85,8 +85,8 @@ pub struct Node {
     pub shape: Vec<usize>,
     /// The type of its elements.
     pub dtype: DType,
-    /// The scope in which equal nodes are one node; zero outside of checkpoints. Values that a checkpoint computes again
-    /// have a scope of their own, so that they are not found among those of the forward pass.
+    /// The scope in which equal nodes are one node; zero outside of checkpoints. Values that a checkpoint computes
+    /// again have a scope of their own, so that they are not found among those of the forward pass.
     pub scope: u32,
 }
 

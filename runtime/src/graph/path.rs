@@ -3,8 +3,8 @@
 use super::Stage;
 
 /// The numbers of the calls from the outermost function to the current one, and of the iterations of the loops around
-/// them, hashed to 64 bits; zero outside of any call. A path depends on nothing else, so that a dropout mask keeps its bits
-/// however the graph is simplified, fused or rematerialised.
+/// them, hashed to 64 bits; zero outside of any call. A path depends on nothing else, so that a dropout mask keeps its
+/// bits however the graph is simplified, fused or rematerialised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Path(u64);
 
@@ -61,8 +61,8 @@ impl Stage {
         Scope { outer: self.scope, caller: self.path, stage: self }
     }
 
-    /// A scope in which values are staged anew even if equal nodes exist, so that earlier values need not be stored; without
-    /// `anew` nothing changes.
+    /// A scope in which values are staged anew even if equal nodes exist, so that earlier values need not be stored;
+    /// without `anew` nothing changes.
     pub fn recompute(&mut self, anew: bool) -> Scope<'_> {
         let mut scope = self.enter();
         if anew && !scope.keeps_all {

@@ -1,5 +1,5 @@
-//! The evaluator of a graph in double precision: slow and simple, the oracle that gradients and compiled kernels are tested
-//! against. The reference of each operation stands with the operation (`op`).
+//! The evaluator of a graph in double precision: slow and simple, the oracle that gradients and compiled kernels are
+//! tested against. The reference of each operation stands with the operation (`op`).
 
 use std::collections::HashMap;
 
@@ -71,7 +71,8 @@ pub(crate) fn places(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + '_ {
     })
 }
 
-/// The offset of the element at these indices in a tensor of a shape that is broadcast: axes of size one have one element.
+/// The offset of the element at these indices in a tensor of a shape that is broadcast: axes of size one have one
+/// element.
 pub(crate) fn offset(at: &[usize], shape: &[usize]) -> usize {
     at.iter().zip(shape).fold(0, |flat, (&i, &size)| flat * size + if size == 1 { 0 } else { i })
 }

@@ -1,7 +1,7 @@
 //! Simplification of nodes as they are made: constants are folded, identities removed, views composed.
 //!
-//! Every rule keeps the bits of the result, except for the sign of zero. So a product with a constant zero is not folded:
-//! it is NaN where the other factor is infinite or NaN. Only zeros of gradients are absorbing (see `guard`).
+//! Every rule keeps the bits of the result, except for the sign of zero. So a product with a constant zero is not
+//! folded: it is NaN where the other factor is infinite or NaN. Only zeros of gradients are absorbing (see `guard`).
 
 use super::{Node, Op, Stage, Var};
 use crate::ir::elementwise::{Binary, Unary};
@@ -88,8 +88,8 @@ fn binary(g: &mut Stage, op: Binary, mut node: Node) -> Result<Var, Node> {
     Err(node)
 }
 
-/// The sum of two values padded with zeros along one axis, if the second starts where the first ends: their concatenation,
-/// padded. The gradients of adjacent slices are such values.
+/// The sum of two values padded with zeros along one axis, if the second starts where the first ends: their
+/// concatenation, padded. The gradients of adjacent slices are such values.
 fn joined(g: &mut Stage, a: Var, b: Var) -> Option<Var> {
     let ((x, axis, start), (y, other, next)) = (padded(g, a)?, padded(g, b)?);
     if axis != other || start.checked_add(g[x].shape[axis]) != Some(next) {
@@ -186,8 +186,8 @@ fn layout(g: &mut Stage, node: Node) -> Result<Var, Node> {
             let inner = g[x].args[0];
             Ok(g.transpose(inner, &axes))
         }
-        // Outermost axes of size one are removed before a transposition and added after it, so that a batch of one matrix is
-        // handled as a matrix.
+        // Outermost axes of size one are removed before a transposition and added after it, so that a batch of one
+        // matrix is handled as a matrix.
         (Op::Reshape, Op::Transpose(axes)) if let Some(ones) = ones_before(&g[x].shape, &node.shape) => {
             let Some(axes) = order_after(axes, ones) else { return Err(node) };
             let inner = g[x].args[0];

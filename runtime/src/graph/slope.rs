@@ -1,10 +1,10 @@
 //! Gradients that are multiples of one another: d times a slope, which depends on forward values alone.
 //!
-//! If a value is used twice, the gradients of both uses are added up. If both are multiples of the same gradient d, then d
-//! is factored out of the sum: a d + b d = (a + b) d. Multiples with more factors in common are added up first, as in
-//! Horner's rule. So the gradient of any composition of elementwise functions is a single product of d and a slope. The
-//! forward kernel computes the slope, where its arguments are at hand, and the backward pass reads the slope alone instead
-//! of all these values.
+//! If a value is used twice, the gradients of both uses are added up. If both are multiples of the same gradient d,
+//! then d is factored out of the sum: a d + b d = (a + b) d. Multiples with more factors in common are added up first,
+//! as in Horner's rule. So the gradient of any composition of elementwise functions is a single product of d and a
+//! slope. The forward kernel computes the slope, where its arguments are at hand, and the backward pass reads the slope
+//! alone instead of all these values.
 //!
 //! A product of a gradient and a slope is guarded (see `guard`): a gradient that is zero because a branch was not taken
 //! stays zero, even if the slope is infinite.
@@ -13,8 +13,8 @@ use super::{Grad, Op, Stage, Var};
 use crate::ir::elementwise::Binary;
 use crate::shape::DType;
 
-/// The most factors of a gradient that are searched for a common one. Without a bound, each iteration of a long loop would
-/// stage the sums of all iterations before it anew.
+/// The most factors of a gradient that are searched for a common one. Without a bound, each iteration of a long loop
+/// would stage the sums of all iterations before it anew.
 const MAX_FACTORS: usize = 32;
 
 impl Stage {

@@ -1,8 +1,8 @@
 //! Staging: the graph under construction.
 //!
-//! Nodes are hash-consed: equal operations on equal arguments are one node. This eliminates common subexpressions. It also
-//! replaces a tape: a backward function stages the forward values that it needs a second time, and gets the nodes of the
-//! forward pass. Each node is simplified when it is made (see `simplify`), so that no later pass has to.
+//! Nodes are hash-consed: equal operations on equal arguments are one node. This eliminates common subexpressions. It
+//! also replaces a tape: a backward function stages the forward values that it needs a second time, and gets the nodes
+//! of the forward pass. Each node is simplified when it is made (see `simplify`), so that no later pass has to.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -473,8 +473,8 @@ impl Stage {
         self.push(Op::ScatterAdd, vec![index, d], shape, DType::F32)
     }
 
-    /// The operands of an elementwise operation with one type, broadcast against each other: whole numbers become numbers,
-    /// unless the other operand is a constant that is whole.
+    /// The operands of an elementwise operation with one type, broadcast against each other: whole numbers become
+    /// numbers, unless the other operand is a constant that is whole.
     fn align(&mut self, a: Var, b: Var) -> (Var, Var) {
         let (da, db) = (self[a].dtype, self[b].dtype);
         let number = |g: &Stage, x: Var| match g[x].op {
@@ -507,8 +507,8 @@ impl Stage {
         (self.broadcast(a, &shape), self.broadcast(b, &shape))
     }
 
-    /// Adds a node, simplified, unless an equal node exists. A node that breaks the rule of its operation is refused, so
-    /// that no graph has such a node.
+    /// Adds a node, simplified, unless an equal node exists. A node that breaks the rule of its operation is refused,
+    /// so that no graph has such a node.
     pub(crate) fn push(&mut self, op: Op, args: Vec<Var>, shape: Vec<usize>, dtype: DType) -> Var {
         // Inputs, parameters and constants are the same in every scope.
         let scope = if op.is_leaf() { 0 } else { self.scope };

@@ -16,8 +16,8 @@ pub(crate) enum Work {
     MatMul(MatMul),
     /// Rows by number: table, index, result.
     Gather { count: usize, width: usize, rows: usize },
-    /// The positions of an index, sorted by the row that the entry there names: index, positions, and for each row where
-    /// its positions end.
+    /// The positions of an index, sorted by the row that the entry there names: index, positions, and for each row
+    /// where its positions end.
     Sort { count: usize, rows: usize },
     /// Rows added to the rows of the result: positions and ends of a `Sort`, rows, result. Unless `added`, the result
     /// is zeroed first.
@@ -51,7 +51,8 @@ pub(crate) enum Storage {
     Scratch(usize),
     /// Scratch memory that all threads share, such as partial sums or a transposed argument of a product, by number.
     Shared(usize),
-    /// No memory: the operand starts at address zero and is never read; the addresses of its elements are their numbers.
+    /// No memory: the operand starts at address zero and is never read; the addresses of its elements are their
+    /// numbers.
     Nowhere,
 }
 

@@ -1,8 +1,8 @@
 //! The memory of the caller: what a graph may read and write there, and what each run must provide.
 //!
 //! A program is compiled for slots of declared lengths. Whatever code has staged the graph, each value that it reads or
-//! writes in a slot must have the declared shape and type and lie inside the slot, and each run must provide memory of the
-//! declared lengths. So no kernel accesses memory that its caller does not own.
+//! writes in a slot must have the declared shape and type and lie inside the slot, and each run must provide memory of
+//! the declared lengths. So no kernel accesses memory that its caller does not own.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -125,8 +125,8 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// The places of the outputs of a graph and of the inputs that they depend on; refuses a value that is not as declared.
-    /// `source` gives the region that an input operation reads, or the error that there is none.
+    /// The places of the outputs of a graph and of the inputs that they depend on; refuses a value that is not as
+    /// declared. `source` gives the region that an input operation reads, or the error that there is none.
     pub(crate) fn new(
         name: &str,
         graph: &Graph,

@@ -16,8 +16,8 @@ const MAX_SYMBOLS: usize = 6;
 /// What a sub-network's size parameter is before a size is given: `Linear` alone, without sizes.
 pub const ANY: usize = usize::MAX;
 
-/// The most elements of a tensor, four terabytes, and the largest number that an operation takes as a size, an offset or
-/// a step. So what is computed of a few sizes are numbers of 64 bits: bytes, strides, operations of a product.
+/// The most elements of a tensor, four terabytes, and the largest number that an operation takes as a size, an offset
+/// or a step. So what is computed of a few sizes are numbers of 64 bits: bytes, strides, operations of a product.
 pub(crate) const MOST: usize = 1 << 40;
 
 /// The number of elements of a tensor of these sizes; `None` where they are more than a tensor can have.

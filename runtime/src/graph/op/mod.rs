@@ -48,8 +48,8 @@ pub enum Op {
     Unary(Unary),
     /// A function of two elements at the same index.
     Binary(Binary),
-    /// The product of the first two arguments plus or minus the third, elementwise. Graphs are staged without; a product
-    /// and a sum become one before kernels are made.
+    /// The product of the first two arguments plus or minus the third, elementwise. Graphs are staged without; a
+    /// product and a sum become one before kernels are made.
     Fma(Fma),
     /// A comparison of two elements at the same index.
     Compare(Compare),
@@ -93,8 +93,8 @@ pub enum Op {
     Gather,
     /// The third argument, or zeros, to whose rows, named by the first, those of the second are added.
     ScatterAdd,
-    /// The same whole numbers, each of which is compared with these rows when the program runs. Graphs are staged without;
-    /// a promise that no interval proves becomes one.
+    /// The same whole numbers, each of which is compared with these rows when the program runs. Graphs are staged
+    /// without; a promise that no interval proves becomes one.
     Checked(Rows),
     /// A function of the library that is no kernel computes the result.
     Routine(RoutineOp),

@@ -18,8 +18,8 @@ pub(crate) trait Routine: Operation + Sync {
     /// An estimate of the time, as floating-point operations that take as long.
     fn flops(&self, shape: &[usize]) -> usize;
 
-    /// Computes part number `unit` of the result, as bits, from the elements of at most [`MAX_ARGS`] arguments: numbers, or
-    /// the bits of whole ones.
+    /// Computes part number `unit` of the result, as bits, from the elements of at most [`MAX_ARGS`] arguments:
+    /// numbers, or the bits of whole ones.
     fn run(&self, unit: usize, args: &[&[f32]], part: &mut [u32]);
 }
 

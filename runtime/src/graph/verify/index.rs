@@ -1,8 +1,9 @@
 //! Proofs that the entries of an index name rows of their table.
 //!
-//! A computed entry is proved by the interval of its node. Entries of an input are compared before a run, but only those that
-//! reach the table: views from the use down to the input are composed, and an entry that a mask keeps from the table may
-//! be any number. What neither way proves is refused, or compared when it is computed, where `within` asks for that.
+//! A computed entry is proved by the interval of its node. Entries of an input are compared before a run, but only
+//! those that reach the table: views from the use down to the input are composed, and an entry that a mask keeps from
+//! the table may be any number. What neither way proves is refused, or compared when it is computed, where `within`
+//! asks for that.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -84,8 +85,8 @@ pub(crate) struct Indices {
 /// A value as a view of an index input: for each of its elements, the entry of the input.
 struct Shown {
     input: Var,
-    /// The entries as a list that offset and strides apply to, `None` where the value has other elements; without a list,
-    /// offset and strides apply to the input.
+    /// The entries as a list that offset and strides apply to, `None` where the value has other elements; without a
+    /// list, offset and strides apply to the input.
     entries: Option<Vec<Option<usize>>>,
     /// Whether the value has all entries of the input.
     all: bool,
@@ -227,8 +228,8 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The inputs that `v` shows entries of, and what these may be so that the elements of `v` are among `entries` wherever
-    /// all conditions `taken` hold. [`Unknown`] if computed elements of `v` may be others.
+    /// The inputs that `v` shows entries of, and what these may be so that the elements of `v` are among `entries`
+    /// wherever all conditions `taken` hold. [`Unknown`] if computed elements of `v` may be others.
     fn inputs(
         &mut self,
         v: Var,

@@ -90,8 +90,8 @@ fn interval(graph: &Graph, node: &Node, of: &[Interval]) -> Interval {
     }
 }
 
-/// The interval of what a selection takes from argument `i`: narrower than that of the argument if the mask compares the
-/// argument, or an operand that it is computed from.
+/// The interval of what a selection takes from argument `i`: narrower than that of the argument if the mask compares
+/// the argument, or an operand that it is computed from.
 fn selected(graph: &Graph, node: &Node, i: usize, of: &[Interval]) -> Interval {
     let (mask, v) = (node.args[0], node.args[i]);
     let left = |v: Var| {
@@ -148,7 +148,8 @@ pub(crate) fn is_mask(graph: &Graph, v: Var) -> bool {
     graph[v].dtype == DType::Bool
 }
 
-/// Whether both ends of the interval of `v` are elements of it: it is known at compile time, or a view of all elements of such.
+/// Whether both ends of the interval of `v` are elements of it: it is known at compile time, or a view of all elements
+/// of such.
 pub(crate) fn known(graph: &Graph, mut v: Var) -> bool {
     while let Op::Reshape | Op::Broadcast | Op::Transpose(_) = graph[v].op {
         v = graph[v].args[0];

@@ -1,9 +1,10 @@
 //! Verification of a graph before it is compiled.
 //!
-//! A program accesses declared memory only, whatever code has staged its graph. Each operation has a rule for its arguments
-//! and its shape (`op`). `interval` computes which numbers the elements of a value may be, and `index` derives from that
-//! whether the entries of an index name rows of their table; `entries` are sets of such entries. The rules are checked when
-//! a node is staged, and again for the graph that is compiled, after the last pass that changes it.
+//! A program accesses declared memory only, whatever code has staged its graph. Each operation has a rule for its
+//! arguments and its shape (`op`). `interval` computes which numbers the elements of a value may be, and `index`
+//! derives from that whether the entries of an index name rows of their table; `entries` are sets of such entries. The
+//! rules are checked when a node is staged, and again for the graph that is compiled, after the last pass that changes
+//! it.
 
 mod entries;
 mod index;
@@ -22,8 +23,8 @@ pub(crate) struct Verified {
     pub(crate) bounds: Vec<(usize, Bound)>,
 }
 
-/// Verifies what these roots depend on. A promise about an index (`Within`) that no interval proves becomes an operation that
-/// compares each entry when the program runs (`Checked`).
+/// Verifies what these roots depend on. A promise about an index (`Within`) that no interval proves becomes an
+/// operation that compares each entry when the program runs (`Checked`).
 ///
 /// # Errors
 ///

@@ -1,15 +1,15 @@
 //! The zeros around a padded value, as seen through views of it.
 //!
-//! A convolution pads its image with zeros. Products with these zeros need not be computed: of a view of the image it is
-//! known which indices lie on the padding.
+//! A convolution pads its image with zeros. Products with these zeros need not be computed: of a view of the image it
+//! is known which indices lie on the padding.
 
 use std::ops::Range;
 
 use crate::graph::strides::steps;
 use crate::graph::{Graph, Op, Var};
 
-/// The condition for an element of a view not to lie on the padding: the indices along some axes, each times a step, add
-/// up to a number in this range.
+/// The condition for an element of a view not to lie on the padding: the indices along some axes, each times a step,
+/// add up to a number in this range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inside {
     /// Each axis and its step.

@@ -1,12 +1,13 @@
 //! Groups: which nodes are computed in one kernel.
 //!
 //! Nodes are assigned in order. An elementwise node or reduction joins, in this order of preference: the kernel of its
-//! most recently computed argument, if both have the same loops; the first later kernel that reads or computes one of its
-//! arguments; if all its arguments are inputs, parameters or constants, any kernel with the same loops. Otherwise the
-//! node starts a kernel.
+//! most recently computed argument, if both have the same loops; the first later kernel that reads or computes one of
+//! its arguments; if all its arguments are inputs, parameters or constants, any kernel with the same loops. Otherwise
+//! the node starts a kernel.
 //!
 //! Comparisons, random numbers and masks cast to numbers are inlined: never stored, and computed by every kernel that
-//! reads them, unless that takes many operations. Other values are stored for other kernels, unless rematerialising them is cheap (see `rematerialise`).
+//! reads them, unless that takes many operations. Other values are stored for other kernels, unless these compute them
+//! cheaply from stored values (see `rematerialise`).
 
 use std::collections::HashSet;
 
@@ -314,7 +315,8 @@ impl<'a> Fusion<'a> {
             let split = group
                 .split
                 .or_else(|| (0..rank).find(|&k| (k > 0 || rank == 1) && is_one_a_row(&strides, &group.space, k)));
-            // A sum that adds up elements one by one along an axis goes on doing so: no later reduction makes it the row.
+            // A sum that adds up elements one by one along an axis goes on doing so: no later reduction makes it the
+            // row.
             let may_split = group.split.is_some() || self.is_open(group, group.space.len() - 1);
             if let Some(k) = split.filter(|&k| is_one_a_row(&strides, &group.space, k) && r.rows_are_runs(k)) {
                 return may_split.then_some((Placement::Fold, Some(k))).ok_or(Refusal::Steps);
@@ -340,8 +342,8 @@ impl<'a> Fusion<'a> {
             r.full = false;
             let mut strides = reshaped(shape, &out, outer).ok_or(Refusal::Order)?;
             if is_ordered(&self.graph[v].op) && strides.last() == Some(&0) {
-                // Neighbouring rows would be added up one by one; a sum over them in its own kernel folds them as a row, and
-                // the order of additions must not depend on the kernel.
+                // Neighbouring rows would be added up one by one; a sum over them in its own kernel folds them as a
+                // row, and the order of additions must not depend on the kernel.
                 return Err(Refusal::Order);
             }
             strides.resize(group.space.len(), 0);
@@ -359,8 +361,8 @@ impl<'a> Fusion<'a> {
         if parts.as_ref().is_none_or(fits) { Ok(parts) } else { Err(Refusal::Parts) }
     }
 
-    /// Whether the axis may become the row: no sum of the group adds up elements one by one along the axis. A group that
-    /// folds rows has no such sums.
+    /// Whether the axis may become the row: no sum of the group adds up elements one by one along the axis. A group
+    /// that folds rows has no such sums.
     fn is_open(&self, group: &Group, axis: usize) -> bool {
         group.split.is_some()
             || group.members.iter().all(|(v, placement)| match placement {
@@ -370,9 +372,9 @@ impl<'a> Fusion<'a> {
     }
 
     /// The row that a sum folds before it accumulates the result in memory, as the number of loops around the row: the
-    /// innermost axes of the argument that go into the same element of the sum. The row depends on the sum alone, so that
-    /// the order of additions does not depend on what else is in the kernel. `None` if the sum adds up elements one by
-    /// one, or if the order of the reduction does not matter.
+    /// innermost axes of the argument that go into the same element of the sum. The row depends on the sum alone, so
+    /// that the order of additions does not depend on what else is in the kernel. `None` if the sum adds up elements
+    /// one by one, or if the order of the reduction does not matter.
     fn own_row(&self, v: Var, strides: &[isize], r: &Reading<'_>) -> Option<usize> {
         if !is_ordered(&self.graph[v].op) {
             return None;

@@ -1,8 +1,8 @@
 //! Where and with which strides values are stored.
 //!
-//! A value has memory of its own with its elements in order, except for a matrix product that would only be copied: into
-//! a concatenation, into the base of a `ScatterAdd`, or transposed. Such a product writes its result to the destination
-//! directly, and the copy becomes a view.
+//! A value has memory of its own with its elements in order, except for a matrix product that would only be copied:
+//! into a concatenation, into the base of a `ScatterAdd`, or transposed. Such a product writes its result to the
+//! destination directly, and the copy becomes a view.
 
 use std::collections::HashMap;
 
@@ -108,8 +108,8 @@ impl Layout {
     }
 }
 
-/// The product that `v` is, or is a view of all elements of, if nothing else reads the product; and the strides that the
-/// product must be written with for `v` to have these `strides`. The columns of a product must be contiguous.
+/// The product that `v` is, or is a view of all elements of, if nothing else reads the product; and the strides that
+/// the product must be written with for `v` to have these `strides`. The columns of a product must be contiguous.
 fn product_of_view(graph: &Graph, v: Var, strides: Vec<isize>, readers: &[usize]) -> Option<(Var, Vec<isize>)> {
     let node = &graph[v];
     let arg_strides = match &node.op {

@@ -6,11 +6,11 @@ pub(crate) const MIN_ROW: usize = 8;
 /// The elements of a vector of 512 bits.
 const LANES: usize = 16;
 
-/// The axis that is vectorised, called the row: the innermost axis, unless it is short. Then the axis with the fewest loads
-/// and stores for each element, where contiguous elements are loaded as a vector and scattered ones one by one. If a
-/// reduction of rows has fixed the number of axes around the row (`split`), the innermost axis stays the row. The outermost
-/// axis stays outermost if it is split into `parts`. An axis that is not `open` cannot be the row: a sum goes along it,
-/// whose order of additions must not change.
+/// The axis that is vectorised, called the row: the innermost axis, unless it is short. Then the axis with the fewest
+/// loads and stores for each element, where contiguous elements are loaded as a vector and scattered ones one by one.
+/// If a reduction of rows has fixed the number of axes around the row (`split`), the innermost axis stays the row. The
+/// outermost axis stays outermost if it is split into `parts`. An axis that is not `open` cannot be the row: a sum goes
+/// along it, whose order of additions must not change.
 pub(crate) fn row_axis(
     space: &[usize],
     split: Option<usize>,

@@ -1,8 +1,9 @@
 //! Products and sums contracted to fused multiply-adds, which round once.
 //!
 //! A product with another reader than the sum is not contracted: all readers must see the same number. Otherwise the
-//! largest element of a row, rematerialised in another kernel, might not be equal to itself. Readers are compared by their
-//! structure, not by their scope, so that a checkpointed value that is computed again has the same bits as the first time.
+//! largest element of a row, rematerialised in another kernel, might not be equal to itself. Readers are compared by
+//! their structure, not by their scope, so that a checkpointed value that is computed again has the same bits as the
+//! first time.
 
 use std::collections::{HashMap, HashSet};
 

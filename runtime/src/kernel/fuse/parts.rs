@@ -1,10 +1,10 @@
 //! Long sums split into parts, so that threads can share them.
 //!
 //! Threads share a kernel along its outermost loop, over outputs. A kernel that accumulates all its rows in one result
-//! could not be shared, since the order of additions must not depend on the number of threads. So the rows of a long sum
-//! are split into a fixed number of parts with partial sums of their own, and a short kernel afterwards combines the
-//! partial sums. A part that is long itself is a compensated sum (see `lower::add`). The fills of a long kernel become
-//! short kernels before it, since they cannot be shared either.
+//! could not be shared, since the order of additions must not depend on the number of threads. So the rows of a long
+//! sum are split into a fixed number of parts with partial sums of their own, and a short kernel afterwards combines
+//! the partial sums. A part that is long itself is a compensated sum (see `lower::add`). The fills of a long kernel
+//! become short kernels before it, since they cannot be shared either.
 
 use crate::graph::{Graph, Op, Var};
 use crate::ir::TERMS;
@@ -48,7 +48,8 @@ pub(crate) fn is_compensated(terms: usize, elements: bool) -> bool {
     terms > if elements { MAX_TERMS } else { TERMS }
 }
 
-/// A sum over rows: its operand, its length, how it is combined, and the operand of the compensation of a compensated one.
+/// A sum over rows: its operand, its length, how it is combined, and the operand of the compensation of a compensated
+/// one.
 struct Sum {
     operand: usize,
     len: usize,
@@ -56,7 +57,8 @@ struct Sum {
     compensation: Option<usize>,
 }
 
-/// The calls in place of `call`, whose long sums are split into so many `parts`. The partial sums are in new shared memory.
+/// The calls in place of `call`, whose long sums are split into so many `parts`. The partial sums are in new shared
+/// memory.
 pub(crate) fn split(graph: &Graph, mut call: Call, parts: Option<usize>, scratch: &mut Scratch) -> Vec<Call> {
     let combine = parts.map_or(vec![], |parts| split_sums(graph, &mut call, parts, scratch));
     let mut calls = Vec::new();
@@ -108,8 +110,8 @@ fn sums(kernel: &LoopKernel, operands: &[Operand]) -> Vec<Sum> {
     for effect in effects {
         let (operand, op, compensation) = match *effect {
             Effect::Accumulate(operand, _, op, _) => (operand, op, None),
-            // An operand that is filled and then stored is a compensated sum, whose compensation is the next operand, or is
-            // a compensation, which `Storage::Shared` tells apart.
+            // An operand that is filled and then stored is a compensated sum, whose compensation is the next operand,
+            // or is a compensation, which `Storage::Shared` tells apart.
             Effect::Store(operand, ..) => (operand, Reduce::Sum, Some(operand + 1)),
             _ => continue,
         };

@@ -1,8 +1,8 @@
 //! Rematerialisation: which values the kernels that read them compute themselves.
 //!
-//! A value that another kernel reads is stored, unless every such kernel can compute it from stored values by a few cheap
-//! operations and reads all but one of these stored values anyrecipe. Then the value is dropped, and each reader computes it.
-//! This never takes more memory: at most that one other value is stored instead.
+//! A value that another kernel reads is stored, unless every such kernel can compute it from stored values by a few
+//! cheap operations and reads all but one of these stored values anyway. Then the value is dropped, and each reader
+//! computes it. This never takes more memory: at most that one other value is stored instead.
 
 use std::collections::HashSet;
 
@@ -74,7 +74,7 @@ impl Fusion<'_> {
         })
     }
 
-    /// Whether kernel `index` can compute `v` and reads fewer than two more values for that.
+    /// Whether kernel `index` can compute `v` and reads less than twice the size of `v` more for that.
     fn pays(&self, v: Var, index: usize) -> bool {
         let Item::Group(group) = &self.items[index] else { return false };
         let mut recipe = Recipe::default();

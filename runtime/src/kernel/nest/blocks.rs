@@ -1,8 +1,8 @@
 //! Products with a very long inner dimension, split into blocks of it.
 //!
-//! A product kernel adds up some hundred terms in registers, and accumulates these sums one after another. Where there are
-//! so many terms that rounding would show, the inner loops are split into blocks with results of their own, and a loop nest
-//! adds up these results with compensation. The split follows from the sizes alone.
+//! A product kernel adds up some hundred terms in registers, and accumulates these sums one after another. Where there
+//! are so many terms that rounding would show, the inner loops are split into blocks with results of their own, and a
+//! loop nest adds up these results with compensation. The split follows from the sizes alone.
 
 use super::lower::add;
 use crate::ir::nest::{LoopKernel, Pass};
@@ -20,8 +20,8 @@ const BLOCK_TERMS: usize = 1 << 12;
 /// adding up these results takes little time beside the products.
 const ARGUMENTS_OVER_RESULTS: usize = 16;
 
-/// Equal blocks of a product: where the first block begins in each argument, the loops over the blocks with their strides
-/// in the arguments, and the product of one block.
+/// Equal blocks of a product: where the first block begins in each argument, the loops over the blocks with their
+/// strides in the arguments, and the product of one block.
 struct Piece {
     starts: [isize; 2],
     blocks: Vec<(usize, [isize; 2])>,
@@ -127,8 +127,8 @@ fn size(product: &MatMul, inner: Inner) -> usize {
     }
 }
 
-/// The calls that add up the results of `count` blocks, which are at `from`, and write the sum to the result `to` of the
-/// product.
+/// The calls that add up the results of `count` blocks, which are at `from`, and write the sum to the result `to` of
+/// the product.
 pub(crate) fn add_up(p: &MatMul, count: usize, from: Operand, to: Operand, scratch: &mut Scratch) -> Vec<Call> {
     let len = len(p);
     let call = |outer: Vec<usize>, row, operands: Vec<(Operand, Vec<isize>)>, fills, each: Strip| {
@@ -138,7 +138,8 @@ pub(crate) fn add_up(p: &MatMul, count: usize, from: Operand, to: Operand, scrat
         Call { work: Work::Loop(kernel), operands, nodes: vec![], refused: None, shared_loops: SharedLoops::default() }
     };
     let load = |strip: &mut Strip| strip.push(Inst::Load(0, Walk::Contiguous, Kind::Float), Kind::Float);
-    // The other blocks are added to the first. All elements of a result are one row: the rows of the product may be short.
+    // The other blocks are added to the first. All elements of a result are one row: the rows of the product may be
+    // short.
     let mut others = Strip::default();
     let x = load(&mut others);
     add(&mut others, [1, 2], [Walk::Contiguous; 2], x);

@@ -1,9 +1,9 @@
 //! Contractions lowered to matrix products over views.
 //!
-//! Every letter of a contraction is an axis with a stride in each operand. A letter of the result that is in one argument
-//! only is an axis of rows or of columns; a letter of the result that is in both arguments goes over pairs of matrices;
-//! a letter that the result lacks is summed over. A product kernel has one axis of rows, one of columns and one of terms;
-//! the other axes are loops around the kernel.
+//! Every letter of a contraction is an axis with a stride in each operand. A letter of the result that is in one
+//! argument only is an axis of rows or of columns; a letter of the result that is in both arguments goes over pairs of
+//! matrices; a letter that the result lacks is summed over. A product kernel has one axis of rows, one of columns and
+//! one of terms; the other axes are loops around the kernel.
 
 use std::ops::Range;
 
@@ -40,8 +40,8 @@ struct Axes {
     borders: Vec<Nonzero>,
 }
 
-/// The condition for a product of elements not to have a factor on the padding of an argument: a letter of the result and a
-/// letter that is summed over, a step along each, and the range of the sum of the two indices times their steps.
+/// The condition for a product of elements not to have a factor on the padding of an argument: a letter of the result
+/// and a letter that is summed over, a step along each, and the range of the sum of the two indices times their steps.
 type Nonzero = ([u8; 2], [isize; 2], Range<isize>);
 
 /// The conditions that follow from the padding of the arguments of a contraction.
@@ -190,8 +190,8 @@ impl Axes {
 
     /// The product whose columns are the longest axis that is `suitable`.
     fn product(mut self, suitable: impl Fn(&Axis) -> bool) -> MatMul {
-        // The inner dimension is an axis that is contiguous in both arguments, if there is one: a kernel of dot products may
-        // vectorise it.
+        // The inner dimension is an axis that is contiguous in both arguments, if there is one: a kernel of dot
+        // products may vectorise it.
         let along = self.sums.iter().position(|axis| axis.strides[..2] == [1, 1]);
         let inner = match along {
             Some(position) => self.sums.remove(position),

@@ -1,9 +1,9 @@
 //! From a group of nodes to a loop nest: what is computed in which pass over a row, which values are spilled between
 //! passes, and the strides of the operands.
 //!
-//! A pass ends where the result of a reduction of the row is needed. A value that a later pass reads is spilled to memory
-//! and reloaded, never computed twice: with fused multiply-adds, the `x` of a maximum and the `x` of `exp(x - max)` could
-//! differ if each pass computed its own.
+//! A pass ends where the result of a reduction of the row is needed. A value that a later pass reads is spilled to
+//! memory and reloaded, never computed twice: with fused multiply-adds, the `x` of a maximum and the `x` of
+//! `exp(x - max)` could differ if each pass computed its own.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -29,7 +29,8 @@ struct Lowering<'a> {
     index: usize,
     /// The axis of the iteration space that is vectorised.
     row: usize,
-    /// For a value of every element, the pass that computes it; for a value of each row, the first pass that can read it.
+    /// For a value of every element, the pass that computes it; for a value of each row, the first pass that can read
+    /// it.
     pass_of: HashMap<Var, usize>,
     /// The numbers of the values of each row.
     scalar: HashMap<Var, usize>,
@@ -156,8 +157,8 @@ impl Lowering<'_> {
         self.group.split.unwrap_or(0)
     }
 
-    /// The number of the operand at an offset of `storage` with these strides over the iteration space, and its walk along
-    /// the row.
+    /// The number of the operand at an offset of `storage` with these strides over the iteration space, and its walk
+    /// along the row.
     fn operand(&mut self, storage: Storage, offset: usize, strides: Vec<isize>) -> (usize, Walk) {
         let walk = walk(strides[self.row]);
         let operand = (Operand { storage, offset }, strides);
@@ -227,8 +228,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// Accumulates a register in a reduction in memory. The register is an element of the argument, if `elements` is set,
-    /// or else the result of a folded row.
+    /// Accumulates a register in a reduction in memory. The register is an element of the argument, if `elements` is
+    /// set, or else the result of a folded row.
     fn accumulate(&mut self, v: Var, strides: Vec<isize>, reg: Reg, elements: bool, strip: &mut Strip) {
         let Op::Reduce(op, _) = self.node(v).op else { return };
         let compensated = op == Reduce::Sum && parts::is_compensated(self.terms(v, &strides), elements);
@@ -254,8 +255,8 @@ impl Lowering<'_> {
         (operand, walk)
     }
 
-    /// How many terms are accumulated in each element of a sum with these strides, or in each element of its partial sums.
-    /// Where rows are folded, each row is one term.
+    /// How many terms are accumulated in each element of a sum with these strides, or in each element of its partial
+    /// sums. Where rows are folded, each row is one term.
     fn terms(&self, v: Var, strides: &[isize]) -> usize {
         let space = &self.group.space;
         let row = if strides[self.row] == 0 { self.group.split.unwrap_or(self.row) } else { space.len() };
@@ -444,8 +445,8 @@ impl Lowering<'_> {
     }
 }
 
-/// The call that copies the elements of `v` to `to`, from `offset` on with these strides. With `fill`, the first so many
-/// elements of `to` are zeroed before.
+/// The call that copies the elements of `v` to `to`, from `offset` on with these strides. With `fill`, the first so
+/// many elements of `to` are zeroed before.
 pub(crate) fn copy(
     fusion: &Fusion<'_>,
     v: Var,
@@ -497,8 +498,8 @@ pub(crate) fn copy(
     }
 }
 
-/// Adds a register to a compensated sum in memory: the operand `compensation` holds what rounding has lost so far (Kahan,
-/// Further remarks on reducing truncation errors, 1965).
+/// Adds a register to a compensated sum in memory: the operand `compensation` holds what rounding has lost so far
+/// (Kahan, Further remarks on reducing truncation errors, 1965).
 pub(crate) fn add(strip: &mut Strip, [sum, compensation]: [usize; 2], walks: [Walk; 2], x: Reg) {
     let mut load = |operand, walk| strip.push(Inst::Load(operand, walk, Kind::Float), Kind::Float);
     let (old, before) = (load(sum, walks[0]), load(compensation, walks[1]));

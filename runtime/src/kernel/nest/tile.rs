@@ -17,8 +17,8 @@ const INTERCHANGE_BELOW: usize = 64;
 /// The iterations of the outermost loop that transformations leave for threads to share.
 const MIN_OUTER_ITERATIONS: usize = 8;
 
-/// How many iterations of a loop are moved inside of a sum's own loops: 4 additions hide the latency of an addition in
-/// registers, 16 that of one through memory.
+/// How many iterations of a loop are moved inside of a sum's own loops. Each addition waits for the one before it to
+/// the same element: 4 cycles for the addition, and some more for the store and load around it.
 const INTERCHANGED_ITERATIONS: std::ops::RangeInclusive<usize> = 4..=16;
 
 /// The most rows that are unrolled and jammed, as each row needs registers for its folds.
@@ -27,13 +27,14 @@ const MAX_JAMMED_ROWS: usize = 4;
 /// The most elements of the rows that are unrolled and jammed: longer rows keep the machine busy by themselves.
 const MAX_JAMMED_ELEMENTS: usize = 512;
 
-/// The largest distance of two jammed rows in elements. An x86-64 address has a signed offset of 31 bits in bytes, which
-/// reaches across all jammed rows.
+/// The largest distance of two jammed rows in elements. An x86-64 address has a signed offset of 31 bits in bytes,
+/// which reaches across all jammed rows.
 const MAX_ROW_STRIDE: usize = 1 << 24;
 
 impl LoopKernel {
-    /// Unrolls the innermost loop around the row and jams the copies, if the kernel has several passes: each pass handles
-    /// all unrolled rows before the next pass starts, so that a pass need not wait for the fold of a single row.
+    /// Unrolls the innermost loop around the row and jams the copies, if the kernel has several passes: each pass
+    /// handles all unrolled rows before the next pass starts, so that a pass need not wait for the fold of a single
+    /// row.
     ///
     /// The iterations that are left of the outermost loop stay a multiple of `parts`. An operand that `is_scratch` is
     /// memory for one row and becomes memory for all unrolled rows. Returns the number of unrolled rows.
@@ -115,7 +116,8 @@ impl LoopKernel {
         self
     }
 
-    /// The innermost loop along which the sums move, if loops inside of it add to the same elements and no row is folded.
+    /// The innermost loop along which the sums move, if loops inside of it add to the same elements and no row is
+    /// folded.
     fn sum_depth(&self) -> Option<usize> {
         let [pass] = self.passes.as_slice() else { return None };
         let filled = |operand: usize| self.fills.iter().any(|fill| fill.0 == operand);
@@ -131,8 +133,8 @@ impl LoopKernel {
         (same && !folds && pass.once.is_empty() && depth + 1 < self.outer.len()).then_some(depth)
     }
 
-    /// Tiles the row and the innermost loop around it. A transposing copy, which goes down a column for each row, then uses
-    /// all elements of a cache line while the line is in the cache.
+    /// Tiles the row and the innermost loop around it. A transposing copy, which goes down a column for each row, then
+    /// uses all elements of a cache line while the line is in the cache.
     pub(crate) fn tiled(mut self) -> LoopKernel {
         let Some(&size) = TILE_WIDTHS.iter().find(|&&size| self.row.is_multiple_of(size)) else { return self };
         if !self.goes_across() || self.row < MIN_TILED_ROW {
@@ -154,8 +156,8 @@ impl LoopKernel {
         self
     }
 
-    /// Whether some operand is contiguous along the innermost loop around the row rather than along the row, and the kernel
-    /// only stores elements that it does not read.
+    /// Whether some operand is contiguous along the innermost loop around the row rather than along the row, and the
+    /// kernel only stores elements that it does not read.
     fn goes_across(&self) -> bool {
         let [pass] = self.passes.as_slice() else { return false };
         let across = |operand: usize, walk: Walk| {

@@ -1,5 +1,5 @@
-//! Reductions over a few elements each, such as those of a pooling window, unrolled to straight-line code: the result stays
-//! in a register until it is complete, instead of being accumulated in memory.
+//! Reductions over a few elements each, such as those of a pooling window, unrolled to straight-line code: the result
+//! stays in a register until it is complete, instead of being accumulated in memory.
 
 use crate::ir::nest::{LoopKernel, Pass};
 use crate::ir::reduce::Reduce;

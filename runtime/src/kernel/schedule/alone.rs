@@ -70,7 +70,8 @@ impl Alone<'_> {
         self.calls.push(Call { work, operands, nodes, refused: None, shared_loops });
     }
 
-    /// Copies an argument into the result, from `offset` on. With `fill`, so many elements of the result are zeroed first.
+    /// Copies an argument into the result, from `offset` on. With `fill`, so many elements of the result are zeroed
+    /// first.
     fn copy_into_result(&mut self, arg: Var, offset: usize, fill: Option<usize>) {
         let strides = steps(&self.fusion.graph[self.v].shape);
         self.calls.push(lower::copy(self.fusion, arg, Storage::Value(self.v), (offset, &strides), fill));

@@ -1,10 +1,11 @@
 //! Chains: kernels that share their outer loops.
 //!
-//! A kernel after a batch of matrix products often needs only one of the products at a time: the softmax of the scores of
-//! one head, and the product of this softmax with the values. A *chain* fuses the outer loops of such kernels. Its first
-//! iteration runs through all kernels of the chain, then the second, while the data of an iteration is in the cache; threads
-//! share the iterations. An iteration depends on no other one. A value that only the chain reads is stored for one iteration,
-//! in scratch memory of each thread: the scores of all heads of an attention are never in memory at the same time.
+//! A kernel after a batch of matrix products often needs only one of the products at a time: the softmax of the scores
+//! of one head, and the product of this softmax with the values. A *chain* fuses the outer loops of such kernels. Its
+//! first iteration runs through all kernels of the chain, then the second, while the data of an iteration is in the
+//! cache; threads share the iterations. An iteration depends on no other one. A value that only the chain reads is
+//! stored for one iteration, in scratch memory of each thread: the scores of all heads of an attention are never in
+//! memory at the same time.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -25,7 +26,8 @@ const MIN_CHAIN_ELEMENTS: usize = 1 << 14;
 /// The fewest elements of the result of a product in one iteration, if the batch is cut: 8 KiB of work for each call.
 const MIN_ITERATION_ELEMENTS: usize = 1 << 11;
 
-/// The most elements in one iteration, 256 KiB, where rows of a product may be cut too: they should stay in a second cache.
+/// The most elements in one iteration, 256 KiB, where rows of a product may be cut too: they should stay in a second
+/// cache.
 const MAX_ITERATION_ELEMENTS: usize = 1 << 16;
 
 /// The most operands of a kernel in a chain: a run keeps an array of their pointers on the stack.
@@ -42,7 +44,8 @@ pub(crate) enum Purpose {
     InPlace,
 }
 
-/// The calls of a program in the order in which they run, and their phases: a phase is one call, or the calls of a chain.
+/// The calls of a program in the order in which they run, and their phases: a phase is one call, or the calls of a
+/// chain.
 #[derive(Default)]
 pub(crate) struct Chains {
     pub(crate) calls: Vec<Call>,
@@ -146,7 +149,8 @@ fn ways(call: &Call) -> Vec<Nest> {
     [batch].into_iter().chain(rows).collect()
 }
 
-/// The nest with the loop of this role cut into the largest equal parts that `fits`, and the loop over the parts hoisted.
+/// The nest with the loop of this role cut into the largest equal parts that `fits`, and the loop over the parts
+/// hoisted.
 fn cut(nest: &Nest, role: Role, fits: impl Fn(usize) -> bool) -> Option<Nest> {
     let number = nest.find(role)?;
     let size = nest.size(number);

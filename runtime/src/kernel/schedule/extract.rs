@@ -66,8 +66,8 @@ impl Nest {
         self.loops[number].size
     }
 
-    /// Finds the loop from which a loop of `count` iterations can be hoisted that moves `operand` by `stride`. Returns the
-    /// number of the loop, and how many of its steps are one iteration.
+    /// Finds the loop from which a loop of `count` iterations can be hoisted that moves `operand` by `stride`. Returns
+    /// the number of the loop, and how many of its steps are one iteration.
     pub(crate) fn seek(&self, operand: usize, count: usize, stride: isize) -> Option<(usize, usize)> {
         self.loops.iter().enumerate().find_map(|(i, l)| {
             let own = l.strides[operand];
@@ -106,8 +106,8 @@ impl Nest {
         }
     }
 
-    /// The elements of an operand that one iteration accesses, as loops over memory with the largest stride first. Loops
-    /// that are contiguous are merged.
+    /// The elements of an operand that one iteration accesses, as loops over memory with the largest stride first.
+    /// Loops that are contiguous are merged.
     pub(crate) fn footprint(&self, operand: usize) -> Vec<(usize, isize)> {
         let loops = self.loops.iter().map(|l| (l.size, l.strides[operand]));
         let mut loops: Vec<_> = loops.filter(|&(size, stride)| size > 1 && stride != 0).collect();

@@ -1,8 +1,9 @@
 //! Verification of a plan: no two values that are live at the same time overlap in memory.
 //!
-//! Lowering must give calls that access the storage of their operands alone, and planning must let storage overlap only if
-//! its live ranges do not. Debug builds and tests compare both with the finished plan. Small programs are interpreted over
-//! shadow memory besides: an element that a call reads must be the last element that was written at that address.
+//! Lowering must give calls that access the storage of their operands alone, and planning must let storage overlap only
+//! if its live ranges do not. Debug builds and tests compare both with the finished plan. Small programs are
+//! interpreted over shadow memory besides: an element that a call reads must be the last element that was written at
+//! that address.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -56,8 +57,8 @@ impl Plan {
         }
     }
 
-    /// Refuses values of the arena that overlap while both are live, unless one overwrites the other. Constants are live
-    /// all the time.
+    /// Refuses values of the arena that overlap while both are live, unless one overwrites the other. Constants are
+    /// live all the time.
     fn check_arena(&self) -> Result<(), String> {
         let lives = self.live_ranges();
         let placed = |(&storage, &life): (&Storage, &(usize, usize))| {

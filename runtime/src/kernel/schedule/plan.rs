@@ -1,7 +1,8 @@
 //! Plans: the calls of a program in order, and the location of each value.
 //!
-//! The live range of a value goes from the first phase that accesses it to the last. A value is allocated in the arena over
-//! an argument that nothing reads later, if its kernel allows that, or in the first gap that is free during its live range.
+//! The live range of a value goes from the first phase that accesses it to the last. A value is allocated in the arena
+//! over an argument that nothing reads later, if its kernel allows that, or in the first gap that is free during its
+//! live range.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -142,8 +143,8 @@ impl Plan {
         Some(last + 1)
     }
 
-    /// The bytes of the values that are saved for the gradient: those in the arena that are written before the last call of
-    /// the loss has ended and read by a later call. `None` if there is no gradient.
+    /// The bytes of the values that are saved for the gradient: those in the arena that are written before the last
+    /// call of the loss has ended and read by a later call. `None` if there is no gradient.
     pub(crate) fn saved_for_backward(&self, graph: &Graph) -> Option<usize> {
         let (forward, backward) = self.calls.split_at(self.forward(graph)?);
         let written: HashSet<Var> = forward.iter().flat_map(|call| call.nodes.iter().copied()).collect();
@@ -197,8 +198,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Refuses a result that overwrites an input, unless no later kernel reads the input and the kernel of the result reads
-    /// each element of the input no later than it writes the element of the same index.
+    /// Refuses a result that overwrites an input, unless no later kernel reads the input and the kernel of the result
+    /// reads each element of the input no later than it writes the element of the same index.
     fn check_overwrites(&self, sources: &HashMap<Var, Place>) -> Result<(), Error> {
         let range = |storage: &Storage| match self.locations.get(storage) {
             Some(Location::Outside(place)) => Some((place.slot, place.offset, place.offset + self.lens[storage])),
@@ -257,7 +258,8 @@ impl Plan {
 
     /// Allocates everything that has no location yet in the arena.
     fn allocate(&mut self) {
-        // Live ranges in the order of their first phase, and within a phase of the operands: the last phase and the storage.
+        // Live ranges in the order of their first phase, and within a phase of the operands: the last phase and the
+        // storage.
         let mut ranges: BTreeMap<(usize, usize), (usize, Storage)> = BTreeMap::new();
         let mut index: HashMap<Storage, (usize, usize)> = HashMap::new();
         // All calls of a phase are active at the same time.

@@ -1,7 +1,7 @@
 //! Results that overwrite arguments.
 //!
-//! A loop nest may write its result over an argument that nothing reads later, if it reads each element of the argument no
-//! later than it writes the element of the same index: in the same iteration, and in the same or an earlier pass.
+//! A loop nest may write its result over an argument that nothing reads later, if it reads each element of the argument
+//! no later than it writes the element of the same index: in the same iteration, and in the same or an earlier pass.
 
 use std::collections::HashMap;
 

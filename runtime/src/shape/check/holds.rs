@@ -1,10 +1,10 @@
 //! What shape rules know of the elements of a tensor.
 //!
-//! A rule refuses an index only if the verifier of the staged graph would refuse it. So two intervals are kept apart: of
-//! elements that the function itself determines (`known`), and of elements that come from its arguments, of which nothing
-//! is known (`open`), until a clamp or a promise bounds them. Values of which the verifier may know more, such as a
-//! constant that staging folds, are `vague`. A mask refines the values that it compares, here as in the verifier. Since
-//! values have no identity here, every value with the interval of a compared value is refined.
+//! A rule refuses an index only if the verifier of the staged graph would refuse it. So two intervals are kept apart:
+//! of elements that the function itself determines (`known`), and of elements that come from its arguments, of which
+//! nothing is known (`open`), until a clamp or a promise bounds them. Values of which the verifier may know more, such
+//! as a constant that staging folds, are `vague`. A mask refines the values that it compares, here as in the verifier.
+//! Since values have no identity here, every value with the interval of a compared value is refined.
 
 use super::interval::{Interval, Refinement};
 use super::{Check, Message};
@@ -141,8 +141,8 @@ impl Holds {
         Holds { sure: self.is_one(), order: Order::Other, ..self }
     }
 
-    /// `count` elements of a tensor with a single axis, from `start` on in steps of `step`; `None` for a number that is not
-    /// known.
+    /// `count` elements of a tensor with a single axis, from `start` on in steps of `step`; `None` for a number that is
+    /// not known.
     pub(crate) const fn slice(self, start: Option<isize>, step: isize, count: Option<isize>, dtype: DType) -> Holds {
         match (self.order, start, count) {
             (Order::Other, ..) => self.part(),
@@ -207,8 +207,8 @@ impl Holds {
         }
     }
 
-    /// Refuses an index with an entry that names none of the rows of a table. A promised index whose bounds may be too wide
-    /// is not refused: its entries are compared when the program runs.
+    /// Refuses an index with an entry that names none of the rows of a table. A promised index whose bounds may be too
+    /// wide is not refused: its entries are compared when the program runs.
     #[track_caller]
     pub(crate) const fn names_rows(self, cx: &mut Check, op: &str, rows: Dim, promised: bool) -> bool {
         let Some(count) = rows.get() else { return true };
@@ -258,8 +258,8 @@ impl Note {
     const NONE: Note = Note(0);
 }
 
-/// Notes about masks and elementwise results beside their types. Types are copied, so that they hold the number of a note;
-/// only the latest notes are stored, since an operation on a mask or sum usually follows soon.
+/// Notes about masks and elementwise results beside their types. Types are copied, so that they hold the number of a
+/// note; only the latest notes are stored, since an operation on a mask or sum usually follows soon.
 pub(crate) struct Notes {
     masks: [Mask; Notes::MASKS],
     sums: [Operands; Notes::SUMS],

@@ -1,10 +1,10 @@
 //! Interval arithmetic: which numbers the elements of a value may be.
 //!
-//! An interval contains every element that the kernels may compute, in single precision and with whole numbers that wrap
-//! around. It may be wider, never narrower; the interval of an unknown value is all numbers.
+//! An interval contains every element that the kernels may compute, in single precision and with whole numbers that
+//! wrap around. It may be wider, never narrower; the interval of an unknown value is all numbers.
 //!
-//! The same intervals are computed twice: by shape rules during constant evaluation, and of a graph before it is compiled
-//! (see `graph::verify`). So all functions here are `const`.
+//! The same intervals are computed twice: by shape rules during constant evaluation, and of a graph before it is
+//! compiled (see `graph::verify`). So all functions here are `const`.
 
 use crate::shape::{DType, Rows};
 
@@ -22,7 +22,8 @@ pub(crate) struct Interval {
     pub(crate) nan: bool,
     /// Whether all are whole numbers.
     pub(crate) whole: bool,
-    /// For each end, whether the function itself determines it; else it comes from an argument that may have narrower bounds.
+    /// For each end, whether the function itself determines it; else it comes from an argument that may have narrower
+    /// bounds.
     pub(crate) own: [bool; 2],
 }
 
@@ -71,7 +72,8 @@ impl Interval {
         })
     }
 
-    /// The interval that still holds these numbers when they grow by this factor; each side that is not zero reaches to 1 at least.
+    /// The interval that still holds these numbers when they grow by this factor; each side that is not zero reaches to
+    /// 1 at least.
     pub(crate) fn widened(self, factor: f64) -> Interval {
         let low = if self.low < 0.0 { (self.low * factor).min(-1.0) } else { 0.0 };
         let high = if self.high > 0.0 { (self.high * factor).max(1.0) } else { 0.0 };
@@ -363,8 +365,8 @@ impl Interval {
         }
     }
 
-    /// The remainders of a division rounded towards zero: no larger than the dividend, smaller than the divisor, with the
-    /// sign of the dividend.
+    /// The remainders of a division rounded towards zero: no larger than the dividend, smaller than the divisor, with
+    /// the sign of the dividend.
     pub(crate) const fn rest(self, by: Interval) -> Interval {
         let (a, b) = (self.joined(), by.joined());
         if let Some(none) = Interval::without(a, b) {
@@ -472,8 +474,8 @@ impl Interval {
         }
     }
 
-    /// Results that double precision does not hold exactly, such as those of a fused multiply-add: each end moves outwards
-    /// by one number.
+    /// Results that double precision does not hold exactly, such as those of a fused multiply-add: each end moves
+    /// outwards by one number.
     pub(crate) const fn near(self) -> Interval {
         let (low, high) = (self.low as f32, self.high as f32);
         let low = if low as f64 == self.low { low } else { low.next_down() } as f64;

@@ -1,7 +1,8 @@
 //! The abstract values that shape rules compute with, and the collection of their errors.
 //!
 //! The same `const fn` rules run twice. `cargo check` evaluates them on the symbols of a signature, where an error is a
-//! compile error. Before a graph is staged, they run on the actual sizes, where an error becomes [`Error::Shape`](crate::Error::Shape).
+//! compile error. Before a graph is staged, they run on the actual sizes, where an error becomes
+//! [`Error::Shape`](crate::Error::Shape).
 
 mod frame;
 mod holds;
@@ -397,8 +398,8 @@ pub const fn divide(cx: &mut Check, a: Dim, b: Dim) -> Dim {
     }
 }
 
-/// A loop-carried variable, before and after an iteration: its shape must stay the same, and it depends on what both depend
-/// on.
+/// A loop-carried variable, before and after an iteration: its shape must stay the same, and it depends on what both
+/// depend on.
 #[track_caller]
 pub const fn carried(cx: &mut Check, name: &str, before: Type, after: Type) -> Type {
     let (Some(before), Some(after)) = (before.operand(cx, "for"), after.operand(cx, "for")) else {
