@@ -32,28 +32,28 @@ pub(crate) struct Choice {
 impl Stage {
     /// The product or quotient of a gradient `d` and `by`, zero where `d` is masked.
     pub(crate) fn guarded(&mut self, op: Binary, d: Var, by: Var) -> Var {
-        self.into_select(op, d, by, MAX_NESTED_SELECTS)
+        self.moved_into_select(op, d, by, MAX_NESTED_SELECTS)
     }
 
     /// The product of `a` and `b`, zero where either is masked.
     pub(crate) fn guarded_by_both(&mut self, a: Var, b: Var) -> Var {
-        self.into_either_select(a, b, MAX_NESTED_SELECTS)
+        self.moved_into_either_select(a, b, MAX_NESTED_SELECTS)
     }
 
-    fn into_either_select(&mut self, a: Var, b: Var, nested: usize) -> Var {
+    fn moved_into_either_select(&mut self, a: Var, b: Var, nested: usize) -> Var {
         // A product with a constant side costs nothing, so that the product moves into both sides.
         if let (&Op::Select, &[mask, x, y]) = (&self[b].op, &self[b].args[..])
             && nested > 0
             && [x, y].iter().any(|&side| self.is_constant(side))
         {
-            let [x, y] = [x, y].map(|side| self.into_either_select(a, side, nested - 1));
+            let [x, y] = [x, y].map(|side| self.moved_into_either_select(a, side, nested - 1));
             return self.select(mask, x, y);
         }
         let product = self.guarded(Binary::Mul, a, b);
         if self.is_finite(a) || !self.may_be_masked(b) { product } else { self.where_not_zero(b, product) }
     }
 
-    fn into_select(&mut self, op: Binary, d: Var, by: Var, nested: usize) -> Var {
+    fn moved_into_select(&mut self, op: Binary, d: Var, by: Var, nested: usize) -> Var {
         if self.is_zero(d) || op == Binary::Mul && self.is_zero(by) {
             let (d, _) = self.broadcast_both(d, by);
             let shape = self[d].shape.clone();
@@ -63,7 +63,7 @@ impl Stage {
             // A gradient that `where_not_zero` has guarded needs no second guard.
             let product = match self.is_of_zeros(choice.mask) {
                 true => self.binary(op, choice.value, by),
-                false => self.into_select(op, choice.value, by, nested - 1),
+                false => self.moved_into_select(op, choice.value, by, nested - 1),
             };
             return self.chosen(choice.mask, choice.holds, product);
         }

@@ -93,40 +93,13 @@ impl Stage {
                 let second = self.known(Question::Taken(y, axes))?;
                 return Ok(second.map(|second| self.either(first, second)));
             }
-            // Parts of rows: a row is taken if any of its parts is.
-            (&Op::Concat(axis), parts) if axes >> axis & 1 == 1 => {
-                let parts = parts.iter().filter(|&&part| !self.is_zero(part));
-                let masks =
-                    parts.map(|&part| self.known(Question::Taken(part, axes))).collect::<Result<Vec<_>, _>>()?;
-                let masks = masks.into_iter().collect::<Option<Vec<_>>>();
-                return Ok(masks.and_then(|masks| masks.into_iter().reduce(|all, mask| self.either(all, mask))));
-            }
-            // Concatenated rows.
             (&Op::Concat(axis), parts) => {
                 let parts = parts.to_vec();
-                let mut masks = Vec::new();
-                for part in parts {
-                    let mask = match self.is_zero(part) {
-                        true => {
-                            let shape = without(&self[part].shape, axes);
-                            Some(self.push(Op::Const(0), vec![], shape, DType::Bool))
-                        }
-                        false => self.known(Question::Taken(part, axes))?,
-                    };
-                    let Some(mask) = mask else { return Ok(None) };
-                    masks.push(mask);
-                }
-                return Ok(Some(self.concat(&masks, axis)));
+                return self.taken_of_concat(&parts, axis, axes);
             }
             (Op::Pad(before), &[inner]) => {
-                let axis_is_padded = |axis: &usize| self[d].shape[*axis] != self[inner].shape[*axis];
-                let within_rows = (0..self[d].shape.len()).filter(axis_is_padded).all(|axis| axes >> axis & 1 == 1);
-                let along = |(axis, &before)| if axes >> axis & 1 == 1 { 0 } else { before };
-                let before: Vec<usize> = before.iter().enumerate().map(along).collect();
-                let shape = without(&self[d].shape, axes);
-                let mask = self.known(Question::Taken(inner, axes))?;
-                // Rows of padding are not taken.
-                return Ok(mask.map(|mask| if within_rows { mask } else { self.pad(mask, &before, &shape) }));
+                let before = before.clone();
+                return self.taken_of_pad(d, inner, &before, axes);
             }
             (Op::Binary(Binary::Add | Binary::Sub), &[a, b]) => {
                 let Some(first) = self.known(Question::Taken(a, axes))? else { return Ok(None) };
@@ -144,6 +117,47 @@ impl Stage {
             }
             _ => {}
         }
+        self.taken_of_select(d, axes)
+    }
+
+    /// The rows of a concatenation that are taken.
+    fn taken_of_concat(&mut self, parts: &[Var], axis: usize, axes: u8) -> Answer {
+        if axes >> axis & 1 == 1 {
+            // Parts of rows: a row is taken if any of its parts is.
+            let parts = parts.iter().filter(|&&part| !self.is_zero(part));
+            let masks = parts.map(|&part| self.known(Question::Taken(part, axes))).collect::<Result<Vec<_>, _>>()?;
+            let masks = masks.into_iter().collect::<Option<Vec<_>>>();
+            return Ok(masks.and_then(|masks| masks.into_iter().reduce(|all, mask| self.either(all, mask))));
+        }
+        let mut masks = Vec::new();
+        for &part in parts {
+            let mask = match self.is_zero(part) {
+                true => {
+                    let shape = without(&self[part].shape, axes);
+                    Some(self.push(Op::Const(0), vec![], shape, DType::Bool))
+                }
+                false => self.known(Question::Taken(part, axes))?,
+            };
+            let Some(mask) = mask else { return Ok(None) };
+            masks.push(mask);
+        }
+        Ok(Some(self.concat(&masks, axis)))
+    }
+
+    /// The rows of `d` that are taken, which is `inner` padded with zeros; rows of padding are not.
+    fn taken_of_pad(&mut self, d: Var, inner: Var, before: &[usize], axes: u8) -> Answer {
+        let axis_is_padded = |axis: &usize| self[d].shape[*axis] != self[inner].shape[*axis];
+        let within_rows = (0..self[d].shape.len()).filter(axis_is_padded).all(|axis| axes >> axis & 1 == 1);
+        let along = |(axis, &before)| if axes >> axis & 1 == 1 { 0 } else { before };
+        let before: Vec<usize> = before.iter().enumerate().map(along).collect();
+        let shape = without(&self[d].shape, axes);
+        let mask = self.known(Question::Taken(inner, axes))?;
+        Ok(mask.map(|mask| if within_rows { mask } else { self.pad(mask, &before, &shape) }))
+    }
+
+    /// The rows of a selection against zero that are taken; of another value, none are known.
+    fn taken_of_select(&mut self, d: Var, axes: u8) -> Answer {
+        let is_mask = self[d].dtype == DType::Bool;
         // The conjunction of two masks is a selection of the second against false.
         let choice = match (&self[d].op, &self[d].args[..]) {
             (Op::Select, &[mask, value, none]) if is_mask && self.is_zero(none) => {
