@@ -6,17 +6,17 @@ use std::fmt::Write;
 use super::{Graph, Op, Var};
 use crate::shape::DType;
 
-/// What is said of a graph beside its nodes.
+/// The labels of a drawing.
 pub(crate) struct Labels<'l> {
-    /// What the graph is called.
+    /// The name of the graph.
     pub(crate) name: &'l str,
-    /// What the user calls the value of a node from outside.
+    /// The user's name of an input, by its node.
     pub(crate) source: &'l dyn Fn(Var) -> Option<String>,
     /// The number of the kernel that computes each node, if one does.
     pub(crate) kernel: &'l dyn Fn(Var) -> Option<usize>,
-    /// What each kernel is, by its number.
+    /// The description of each kernel, by its number.
     pub(crate) kernels: &'l dyn Fn(usize) -> String,
-    /// The results, and what the user calls them.
+    /// The results and their names.
     pub(crate) results: &'l [(Var, &'l str)],
 }
 

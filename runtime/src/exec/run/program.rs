@@ -34,7 +34,7 @@ pub(crate) struct Program {
     /// The first entry of an index that named no row in the last run.
     found: Refused,
     steps: Vec<Step>,
-    stages: Vec<Stage>,
+    phases: Vec<Phase>,
     /// Where each operand of all steps is, one step behind the other.
     locations: Vec<(Location, usize)>,
     /// The slots it was compiled for, and where each starts in the run at hand.
@@ -82,10 +82,10 @@ unsafe impl Send for Program {}
 // share it for as long.
 unsafe impl Sync for Program {}
 
-/// Kernels between two barriers: one, or several that take turns.
-struct Stage {
+/// Kernels between two barriers: one, or the kernels of a chain.
+struct Phase {
     steps: Range<usize>,
-    /// The sizes of the loops over turns; none for a kernel by itself.
+    /// The sizes of the loops that the kernels share; empty for a kernel by itself.
     turns: Vec<usize>,
     /// The number of parts that can be computed independently.
     units: usize,
@@ -98,7 +98,7 @@ struct Step {
     kernel: Kernel,
     /// Where its operands start.
     operands: usize,
-    /// For each operand, how many elements it moves with each loop over turns.
+    /// For each operand its stride in each shared loop, in elements.
     strides: Vec<Vec<isize>>,
 }
 
@@ -170,7 +170,7 @@ impl Program {
             bounds,
             found: Refused::default(),
             steps: Vec::new(),
-            stages: Vec::new(),
+            phases: Vec::new(),
             locations: Vec::new(),
             slots: slots.iter().map(|&extent| (extent, std::ptr::null_mut())).collect(),
             outside: Vec::new(),
@@ -222,7 +222,7 @@ impl Program {
                 true => program.steps[steps.start].kernel.units(),
                 false => turns.iter().product(),
             };
-            program.stages.push(Stage { steps, turns, units, shared: long && units > 1 });
+            program.phases.push(Phase { steps, turns, units, shared: long && units > 1 });
         }
         program.outside = program.outside()?;
         let caller = program.seat()?;
@@ -302,7 +302,7 @@ impl Program {
             }
         }
         // Compilation has seen that the number of threads is known. What is timed runs on one.
-        let shared = self.clock.is_none() && self.stages.iter().any(|stage| stage.shared);
+        let shared = self.clock.is_none() && self.phases.iter().any(|phase| phase.shared);
         let most = if shared { threads().unwrap_or(1) } else { 1 };
         let threads = if most > 1 && self.pace.together() { most } else { 1 };
         while self.seats.len() < threads {
@@ -364,30 +364,30 @@ impl Program {
     unsafe fn work(&self, number: usize, barrier: Option<&Barrier>) {
         let threads = barrier.map_or(1, Barrier::threads);
         let mut before = false;
-        for (i, stage) in self.stages.iter().enumerate() {
-            // Stages of the first thread alone need not wait for each other.
-            if let Some(barrier) = barrier.filter(|_| i > 0 && (before || stage.shared)) {
+        for (i, phase) in self.phases.iter().enumerate() {
+            // Phases of the first thread alone need not wait for each other.
+            if let Some(barrier) = barrier.filter(|_| i > 0 && (before || phase.shared)) {
                 barrier.wait();
             }
-            before = stage.shared;
-            let units = stage.units;
-            let share = match stage.shared {
+            before = phase.shared;
+            let units = phase.units;
+            let share = match phase.shared {
                 true => units * number / threads..units * (number + 1) / threads,
                 false if number == 0 => 0..units,
                 false => continue,
             };
             let pointers = &self.seats[number].pointers;
-            if stage.turns.is_empty() {
-                let step = &self.steps[stage.steps.start];
-                let refuse = self.found.by(stage.steps.start);
+            if phase.turns.is_empty() {
+                let step = &self.steps[phase.steps.start];
+                let refuse = self.found.by(phase.steps.start);
                 // SAFETY: promised by the caller.
                 unsafe { step.kernel.run(share, &pointers[step.operands..], refuse) };
                 continue;
             }
             for turn in share {
-                for number in stage.steps.clone() {
+                for number in phase.steps.clone() {
                     // SAFETY: promised by the caller.
-                    unsafe { self.steps[number].take(turn, &stage.turns, pointers, self.found.by(number)) };
+                    unsafe { self.steps[number].take(turn, &phase.turns, pointers, self.found.by(number)) };
                 }
             }
         }
@@ -414,19 +414,19 @@ impl Program {
     /// As `run`.
     unsafe fn time(&self, times: &mut [Duration]) {
         let pointers = &self.seats[0].pointers;
-        for stage in &self.stages {
-            let mut taken = vec![Duration::ZERO; stage.steps.len()];
+        for phase in &self.phases {
+            let mut taken = vec![Duration::ZERO; phase.steps.len()];
             let mut before = Instant::now();
-            for turn in 0..stage.turns.iter().product() {
-                for (number, taken) in stage.steps.clone().zip(&mut taken) {
+            for turn in 0..phase.turns.iter().product() {
+                for (number, taken) in phase.steps.clone().zip(&mut taken) {
                     // SAFETY: promised by the caller.
-                    unsafe { self.steps[number].take(turn, &stage.turns, pointers, self.found.by(number)) };
+                    unsafe { self.steps[number].take(turn, &phase.turns, pointers, self.found.by(number)) };
                     let now = Instant::now();
                     *taken += now - before;
                     before = now;
                 }
             }
-            for (time, taken) in times[stage.steps.clone()].iter_mut().zip(taken) {
+            for (time, taken) in times[phase.steps.clone()].iter_mut().zip(taken) {
                 *time = (*time).min(taken);
             }
         }

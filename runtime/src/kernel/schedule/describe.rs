@@ -1,4 +1,4 @@
-//! Kernels told to people.
+//! Descriptions of calls and their operands, for people.
 
 use std::fmt;
 use std::fmt::Write;
@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::graph::Graph;
 use crate::kernel::{Call, Location, Plan, Refusal, Storage, Work};
 
-/// What a kernel is.
+/// A description of a kernel.
 pub(crate) struct Description {
     /// A loop nest, a product, and so on.
     pub(crate) kind: String,
@@ -92,8 +92,8 @@ impl fmt::Display for Location {
 }
 
 impl Plan {
-    /// The operands of a call, a line each: what it is, where it lies and how long it is in elements, and from which
-    /// of them on the call has it.
+    /// The operands of a call, a line each: the storage, its location and its length in elements, and the first element
+    /// of the operand in it.
     pub(crate) fn operands_as_text(&self, call: &Call) -> String {
         let mut text = String::new();
         for (i, operand) in call.operands.iter().enumerate() {
