@@ -16,6 +16,6 @@ pub(crate) use fuse::refusal::Refusal;
 #[cfg(all(test, not(miri)))]
 pub(crate) use nest::windows::unrolled;
 pub(crate) use outside::{Extent, Outside, Place, Region, Slot};
-pub(crate) use schedule::chain::OPERANDS;
+pub(crate) use schedule::chain::MAX_OPERANDS;
 pub(crate) use schedule::describe::Description;
 pub(crate) use schedule::plan::{Location, Plan, plan};

@@ -21,7 +21,7 @@ use crate::graph::{Graph, Op, Var};
 use crate::ir::product::MatMul;
 use crate::ir::{LINE, Level};
 use crate::kernel::{
-    Call, Description, Extent, Location, OPERANDS, Operand as Planned, Outside, Plan, Region, Slot, Work, plan,
+    Call, Description, Extent, Location, MAX_OPERANDS, Operand as Planned, Outside, Plan, Region, Slot, Work, plan,
     with_multiply_adds,
 };
 use crate::tensor::{Elements, Input};
@@ -565,7 +565,7 @@ impl Step {
             // SAFETY: promised by the caller.
             return unsafe { self.kernel.run(units, pointers, refuse) };
         }
-        let mut moved = [std::ptr::null_mut(); OPERANDS];
+        let mut moved = [std::ptr::null_mut(); MAX_OPERANDS];
         for ((moved, pointer), strides) in moved.iter_mut().zip(pointers).zip(&self.strides) {
             let (mut left, mut offset) = (turn, 0);
             for (size, stride) in sizes.iter().zip(strides).rev() {

@@ -31,7 +31,7 @@ const MIN_ITERATION_ELEMENTS: usize = 1 << 11;
 const MAX_ITERATION_ELEMENTS: usize = 1 << 16;
 
 /// The most operands of a kernel in a chain: a run keeps an array of their pointers on the stack.
-pub(crate) const OPERANDS: usize = 32;
+pub(crate) const MAX_OPERANDS: usize = 32;
 
 /// Who accesses memory besides the calls at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,7 +212,7 @@ impl Chain {
 
     fn relation(&self, call: &Call) -> Relation {
         let touched = |operand: &Operand| self.written.contains_key(&operand.storage);
-        let Some(nest) = Nest::new(call).filter(|nest| nest.call.operands.len() <= OPERANDS) else {
+        let Some(nest) = Nest::new(call).filter(|nest| nest.call.operands.len() <= MAX_OPERANDS) else {
             return if call.operands.iter().any(touched) { Relation::After } else { Relation::Independent };
         };
         let reads = nest.reads();
