@@ -160,7 +160,7 @@ fn cut(nest: &Nest, role: Role, fits: impl Fn(usize) -> bool) -> Option<Nest> {
     Some(nest)
 }
 
-/// How many operands each memory has.
+/// How many operands of all calls are in each storage.
 fn users(calls: &[Call]) -> HashMap<Storage, usize> {
     let mut users = HashMap::new();
     for operand in calls.iter().flat_map(|call| &call.operands) {
@@ -171,6 +171,7 @@ fn users(calls: &[Call]) -> HashMap<Storage, usize> {
 
 /// The relation of a call to a chain.
 enum Relation {
+    /// The call joins the chain, with these loops hoisted.
     Member(Box<Nest>),
     /// The call depends on nothing in the chain.
     Independent,
@@ -203,6 +204,7 @@ impl Chain {
         (chain.members.len() > 1).then_some(chain)
     }
 
+    /// Adds a member, and notes what it writes.
     fn push(&mut self, number: usize, nest: Nest) {
         for operand in nest.writes() {
             self.written.entry(nest.call.operands[operand].storage).or_insert((self.members.len(), operand));
@@ -210,6 +212,7 @@ impl Chain {
         self.members.push((number, nest));
     }
 
+    /// The relation of the next call to the chain so far.
     fn relation(&self, call: &Call) -> Relation {
         let touched = |operand: &Operand| self.written.contains_key(&operand.storage);
         let Some(nest) = Nest::new(call).filter(|nest| nest.call.operands.len() <= MAX_OPERANDS) else {
