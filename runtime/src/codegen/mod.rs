@@ -7,6 +7,7 @@ mod code;
 mod disassemble;
 mod loops;
 pub(crate) mod matmul;
+mod peak;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -15,5 +16,6 @@ pub(crate) use backend::Backend;
 pub(crate) use code::Compiled;
 pub(crate) use disassemble::disassemble;
 pub(crate) use loops::{CompiledLoop, compile};
+pub(crate) use peak::peak;
 #[cfg(all(test, not(miri)))]
 mod tests;

@@ -4,14 +4,14 @@
 
 use iced_x86::code_asm::*;
 
-use super::simd::Emit;
-use super::x86::{A_AT, B_AT, Emitter, PANELS, TILES, at};
+use super::emitter::{A_AT, B_AT, PANELS, ProductEmitter, TILES};
+use crate::codegen::x86::asm::Emit;
 use crate::ir::product::blocking::{Packing, Panel};
 
 /// Bytes that come from memory together.
 const LINE: i64 = 64;
 
-impl Emitter<'_> {
+impl ProductEmitter<'_> {
     /// At some steps of the first tile of a panel: what they read of the next panel. At those of a tile of the first
     /// panel: what they read of the next tile.
     pub(super) fn ahead(&mut self, panel: &Panel, (tiles, rows): (usize, usize), steps: usize) -> Emit {
@@ -21,8 +21,8 @@ impl Emitter<'_> {
             self.at_first(TILES, tiles, |e| {
                 for step in steps.clone() {
                     for byte in (0..4 * panel.columns as i64).step_by(LINE as usize) {
-                        let place = at(B_AT, step * b_row + 4 * panel.columns as i64 + byte);
-                        e.simd.code.prefetcht1(byte_ptr(place))?;
+                        let next = B_AT + (step * b_row + 4 * panel.columns as i64 + byte);
+                        e.asm.code.prefetcht1(byte_ptr(next))?;
                     }
                 }
                 Ok(())
@@ -32,7 +32,7 @@ impl Emitter<'_> {
         if self.blocking.left.is_none() && a_row == 4 && a_column >= LINE {
             let last = 4 * self.spec.row(2 * rows - 1)[0] as i64;
             self.at_first(PANELS, panel.count, |e| {
-                steps.clone().try_for_each(|step| e.simd.code.prefetcht0(byte_ptr(at(A_AT, step * a_column + last))))
+                steps.clone().try_for_each(|step| e.asm.code.prefetcht0(byte_ptr(A_AT + (step * a_column + last))))
             })?;
         }
         Ok(())
@@ -40,10 +40,10 @@ impl Emitter<'_> {
 
     /// Only at the first of the turns that a counter counts.
     fn at_first(&mut self, counter: AsmRegister64, turns: usize, body: impl FnOnce(&mut Self) -> Emit) -> Emit {
-        let mut others = self.simd.code.create_label();
-        self.simd.code.cmp(counter, turns as i32)?;
-        self.simd.code.jne(others)?;
+        let mut others = self.asm.code.create_label();
+        self.asm.code.cmp(counter, turns as i32)?;
+        self.asm.code.jne(others)?;
         body(self)?;
-        self.simd.set(&mut others)
+        self.asm.set(&mut others)
     }
 }

@@ -3,10 +3,12 @@
 //! A checked kernel adds up the squares of all that it stores, one instruction for each vector, and gives the sum. That
 //! is small only where each number is, since squares do not cancel, and what is no number stays so in a sum.
 
+use iced_x86::code_asm::dword_ptr;
 use iced_x86::code_asm::registers::*;
 
-use super::simd::Emit;
-use super::x86::{CHUNKS, Emitter, Sums, at};
+use super::emitter::{CHUNKS, ProductEmitter};
+use super::sums::Sums;
+use crate::codegen::x86::asm::{Emit, Src, at};
 use crate::ir::product::blocking::{Packing, Panel};
 
 /// Bytes on the stack for a vector of sums of squares.
@@ -17,16 +19,16 @@ const BELOW_TURNS: i64 = 8;
 const ON_TOP: i64 = 0;
 
 /// The register that the sums are added up in at the end.
-const LAST: usize = 2;
+const LAST: u8 = 2;
 
-impl Emitter<'_> {
+impl ProductEmitter<'_> {
     pub(super) fn start_check(&mut self) -> Emit {
         if !self.spec.checked {
             return Ok(());
         }
-        self.simd.code.sub(rsp, SQUARES)?;
-        self.simd.zero(LAST)?;
-        self.simd.store(at(rsp, ON_TOP), LAST, false)
+        self.asm.code.sub(rsp, SQUARES)?;
+        self.asm.zero(LAST)?;
+        self.asm.store(at(rsp, ON_TOP), LAST)
     }
 
     /// Where the stack goes on above the sums of squares, if there are any, while a tile is computed.
@@ -40,9 +42,9 @@ impl Emitter<'_> {
         if !self.spec.checked {
             return Ok(());
         }
-        self.simd.load(LAST, at(rsp, ON_TOP), false)?;
-        self.simd.add_lanes(LAST, at(rsp, ON_TOP))?;
-        self.simd.code.add(rsp, SQUARES)
+        self.asm.copy(LAST, Src::Mem(at(rsp, ON_TOP)))?;
+        self.asm.add_lanes(LAST, at(rsp, ON_TOP))?;
+        self.asm.code.add(rsp, SQUARES)
     }
 
     /// Adds up the squares of the results of a tile, which are in its sums once the last chunk is.
@@ -50,38 +52,44 @@ impl Emitter<'_> {
         if !self.spec.checked {
             return Ok(());
         }
-        let mut later = self.simd.code.create_label();
+        let mut later = self.asm.code.create_label();
         if self.blocking.chunks > 1 {
-            self.simd.code.cmp(CHUNKS, 1)?;
-            self.simd.code.jne(later)?;
+            self.asm.code.cmp(CHUNKS, 1)?;
+            self.asm.code.jne(later)?;
         }
         // The row of the panel and the element of the left matrix were read. Their registers have totals of their own,
         // which do not wait for each other, and one is for masked numbers.
-        let other = sums.free + panel.vectors;
+        let other = sums.free + panel.vectors as u8;
         let totals = if panel.masked { sums.free..other } else { sums.free..other + 1 };
         let total = totals.start;
-        self.simd.load(total, at(rsp, BELOW_TURNS), false)?;
-        totals.clone().skip(1).try_for_each(|r| self.simd.zero(r))?;
+        self.asm.copy(total, Src::Mem(at(rsp, BELOW_TURNS)))?;
+        totals.clone().skip(1).try_for_each(|r| self.asm.zero(r))?;
         let mut next = totals.clone().rev().cycle();
         for i in 0..sums.rows {
             for j in 0..panel.vectors {
                 let (x, to) = (sums.at(0, i, j), next.next().unwrap_or(total));
                 match panel.masked && j + 1 == panel.vectors {
-                    true => self.simd.square_masked(to, x, other)?,
-                    false => self.simd.fma(to, x, x)?,
+                    true => self.asm.add_squares_of_tail(to, x, other)?,
+                    false => self.asm.multiply_add(to, x, Src::Reg(x))?,
                 }
             }
         }
-        totals.skip(1).try_for_each(|r| self.simd.add(total, r))?;
-        self.simd.store(at(rsp, BELOW_TURNS), total, false)?;
+        totals.skip(1).try_for_each(|r| self.asm.add(total, Src::Reg(r)))?;
+        self.asm.store(at(rsp, BELOW_TURNS), total)?;
         if self.blocking.chunks > 1 {
-            self.simd.set(&mut later)?;
+            self.asm.set(&mut later)?;
         }
         Ok(())
     }
 
     /// Adds the square of a result that was just stored, and is in register 0.
     pub(super) fn check_element(&mut self) -> Emit {
-        if self.spec.checked { self.simd.add_square(at(rsp, ON_TOP)) } else { Ok(()) }
+        if !self.spec.checked {
+            return Ok(());
+        }
+        let squares = dword_ptr(rsp + ON_TOP);
+        self.asm.code.vmulss(xmm0, xmm0, xmm0)?;
+        self.asm.code.vaddss(xmm0, xmm0, squares)?;
+        self.asm.code.vmovss(squares, xmm0)
     }
 }

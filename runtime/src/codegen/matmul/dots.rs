@@ -1,19 +1,19 @@
 //! Few rows times the transpose of a matrix: each element of the result is the product of two
 //! contiguous vectors. There are too few uses of the right matrix to pay for turning it around.
 
-use super::simd::Emit;
-use super::x86::{A, A_AT, A_TILE, B, B_AT, C, C_TILE, Emitter, PANELS, TILES, TURNS, at};
+use super::emitter::{A, A_AT, A_TILE, B, B_AT, C, C_TILE, PANELS, ProductEmitter, TILES, TURNS};
+use crate::codegen::x86::asm::{Emit, Src, at};
 use crate::ir::product::dots::{steps, tile};
 use crate::ir::product::split;
 
-impl Emitter<'_> {
+impl ProductEmitter<'_> {
     /// The body of the function.
     pub(super) fn dots(&mut self) -> Emit {
         let (_, columns) = tile(self.spec);
         let [b_column, c_column] = [1, 2].map(|i| 4 * self.spec.strides[i][1] as i64);
-        let rest = self.spec.k % self.simd.lanes();
+        let rest = self.spec.k % self.asm.lanes();
         if rest > 0 {
-            self.simd.set_mask(rest)?;
+            self.set_tail(rest)?;
         }
         if self.spec.n >= columns {
             let moves = [(B, columns as i64 * b_column), (C, columns as i64 * c_column)];
@@ -28,8 +28,8 @@ impl Emitter<'_> {
     /// Some columns of the result.
     fn dot_columns(&mut self, columns: usize) -> Emit {
         let [[a_row, _], _, [c_row, _]] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
-        self.simd.code.mov(A_TILE, A)?;
-        self.simd.code.mov(C_TILE, C)?;
+        self.asm.code.mov(A_TILE, A)?;
+        self.asm.code.mov(C_TILE, C)?;
         for (count, rows) in split(self.spec.m, tile(self.spec).0).into_iter().filter(|t| t.0 > 0) {
             let moves = [(A_TILE, rows as i64 * a_row), (C_TILE, rows as i64 * c_row)];
             self.repeat(TILES, count, &moves, |e| e.dot_tile(rows, columns))?;
@@ -40,14 +40,14 @@ impl Emitter<'_> {
     /// Some rows and columns of the result.
     fn dot_tile(&mut self, rows: usize, columns: usize) -> Emit {
         let [c_row, c_column] = self.spec.strides[2].map(|s| 4 * s as i64);
-        let bytes = 4 * self.simd.lanes() as i64;
-        let (turns, rest) = (self.spec.k / self.simd.lanes(), self.spec.k % self.simd.lanes());
-        let sum = |i: usize, j: usize| rows + 1 + i * columns + j;
-        for r in 0..rows * columns {
-            self.simd.zero(sum(0, 0) + r)?;
+        let bytes = 4 * self.asm.lanes() as i64;
+        let (turns, rest) = (self.spec.k / self.asm.lanes(), self.spec.k % self.asm.lanes());
+        let sum = |i: usize, j: usize| (rows + 1 + i * columns + j) as u8;
+        for r in sum(0, 0)..sum(rows, 0) {
+            self.asm.zero(r)?;
         }
-        self.simd.code.mov(A_AT, A_TILE)?;
-        self.simd.code.mov(B_AT, B)?;
+        self.asm.code.mov(A_AT, A_TILE)?;
+        self.asm.code.mov(B_AT, B)?;
         let moved = turns as i64 * bytes;
         self.sums_with_totals(sum(0, 0)..sum(rows, 0), steps(self.spec), (moved, moved), &|e, count, last| {
             let masked = last && rest > 0;
@@ -59,7 +59,7 @@ impl Emitter<'_> {
         })?;
         for i in 0..rows {
             for j in 0..columns {
-                self.simd.add_lanes(sum(i, j), at(C_TILE, i as i64 * c_row + j as i64 * c_column))?;
+                self.asm.add_lanes(sum(i, j), at(C_TILE, i as i64 * c_row + j as i64 * c_column))?;
                 self.check_element()?;
             }
         }
@@ -67,15 +67,15 @@ impl Emitter<'_> {
     }
 
     /// One vector of each row times one of each column.
-    fn dot_step(&mut self, rows: usize, columns: usize, sum: impl Fn(usize, usize) -> usize, masked: bool) -> Emit {
+    fn dot_step(&mut self, rows: usize, columns: usize, sum: impl Fn(usize, usize) -> u8, masked: bool) -> Emit {
         let [[a_row, _], [_, b_column], _] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
         for i in 0..rows {
-            self.simd.load(i, at(A_AT, i as i64 * a_row), masked)?;
+            self.load(i as u8, at(A_AT, i as i64 * a_row), masked)?;
         }
         for j in 0..columns {
-            self.simd.load(rows, at(B_AT, j as i64 * b_column), masked)?;
+            self.load(rows as u8, at(B_AT, j as i64 * b_column), masked)?;
             for i in 0..rows {
-                self.simd.fma(sum(i, j), i, rows)?;
+                self.asm.multiply_add(sum(i, j), i as u8, Src::Reg(rows as u8))?;
             }
         }
         Ok(())

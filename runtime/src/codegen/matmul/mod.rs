@@ -10,21 +10,22 @@ mod check;
 #[cfg(target_arch = "x86_64")]
 mod dots;
 #[cfg(target_arch = "x86_64")]
+mod emitter;
+#[cfg(target_arch = "x86_64")]
 mod pack;
-mod peak;
 mod portable;
 #[cfg(target_arch = "x86_64")]
-mod simd;
-#[cfg(target_arch = "x86_64")]
 mod store;
+#[cfg(target_arch = "x86_64")]
+mod sums;
 #[cfg(all(test, not(miri)))]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tile;
 #[cfg(target_arch = "x86_64")]
 mod totals;
 #[cfg(target_arch = "x86_64")]
 mod x86;
-
-pub(crate) use peak::peak;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};

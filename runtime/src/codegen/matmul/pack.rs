@@ -4,24 +4,24 @@
 use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
-use super::simd::Emit;
-use super::x86::{A, A_TILE, B_AT, B_FROM, Emitter, SCRATCH, TILES, at};
+use super::emitter::{A, A_TILE, B_AT, B_FROM, ProductEmitter, SCRATCH, TILES};
+use crate::codegen::x86::asm::{Emit, at};
 use crate::ir::product::blocking::{Packing, Panel, UNROLL};
 
 /// Where the copy is written, and a register for what is copied. Tiles use them otherwise.
 const TO: AsmRegister64 = r10;
 const ELEMENT: AsmRegister32 = r9d;
 
-impl Emitter<'_> {
+impl ProductEmitter<'_> {
     /// Packs the chunk of the panel at `B_FROM` into `SCRATCH`.
     pub(super) fn pack(&mut self, panel: &Panel) -> Emit {
         let [row, column] = self.spec.strides[1].map(|s| 4 * s as i64);
-        let bytes = 4 * self.simd.lanes() as i64;
+        let bytes = 4 * self.asm.lanes() as i64;
         let to_row = panel.vectors as i64 * bytes;
         let moves = [(B_AT, row), (TO, to_row)];
         if self.blocking.packing != Packing::Transposed {
-            self.simd.code.mov(B_AT, B_FROM)?;
-            self.simd.code.mov(TO, SCRATCH)?;
+            self.asm.code.mov(B_AT, B_FROM)?;
+            self.asm.code.mov(TO, SCRATCH)?;
         }
         match self.blocking.packing {
             Packing::Direct | Packing::Dots => Ok(()),
@@ -30,8 +30,8 @@ impl Emitter<'_> {
                     for i in 0..panel.vectors {
                         let place = i as i64 * bytes;
                         let masked = panel.masked && i + 1 == panel.vectors;
-                        e.simd.load(i, at(B_AT, step * row + place), masked)?;
-                        e.simd.store(at(TO, step * to_row + place), i, false)?;
+                        e.load(i as u8, at(B_AT, step * row + place), masked)?;
+                        e.asm.store(at(TO, step * to_row + place), i as u8)?;
                     }
                 }
                 Ok(())
@@ -43,10 +43,10 @@ impl Emitter<'_> {
                 // One vector of columns after the other: so many cache lines are in use that more
                 // of them could fall into one set of the cache.
                 for i in 0..panel.vectors {
-                    let lanes = self.simd.lanes();
+                    let lanes = self.asm.lanes();
                     let columns = lanes.min(panel.columns - i * lanes);
-                    self.simd.code.lea(B_AT, at(B_FROM, (i * lanes) as i64 * column))?;
-                    self.simd.code.lea(TO, at(SCRATCH, i as i64 * bytes))?;
+                    self.asm.code.lea(B_AT, B_FROM + (i * lanes) as i64 * column)?;
+                    self.asm.code.lea(TO, SCRATCH + i as i64 * bytes)?;
                     self.sweep(&moves, &|e, steps| match steps {
                         UNROLL => e.four_steps(columns, column, to_row),
                         _ => e.elements(steps, 0..columns, row, column, to_row),
@@ -65,11 +65,11 @@ impl Emitter<'_> {
         let tiles = self.blocking.panels.first().map_or(vec![], |p| p.tiles.clone());
         // Registers of the panels, which come later.
         let (from, to) = (B_FROM, A_TILE);
-        self.simd.code.mov(from, A)?;
-        self.simd.code.lea(to, at(SCRATCH, 4 * self.blocking.panel() as i64))?;
+        self.asm.code.mov(from, A)?;
+        self.asm.code.lea(to, SCRATCH + 4 * self.blocking.panel() as i64)?;
         self.sweep(&[(from, column), (to, to_column)], &|e, steps| {
-            e.simd.code.mov(B_AT, from)?;
-            e.simd.code.mov(TO, to)?;
+            e.asm.code.mov(B_AT, from)?;
+            e.asm.code.mov(TO, to)?;
             tiles.iter().try_for_each(|&(count, rows)| {
                 let moves = [(B_AT, 4 * rows as i64), (TO, tile)];
                 e.repeat(TILES, count, &moves, |e| e.elements(steps, 0..rows, column, 4, to_column))
@@ -81,8 +81,8 @@ impl Emitter<'_> {
     fn elements(&mut self, rows: usize, columns: std::ops::Range<usize>, row: i64, column: i64, to_row: i64) -> Emit {
         for step in 0..rows as i64 {
             for i in columns.clone() {
-                self.simd.code.mov(ELEMENT, dword_ptr(at(B_AT, step * row + i as i64 * column)))?;
-                self.simd.code.mov(dword_ptr(at(TO, step * to_row + 4 * i as i64)), ELEMENT)?;
+                self.asm.code.mov(ELEMENT, dword_ptr(B_AT + (step * row + i as i64 * column)))?;
+                self.asm.code.mov(dword_ptr(TO + (step * to_row + 4 * i as i64)), ELEMENT)?;
             }
         }
         Ok(())
@@ -90,17 +90,17 @@ impl Emitter<'_> {
 
     /// Four elements of each of a vector of columns become four vectors.
     fn four_steps(&mut self, columns: usize, column: i64, to_row: i64) -> Emit {
-        for r in 0..4 {
+        for r in 0..4u8 {
             let source = |quarter: usize| {
-                let i = 4 * quarter + r;
+                let i = 4 * quarter + r as usize;
                 (i < columns).then(|| at(B_AT, i as i64 * column))
             };
-            let sources: Vec<_> = (0..self.simd.lanes() / 4).map(source).collect();
-            self.simd.quarters(r, &sources)?;
+            let sources: Vec<_> = (0..self.asm.lanes() / 4).map(source).collect();
+            self.asm.load_quarters(r, &sources)?;
         }
-        self.simd.transpose([0, 1, 2, 3], [4, 5, 6, 7])?;
+        self.asm.transpose([0, 1, 2, 3], [4, 5, 6, 7])?;
         for r in 0..4 {
-            self.simd.store(at(TO, r as i64 * to_row), r, false)?;
+            self.asm.store(at(TO, r as i64 * to_row), r)?;
         }
         Ok(())
     }

@@ -5,55 +5,56 @@
 
 use std::ops::Range;
 
+use iced_x86::MemoryOperand;
 use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
-use super::simd::Emit;
-use super::x86::{Emitter, at};
+use super::emitter::ProductEmitter;
+use crate::codegen::x86::asm::{Emit, Src, at};
 use crate::ir::product::SEGMENT;
 use crate::ir::product::blocking::registers;
 
 /// Bytes of what counts the sweeps, or the segments of one, that are left.
 const COUNTER: i32 = 8;
 
-impl Emitter<'_> {
+impl ProductEmitter<'_> {
     pub(super) fn start_totals(&mut self) -> Emit {
-        if self.blocking.totals { self.simd.code.sub(rsp, self.totals_len()) } else { Ok(()) }
+        if self.blocking.totals { self.asm.code.sub(rsp, self.totals_len()) } else { Ok(()) }
     }
 
     pub(super) fn end_totals(&mut self) -> Emit {
-        if self.blocking.totals { self.simd.code.add(rsp, self.totals_len()) } else { Ok(()) }
+        if self.blocking.totals { self.asm.code.add(rsp, self.totals_len()) } else { Ok(()) }
     }
 
     /// Bytes of the counter and a total for each register.
     fn totals_len(&self) -> i32 {
-        COUNTER + (registers(self.spec.level) * 4 * self.simd.lanes()) as i32
+        COUNTER + (registers(self.spec.level) * 4 * self.asm.lanes()) as i32
     }
 
     fn counter(&self) -> AsmMemoryOperand {
-        qword_ptr(at(rsp, self.above_check()))
+        qword_ptr(rsp + self.above_check())
     }
 
-    fn total(&self, r: usize) -> AsmMemoryOperand {
-        self.counter() + i64::from(COUNTER) + (r * 4 * self.simd.lanes()) as i64
+    fn total(&self, r: u8) -> MemoryOperand {
+        at(rsp, self.above_check() + i64::from(COUNTER) + r as i64 * self.asm.bytes())
     }
 
     /// Sets the totals of registers to what these are, which is zero.
-    fn clear_totals(&mut self, sums: Range<usize>) -> Emit {
-        sums.into_iter().try_for_each(|r| self.simd.store(self.total(r), r, false))
+    fn clear_totals(&mut self, sums: Range<u8>) -> Emit {
+        sums.into_iter().try_for_each(|r| self.asm.store(self.total(r), r))
     }
 
     /// Adds totals to their registers.
-    fn take_totals(&mut self, sums: Range<usize>) -> Emit {
-        sums.into_iter().try_for_each(|r| self.simd.add_memory(r, self.total(r)))
+    fn take_totals(&mut self, sums: Range<u8>) -> Emit {
+        sums.into_iter().try_for_each(|r| self.asm.add(r, Src::Mem(self.total(r))))
     }
 
     /// Adds registers to their totals, and sets them to zero.
-    fn add_to_totals(&mut self, sums: Range<usize>) -> Emit {
+    fn add_to_totals(&mut self, sums: Range<u8>) -> Emit {
         sums.into_iter().try_for_each(|r| {
-            self.simd.add_memory(r, self.total(r))?;
-            self.simd.store(self.total(r), r, false)?;
-            self.simd.zero(r)
+            self.asm.add(r, Src::Mem(self.total(r)))?;
+            self.asm.store(self.total(r), r)?;
+            self.asm.zero(r)
         })
     }
 
@@ -61,7 +62,7 @@ impl Emitter<'_> {
     /// before. `along` goes along some of the steps, and is told whether these are the last.
     pub(super) fn sums_with_totals(
         &mut self,
-        sums: Range<usize>,
+        sums: Range<u8>,
         steps: usize,
         (a_moved, b_moved): (i64, i64),
         along: &dyn Fn(&mut Self, usize, bool) -> Emit,
@@ -74,26 +75,26 @@ impl Emitter<'_> {
         let (segments, rest) = (steps.saturating_sub(1) / SEGMENT, (steps.max(1) - 1) % SEGMENT + 1);
         self.clear_totals(sums.clone())?;
         if segments == 0 {
-            self.simd.code.mov(self.counter(), sweeps)?;
+            self.asm.code.mov(self.counter(), sweeps)?;
         }
         self.sums(a_moved, b_moved, &|e| {
             if segments > 0 {
-                e.simd.code.mov(e.counter(), segments as i32)?;
-                let top = e.simd.here()?;
+                e.asm.code.mov(e.counter(), segments as i32)?;
+                let top = e.asm.here()?;
                 along(e, SEGMENT, false)?;
                 e.add_to_totals(sums.clone())?;
-                e.simd.code.dec(e.counter())?;
-                e.simd.code.jne(top)?;
+                e.asm.code.dec(e.counter())?;
+                e.asm.code.jne(top)?;
                 along(e, rest, true)?;
                 return e.add_to_totals(sums.clone());
             }
             along(e, steps, true)?;
-            let mut later = e.simd.code.create_label();
-            e.simd.code.dec(e.counter())?;
-            e.simd.code.jne(later)?;
-            e.simd.code.mov(e.counter(), sweeps)?;
+            let mut later = e.asm.code.create_label();
+            e.asm.code.dec(e.counter())?;
+            e.asm.code.jne(later)?;
+            e.asm.code.mov(e.counter(), sweeps)?;
             e.add_to_totals(sums.clone())?;
-            e.simd.set(&mut later)
+            e.asm.set(&mut later)
         })?;
         self.take_totals(sums)
     }

@@ -10,6 +10,7 @@ use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 use super::codes;
 use super::codes::Pair;
 use crate::ir::Level;
+use crate::ir::multiply_add::Fma;
 use crate::ir::reduce::Reduce;
 
 pub(crate) type Emit<T = ()> = Result<T, IcedError>;
@@ -40,8 +41,8 @@ pub(crate) struct Asm {
 }
 
 /// The memory `bytes` behind a register.
-pub(crate) fn at(base: Register, bytes: i64) -> MemoryOperand {
-    MemoryOperand::with_base_displ_size(base, bytes, (bytes != 0) as u32)
+pub(crate) fn at(base: impl Into<Register>, bytes: i64) -> MemoryOperand {
+    MemoryOperand::with_base_displ_size(base.into(), bytes, (bytes != 0) as u32)
 }
 
 impl Asm {
@@ -77,7 +78,7 @@ impl Asm {
     }
 
     /// A number that is the same in all lanes as an operand.
-    pub(crate) fn uniform(&self, base: Register, bytes: i64) -> MemoryOperand {
+    pub(crate) fn uniform(&self, base: impl Into<Register>, bytes: i64) -> MemoryOperand {
         MemoryOperand { is_broadcast: self.wide, ..at(base, bytes) }
     }
 
@@ -236,6 +237,25 @@ impl Asm {
         self.two(codes::BROADCAST, d, Src::Mem(from))
     }
 
+    /// All lanes zero, in the shorter encoding if that has the register.
+    pub(crate) fn zero(&mut self, d: u8) -> Emit {
+        if d < 16 {
+            let d = Register::XMM0 + d as u32;
+            return self.put(Instruction::with3(Code::VEX_Vxorps_xmm_xmm_xmmm128, d, d, d));
+        }
+        self.three(codes::XOR, d, d, Src::Reg(d))
+    }
+
+    /// `total += x`.
+    pub(crate) fn add(&mut self, total: u8, x: Src) -> Emit {
+        self.three(codes::ADD, total, total, x)
+    }
+
+    /// `total += x y`, rounded once.
+    pub(crate) fn multiply_add(&mut self, total: u8, x: u8, y: Src) -> Emit {
+        self.three(codes::fused(Fma::MulAdd).x_y_d, total, x, y)
+    }
+
     /// `d = op(x, y)` for the machine's maximum or minimum, but NaN if either is: both orders together have
     /// all bits of a NaN in either.
     pub(crate) fn either(&mut self, op: Pair, d: u8, x: u8, y: u8) -> Emit {
@@ -248,7 +268,7 @@ impl Asm {
     /// `total = total op x`.
     pub(crate) fn combine(&mut self, op: Reduce, total: u8, x: u8) -> Emit {
         match op {
-            Reduce::Sum => self.three(codes::ADD, total, total, Src::Reg(x)),
+            Reduce::Sum => self.add(total, Src::Reg(x)),
             Reduce::Prod => self.three(codes::MUL, total, total, Src::Reg(x)),
             Reduce::Max => self.either(codes::MAX, total, total, x),
             Reduce::Min => self.either(codes::MIN, total, total, x),

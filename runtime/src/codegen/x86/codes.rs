@@ -16,6 +16,12 @@ pub(crate) const INSERT_FOUR: Pair =
 
 pub(crate) const PERMUTE: Pair = Pair(EVEX_Vpermps_zmm_k1z_zmm_zmmm512b32, VEX_Vpermps_ymm_ymm_ymmm256);
 
+pub(crate) const UNPACK_LOW: Pair = Pair(EVEX_Vunpcklps_zmm_k1z_zmm_zmmm512b32, VEX_Vunpcklps_ymm_ymm_ymmm256);
+pub(crate) const UNPACK_HIGH: Pair = Pair(EVEX_Vunpckhps_zmm_k1z_zmm_zmmm512b32, VEX_Vunpckhps_ymm_ymm_ymmm256);
+pub(crate) const UNPACK_LOW_PAIRS: Pair = Pair(EVEX_Vunpcklpd_zmm_k1z_zmm_zmmm512b64, VEX_Vunpcklpd_ymm_ymm_ymmm256);
+pub(crate) const UNPACK_HIGH_PAIRS: Pair = Pair(EVEX_Vunpckhpd_zmm_k1z_zmm_zmmm512b64, VEX_Vunpckhpd_ymm_ymm_ymmm256);
+pub(crate) const EXTRACT_FOUR: Pair = Pair(EVEX_Vextractf32x4_xmmm128_k1z_zmm_imm8, VEX_Vextractf128_xmmm128_ymm_imm8);
+
 pub(crate) const ADD: Pair = Pair(EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vaddps_ymm_ymm_ymmm256);
 pub(crate) const SUB: Pair = Pair(EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vsubps_ymm_ymm_ymmm256);
 pub(crate) const MUL: Pair = Pair(EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vmulps_ymm_ymm_ymmm256);

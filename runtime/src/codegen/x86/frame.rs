@@ -209,20 +209,20 @@ impl Frame {
         let base = self.base(operand)?;
         let start = self.row as i64 * self.rows.steps[operand];
         let stride = match walk {
-            Walk::Fixed => return Ok(at(base.into(), start)),
+            Walk::Fixed => return Ok(at(base, start)),
             Walk::Contiguous => {
-                let plain = at(base.into(), start + place.bytes);
+                let plain = at(base, start + place.bytes);
                 return Ok(if place.indexed { MemoryOperand { index: INDEX.into(), ..plain } } else { plain });
             }
             Walk::Repeated(times) => {
                 let bytes = start + place.bytes / times as i64;
                 if !place.indexed {
-                    return Ok(at(base.into(), bytes));
+                    return Ok(at(base, bytes));
                 }
                 self.asm.code.mov(STRIDED, INDEX)?;
                 self.asm.code.shr(STRIDED, times.ilog2())?;
                 self.asm.code.add(STRIDED, base)?;
-                return Ok(at(STRIDED.into(), bytes));
+                return Ok(at(STRIDED, bytes));
             }
             Walk::Strided(stride) => stride as i64,
         };
@@ -233,15 +233,15 @@ impl Frame {
             self.asm.code.add(STRIDED, base)?;
         }
         match (place.indexed, near) {
-            (true, true) => Ok(at(STRIDED.into(), bytes)),
-            (false, true) => Ok(at(base.into(), bytes)),
+            (true, true) => Ok(at(STRIDED, bytes)),
+            (false, true) => Ok(at(base, bytes)),
             (indexed, false) => {
                 if !indexed {
                     self.asm.code.mov(STRIDED, base)?;
                 }
                 self.asm.code.mov(SCRATCH, bytes)?;
                 self.asm.code.add(STRIDED, SCRATCH)?;
-                Ok(at(STRIDED.into(), 0))
+                Ok(at(STRIDED, 0))
             }
         }
     }

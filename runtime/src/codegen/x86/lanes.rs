@@ -6,6 +6,7 @@ use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
 use super::asm::{Asm, Emit, Src, TAIL};
 use super::codes;
+use crate::ir::multiply_add::Fma;
 use crate::ir::reduce::Reduce;
 
 impl Asm {
@@ -80,8 +81,16 @@ impl Asm {
         self.three(codes::PERMUTE, d, index, Src::Reg(x))
     }
 
-    /// Stores the lanes of the tail's mask; with vectors of 512 bits.
+    /// Loads the lanes of a tail, the others zero. The mask is `TAIL`, or in the scratch register.
+    pub(crate) fn load_tail(&mut self, d: u8, from: MemoryOperand) -> Emit {
+        if self.wide() { self.load_masked(d, TAIL, from) } else { self.load_lanes(d, self.scratch(), from) }
+    }
+
+    /// Stores the lanes of a tail. The mask is `TAIL`, or in the scratch register.
     pub(crate) fn store_tail(&mut self, to: MemoryOperand, r: u8) -> Emit {
+        if !self.wide() {
+            return self.store_lanes(to, self.scratch(), r);
+        }
         let instruction = Instruction::with2(codes::STORE.0, to, self.v(r));
         self.put_masked(instruction, TAIL, false)
     }
@@ -217,6 +226,36 @@ impl Asm {
         self.halves(op)?;
         self.code.vmovshdup(xmm1, xmm0)?;
         self.halves(op)
+    }
+
+    /// Stores the sum of a register's lanes; overwrites registers 0 and 1.
+    pub(crate) fn add_lanes(&mut self, r: u8, to: MemoryOperand) -> Emit {
+        let half = Code::VEX_Vextractf128_xmmm128_ymm_imm8;
+        let (mut lanes, mut low) = (Register::YMM0 + r as u32, Register::XMM0 + r as u32);
+        if self.wide() {
+            let half = Code::EVEX_Vextractf64x4_ymmm256_k1z_zmm_imm8;
+            self.put(Instruction::with3(half, Register::YMM0, self.v(r), 0u32))?;
+            self.put(Instruction::with3(half, Register::YMM1, self.v(r), 1u32))?;
+            self.code.vaddps(ymm0, ymm0, ymm1)?;
+            (lanes, low) = (Register::YMM0, Register::XMM0);
+        }
+        self.put(Instruction::with3(half, Register::XMM1, lanes, 1u32))?;
+        self.put(Instruction::with3(Code::VEX_Vaddps_xmm_xmm_xmmm128, Register::XMM0, low, Register::XMM1))?;
+        self.code.vmovhlps(xmm1, xmm0, xmm0)?;
+        self.code.vaddps(xmm0, xmm0, xmm1)?;
+        self.code.vmovshdup(xmm1, xmm0)?;
+        self.code.vaddss(xmm0, xmm0, xmm1)?;
+        self.put(Instruction::with2(Code::VEX_Vmovss_m32_xmm, to, Register::XMM0))
+    }
+
+    /// `total += x²` in the lanes of a tail; overwrites `other` with vectors of 256 bits.
+    pub(crate) fn add_squares_of_tail(&mut self, total: u8, x: u8, other: u8) -> Emit {
+        if self.wide() {
+            return self.three_masked(codes::fused(Fma::MulAdd).x_y_d, TAIL, total, x, Src::Reg(x));
+        }
+        let mask = self.scratch();
+        self.three(codes::AND, other, x, Src::Reg(mask))?;
+        self.multiply_add(total, other, Src::Reg(other))
     }
 
     /// Combines registers 0 and 1.

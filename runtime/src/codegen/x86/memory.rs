@@ -4,7 +4,7 @@ use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 use iced_x86::{MemoryOperand, Register};
 
-use super::asm::{Emit, SCRATCH_MASK, Src, TAIL, at};
+use super::asm::{Emit, SCRATCH_MASK, Src, at};
 use super::codes;
 use super::frame::{BUFFER, Frame, LEFT, Lanes, SCRATCH, STRIDED, TAIL_LANES};
 use super::place::Place;
@@ -93,11 +93,10 @@ impl Frame {
         if lanes == Lanes::All {
             return self.asm.copy(d, Src::Mem(from));
         }
-        if self.asm.wide() {
-            return self.asm.load_masked(d, TAIL, from);
+        if !self.asm.wide() {
+            self.load_tail_lanes(lanes)?;
         }
-        self.load_tail_lanes(lanes)?;
-        self.asm.load_lanes(d, self.asm.scratch(), from)
+        self.asm.load_tail(d, from)
     }
 
     /// Puts the mask of a tail into the scratch register; with vectors of 256 bits.
@@ -119,10 +118,11 @@ impl Frame {
             // Without a mask, which takes several times longer.
             Lanes::First(count) if self.asm.wide() => self.asm.store_wide_pieces(to, r, count),
             Lanes::First(count) => self.asm.store_pieces(to, r, count),
-            _ if self.asm.wide() => self.asm.store_tail(to, r),
             _ => {
-                self.load_tail_lanes(lanes)?;
-                self.asm.store_lanes(to, self.asm.scratch(), r)
+                if !self.asm.wide() {
+                    self.load_tail_lanes(lanes)?;
+                }
+                self.asm.store_tail(to, r)
             }
         }
     }

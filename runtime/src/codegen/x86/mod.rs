@@ -8,7 +8,7 @@
 //! All lanes of a register are computed always. Where a row ends within a vector, what is loaded,
 //! stored and folded is masked; a strip of a single place has all lanes the same.
 
-mod asm;
+pub(super) mod asm;
 mod call;
 mod codes;
 mod frame;
@@ -16,6 +16,7 @@ mod inst;
 mod lanes;
 mod memory;
 mod place;
+mod quarters;
 mod regs;
 mod run;
 mod schedule;

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::codegen::matmul;
+use crate::codegen;
 use crate::error::{Error, Result};
 use crate::exec::run::Buffer;
 use crate::ir::LINE;
@@ -38,7 +38,7 @@ impl Machine {
         let sizes = std::iter::successors(Some(SMALLEST), |bytes| Some(bytes * FACTOR));
         let sizes = sizes.take_while(|&bytes| bytes <= LARGEST);
         let bandwidth = sizes.map(|bytes| Ok((bytes, moved(bytes)?))).collect::<Result<_>>()?;
-        let (flops, run) = matmul::peak()?;
+        let (flops, run) = codegen::peak()?;
         Ok(Machine { flops: flops as f64 / best_of(10, run), bandwidth })
     }
 

@@ -1,7 +1,10 @@
 //! How fast the machine multiplies and adds: what kernels are measured against.
 
-use super::{Backend, Cache, Level};
+use super::Backend;
+use super::code::Cache;
+use super::matmul;
 use crate::error::Result;
+use crate::ir::Level;
 
 /// Work without any use, and its floating-point operations.
 pub(crate) type Work = (usize, Box<dyn FnMut()>);
@@ -21,13 +24,13 @@ fn product(level: Level) -> Result<Work> {
     const N: usize = 48;
     const TIMES: usize = 100;
     let strides = [[N as isize, 1]; 3];
-    let matmul =
+    let product =
         crate::ir::product::MatMul { m: N, n: N, k: N, strides, batch: vec![(TIMES, [0; 3])], ..Default::default() };
-    let products = super::compile(&[&matmul], level)?;
+    let compiled = matmul::compile(&[&product], level)?;
     let (a, mut c) = (vec![0.0; N * N], vec![0.0; N * N]);
-    let mut scratch = vec![0.0; crate::ir::product::scratch(&matmul, level)];
+    let mut scratch = vec![0.0; crate::ir::product::scratch(&product, level)];
     let run = move || {
-        for product in &products {
+        for product in &compiled {
             // SAFETY: the matrices and the scratch memory are as large as the product says.
             unsafe { product.run(0..product.units(), a.as_ptr(), a.as_ptr(), c.as_mut_ptr(), scratch.as_mut_ptr()) };
         }
@@ -38,7 +41,7 @@ fn product(level: Level) -> Result<Work> {
 /// Multiply-adds that do not wait for each other.
 #[cfg(target_arch = "x86_64")]
 fn chains(level: Level) -> Result<Work> {
-    const TURNS: usize = 50_000;
+    const ITERATIONS: usize = 50_000;
     static KNOWN: Cache<Level> = Cache::new();
     let compiled = KNOWN.compile(&[&level], |&level| Ok((machine_code(level)?, Backend::Emitter(level))))?;
     let lanes = if level == Level::Avx512 { 16 } else { 8 };
@@ -48,31 +51,32 @@ fn chains(level: Level) -> Result<Work> {
             // `compiled`; it touches no memory.
             unsafe {
                 let run: unsafe extern "sysv64" fn(usize) = std::mem::transmute(code.address());
-                run(TURNS);
+                run(ITERATIONS);
             }
         }
     };
-    Ok((TURNS * 2 * CHAINS * lanes, Box::new(run)))
+    Ok((ITERATIONS * 2 * CHAINS as usize * lanes, Box::new(run)))
 }
 
 /// Multiply-adds under way at a time: two units with five cycles each need ten.
 #[cfg(target_arch = "x86_64")]
-const CHAINS: usize = 12;
+const CHAINS: u8 = 12;
 
 /// A function that makes so many turns of one multiply-add for each chain.
 #[cfg(target_arch = "x86_64")]
 fn machine_code(level: Level) -> Result<Vec<u8>> {
+    use super::x86::asm::{Asm, Src};
     use iced_x86::code_asm::registers::rdi;
     let emit = || {
-        let mut simd = super::simd::Simd::new(level)?;
-        (0..CHAINS + 2).try_for_each(|r| simd.zero(r))?;
-        let top = simd.here()?;
-        (0..CHAINS).try_for_each(|r| simd.fma(r, CHAINS, CHAINS + 1))?;
-        simd.code.dec(rdi)?;
-        simd.code.jne(top)?;
-        simd.code.vzeroupper()?;
-        simd.code.ret()?;
-        simd.code.assemble(0)
+        let mut asm = Asm::new(level)?;
+        (0..CHAINS + 2).try_for_each(|r| asm.zero(r))?;
+        let top = asm.here()?;
+        (0..CHAINS).try_for_each(|r| asm.multiply_add(r, CHAINS, Src::Reg(CHAINS + 1)))?;
+        asm.code.dec(rdi)?;
+        asm.code.jne(top)?;
+        asm.code.vzeroupper()?;
+        asm.code.ret()?;
+        asm.code.assemble(0)
     };
     emit().map_err(|error: iced_x86::IcedError| crate::error::Error::Compile {
         what: "chains of multiply-adds".into(),
