@@ -24,8 +24,11 @@ mod text;
 pub(crate) use fallback::{Fallback, Reason};
 pub(crate) use level::Level;
 
-/// Elements of a cache line, 64 bytes: where values in memory start.
+/// Elements of a cache line: values in memory start at a multiple of it.
 pub(crate) const LINE: usize = 16;
+
+/// Bytes of a cache line.
+pub(crate) const LINE_BYTES: usize = 4 * LINE;
 
 /// Numbers that a total of single precision is the sum of at most, in each lane, and a part of a sum over rows.
 /// As many equal numbers, for which the error is largest, are added up to half a millionth.

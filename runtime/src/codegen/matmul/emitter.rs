@@ -155,7 +155,12 @@ impl<'s> ProductEmitter<'s> {
     }
 
     /// So many turns of `UNROLL` steps each.
-    pub(super) fn turns(&mut self, turns: usize, moves: &[(AsmRegister64, i64)], body: &dyn Fn(&mut Self, usize) -> Emit) -> Emit {
+    pub(super) fn turns(
+        &mut self,
+        turns: usize,
+        moves: &[(AsmRegister64, i64)],
+        body: &dyn Fn(&mut Self, usize) -> Emit,
+    ) -> Emit {
         if turns == 0 {
             return Ok(());
         }

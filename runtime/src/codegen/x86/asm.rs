@@ -1,5 +1,5 @@
-//! Vector instructions at two widths behind one set of names, and the constants they read. Registers
-//! are numbered.
+//! The assembler of loops and products: vector instructions of 512 or 256 bits under the same names, and a pool of the
+//! constants that they read. Registers are numbered.
 
 use std::collections::HashMap;
 
@@ -9,13 +9,13 @@ use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 
 use super::codes;
 use super::codes::Pair;
-use crate::ir::Level;
 use crate::ir::multiply_add::Fma;
 use crate::ir::reduce::Reduce;
+use crate::ir::{LINE_BYTES, Level};
 
 pub(crate) type Emit<T = ()> = Result<T, IcedError>;
 
-/// Where the constants are.
+/// Points to the pool of constants.
 const POOL: AsmRegister64 = rbx;
 
 /// The mask of the lanes of a tail, with vectors of 512 bits.
@@ -36,11 +36,11 @@ pub(crate) struct Asm {
     wide: bool,
     label: CodeLabel,
     pool: Vec<u32>,
-    /// Where in the pool some words are.
+    /// The positions of words in the pool.
     known: HashMap<Vec<u32>, usize>,
 }
 
-/// The memory `bytes` behind a register.
+/// The memory at `base + bytes`.
 pub(crate) fn at(base: impl Into<Register>, bytes: i64) -> MemoryOperand {
     MemoryOperand::with_base_displ_size(base.into(), bytes, (bytes != 0) as u32)
 }
@@ -66,36 +66,36 @@ impl Asm {
         4 * self.lanes() as i64
     }
 
-    /// A register for single instructions to compute in; all below it may hold values.
+    /// The scratch register of single instructions, the last one. All others may hold values.
     pub(crate) fn scratch(&self) -> u8 {
         if self.wide { 31 } else { 15 }
     }
 
-    /// Bytes of a number that is the same in all lanes, in memory. A vector of 512 bits is made of one
-    /// element as an instruction reads it.
+    /// Bytes of a uniform number in memory, one that is the same in all lanes: instructions on 512 bits broadcast a single
+    /// element, those on 256 bits read a vector.
     pub(crate) fn uniform_bytes(&self) -> i64 {
         if self.wide { 4 } else { 32 }
     }
 
-    /// A number that is the same in all lanes as an operand.
+    /// A uniform number as an operand.
     pub(crate) fn uniform(&self, base: impl Into<Register>, bytes: i64) -> MemoryOperand {
         MemoryOperand { is_broadcast: self.wide, ..at(base, bytes) }
     }
 
-    /// The operand of a constant.
+    /// A constant as an operand.
     pub(crate) fn constant(&mut self, bits: u32) -> MemoryOperand {
         let words = vec![bits; if self.wide { 1 } else { 8 }];
-        let place = self.words(words);
-        self.uniform(Register::RBX, place)
+        let offset = self.words(words);
+        self.uniform(POOL, offset)
     }
 
-    /// The operand of constant lanes.
+    /// Constant lanes as an operand.
     pub(crate) fn lane_constants(&mut self, words: Vec<u32>) -> MemoryOperand {
-        let place = self.words(words);
-        at(Register::RBX, place)
+        let offset = self.words(words);
+        at(POOL, offset)
     }
 
-    /// Where in the pool these words are, in bytes.
+    /// The offset of words in the pool, in bytes; they are added if they are not in it.
     fn words(&mut self, words: Vec<u32>) -> i64 {
         if let Some(&place) = self.known.get(&words) {
             return 4 * place as i64;
@@ -108,20 +108,19 @@ impl Asm {
         4 * place as i64
     }
 
-    /// Points a register at the constants: the first cache line behind the code.
+    /// Points `POOL` at the constants, which start at the first cache line after the code.
     pub(crate) fn find_pool(&mut self) -> Emit {
         self.code.lea(POOL, qword_ptr(self.label))?;
         self.code.add(POOL, 63)?;
         self.code.and(POOL, -64)
     }
 
-    /// The machine code, with the constants behind it, to be placed `start` bytes behind the start of a
-    /// cache line.
-    pub(crate) fn finish(mut self, start: usize) -> Emit<Vec<u8>> {
+    /// The machine code, followed by the constants. It must start at a cache line.
+    pub(crate) fn finish(mut self) -> Emit<Vec<u8>> {
         self.code.set_label(&mut self.label)?;
         self.code.zero_bytes()?;
         let mut bytes = self.code.assemble(0)?;
-        bytes.resize((start + bytes.len()).next_multiple_of(64) - start, 0);
+        bytes.resize(bytes.len().next_multiple_of(LINE_BYTES), 0);
         bytes.extend(self.pool.iter().flat_map(|word| word.to_le_bytes()));
         Ok(bytes)
     }
@@ -256,7 +255,7 @@ impl Asm {
         self.three(codes::fused(Fma::MulAdd).x_y_d, total, x, y)
     }
 
-    /// `d = op(x, y)` for the machine's maximum or minimum, but NaN if either is: both orders together have
+    /// `d = op(x, y)` for the machine's maximum or minimum, but NaN if either is: the results of the two orders, combined by OR, have
     /// all bits of a NaN in either.
     pub(crate) fn either(&mut self, op: Pair, d: u8, x: u8, y: u8) -> Emit {
         let scratch = self.scratch();

@@ -1,4 +1,4 @@
-//! Calls of scalar code, which leave all registers but that of the result as they were.
+//! Calls of scalar code, which change no register but that of the result.
 
 use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
@@ -8,15 +8,14 @@ use super::asm::{Emit, Src, at};
 use super::frame::Frame;
 use crate::ir::rare::Rare;
 
-/// General registers that the callee may change. `SCRATCH` holds nothing for longer than an instruction.
+/// The caller-saved general registers. `SCRATCH` need not be saved: its values last for one instruction.
 const CHANGED: [AsmRegister64; 8] = [rax, rdx, rsi, rdi, r8, r9, r10, r11];
 
-/// Bytes on the stack between the frame and what is kept there during a call: the place that it returns to, and
-/// the general registers.
+/// Bytes on the stack between the frame and the saved vector registers: the return address and the general registers.
 const PUSHED: i64 = 8 + 8 * CHANGED.len() as i64;
 
 impl Frame {
-    /// `d = f(d, y)` in the lanes of a mask, if there are any.
+    /// `d = f(d, y)` in the lanes of a mask; no call if the mask is empty.
     pub(crate) fn call_where(&mut self, mask: u8, f: Rare, d: u8, y: u8) -> Emit {
         let (values, with) = self.arguments();
         let call = self.routine(f);
@@ -50,8 +49,8 @@ impl Frame {
         let (values, with) = self.arguments();
         let asm = &mut self.asm;
         let (vectors, masks) = (asm.scratch() + 1, if asm.wide() { 1..8u8 } else { 0..0 });
-        let mask_place = vectors as i64 * asm.bytes();
-        let saved = mask_place + 8 * masks.len() as i64;
+        let masks_at = vectors as i64 * asm.bytes();
+        let saved = masks_at + 8 * masks.len() as i64;
         // The frame is aligned to 16 bytes, and so must the stack be at the call.
         let saved = saved + (PUSHED + saved) % 16;
         for r in CHANGED {
@@ -65,13 +64,13 @@ impl Frame {
             asm.store(at(Register::RSP, r as i64 * asm.bytes()), r)?;
         }
         for k in masks.clone() {
-            asm.store_mask(at(Register::RSP, mask_place + 8 * (k as i64 - 1)), k)?;
+            asm.store_mask(at(Register::RSP, masks_at + 8 * (k as i64 - 1)), k)?;
         }
         asm.code.mov(rax, f.address() as u64)?;
         asm.code.vzeroupper()?;
         asm.code.call(rax)?;
         for k in masks {
-            asm.load_mask(k, at(Register::RSP, mask_place + 8 * (k as i64 - 1)))?;
+            asm.load_mask(k, at(Register::RSP, masks_at + 8 * (k as i64 - 1)))?;
         }
         for r in 0..vectors {
             asm.copy(r, Src::Mem(at(Register::RSP, r as i64 * asm.bytes())))?;

@@ -26,11 +26,11 @@ pub(crate) const ADD: Pair = Pair(EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vad
 pub(crate) const SUB: Pair = Pair(EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vsubps_ymm_ymm_ymmm256);
 pub(crate) const MUL: Pair = Pair(EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vmulps_ymm_ymm_ymmm256);
 pub(crate) const DIV: Pair = Pair(EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er, VEX_Vdivps_ymm_ymm_ymmm256);
-/// The second argument where either is NaN or both are zero.
+/// They give the second argument where either one is NaN or both are zero.
 pub(crate) const MAX: Pair = Pair(EVEX_Vmaxps_zmm_k1z_zmm_zmmm512b32_sae, VEX_Vmaxps_ymm_ymm_ymmm256);
 pub(crate) const MIN: Pair = Pair(EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae, VEX_Vminps_ymm_ymm_ymmm256);
 
-/// A product and a third number in the place of one of them: `d = x d + y`, `d = x y + d` and `d = d y + x`.
+/// A fused multiply-add that overwrites one of its arguments: `d = x d + y`, `d = x y + d` and `d = d y + x`.
 pub(crate) struct Fused {
     pub(crate) x_d_y: Pair,
     pub(crate) x_y_d: Pair,

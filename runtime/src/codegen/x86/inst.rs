@@ -5,7 +5,7 @@ use iced_x86::Code;
 use super::asm::{Emit, SCRATCH_MASK, Src};
 use super::codes;
 use super::codes::Pair;
-use super::place::Place;
+use super::group::VectorGroup;
 use crate::ir::multiply_add::Fma;
 use crate::ir::strip::{Inst, Kind, Op1, Op2, Rare, Reg};
 
@@ -23,7 +23,7 @@ const FLOOR: u32 = 9;
 
 const SIGN: u32 = 1 << 31;
 
-impl Place<'_, '_> {
+impl VectorGroup<'_, '_> {
     /// An instruction that computes.
     pub(crate) fn compute(&mut self, v: usize, inst: Inst) -> Emit {
         match inst {
@@ -95,7 +95,7 @@ impl Place<'_, '_> {
             Op1::Shl(by) => self.shift(v, codes::SHL, x, by),
             Op1::Shr(by) => self.shift(v, codes::SHR, x, by),
             Op1::ShrUnsigned(by) => self.shift(v, codes::SHR_UNSIGNED, x, by),
-            // Bits are the same register, and the others were done above.
+            // `Bits` and `FromBits` share a register with their argument; all others are handled above.
             _ => Ok(()),
         }
     }
@@ -106,7 +106,7 @@ impl Place<'_, '_> {
         self.asm().two_imm(op, d, Src::Reg(x), by as u32)
     }
 
-    /// The machine gives the smallest integer for all that is out of range.
+    /// The instruction gives the smallest integer for all numbers out of range.
     fn whole_int(&mut self, v: usize, x: Reg) -> Emit {
         let x = self.need(x)?;
         let d = self.result_apart(v)?;
@@ -157,11 +157,11 @@ impl Place<'_, '_> {
         self.asm().three(pair, d, x, y)
     }
 
-    /// The machine's maximum is its second argument where either is NaN.
+    /// The instruction gives its second argument where either one is NaN.
     fn extreme(&mut self, v: usize, op: Pair, x: Reg, y: Reg) -> Emit {
         let (x, y) = if self.is_number(y) { (y, x) } else { (x, y) };
         if self.is_number(x) {
-            // The number is the first argument, so it must be in a register; else NaN would be lost.
+            // The constant must be the first argument, which is a register; as the second it would hide a NaN.
             let y = self.need(y)?;
             let x = self.need(x)?;
             let d = self.result(v)?;
@@ -199,7 +199,7 @@ impl Place<'_, '_> {
             };
             return self.asm().compare(op, d, x, y, condition);
         }
-        // Integers compare as equal or greater only.
+        // AVX2 compares integers for equal and greater only.
         let (x, y) = if op == Op2::ILt { (y, x) } else { (x, y) };
         let (x, y) = (self.need(x)?, self.src(y));
         let d = self.result(v)?;
@@ -249,7 +249,7 @@ impl Place<'_, '_> {
         self.asm().blend(m, d, y, x)
     }
 
-    /// The result is `x`, unless the mask holds anywhere.
+    /// The result is `x`, with `f(x, y)` in the lanes of the mask.
     fn rare(&mut self, v: usize, f: Rare, mask: Reg, x: Reg, y: Reg) -> Emit {
         let (m, rx, ry) = (self.need(mask)?, self.need(x)?, self.need(y)?);
         let d = match self.dying(x) {
@@ -263,8 +263,7 @@ impl Place<'_, '_> {
         self.frame.call_where(m, f, d, ry)
     }
 
-    /// A product of `x` and `y` and a third number. The result takes the place of an argument that is not read again,
-    /// if there is one.
+    /// A fused multiply-add. The result overwrites an argument whose live range ends here, if there is one.
     fn fma(&mut self, v: usize, op: Fma, x: Reg, y: Reg, z: Reg) -> Emit {
         let codes = codes::fused(op);
         let (x, y) = if self.in_register(x) { (x, y) } else { (y, x) };

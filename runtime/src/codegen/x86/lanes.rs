@@ -67,7 +67,7 @@ impl Asm {
         self.put(Instruction::with2(code, d, from))
     }
 
-    /// Loads as many lanes behind the first four or eight; with vectors of 512 bits.
+    /// Loads four or eight lanes into those that follow the first four or eight; with vectors of 512 bits.
     pub(crate) fn insert_part(&mut self, d: u8, from: MemoryOperand, lanes: usize) -> Emit {
         let code = match lanes {
             8 => Code::EVEX_Vinsertf64x4_zmm_k1z_zmm_ymmm256_imm8,
@@ -95,11 +95,12 @@ impl Asm {
         self.put_masked(instruction, TAIL, false)
     }
 
-    /// Loads or stores the lanes of a mask of whole lanes; with vectors of 256 bits.
+    /// Loads the lanes of a mask of whole lanes, the others zero; with vectors of 256 bits.
     pub(crate) fn load_lanes(&mut self, d: u8, mask: u8, from: MemoryOperand) -> Emit {
         self.put(Instruction::with3(Code::VEX_Vmaskmovps_ymm_ymm_m256, self.v(d), self.v(mask), from))
     }
 
+    /// Stores the lanes of a mask of whole lanes; with vectors of 256 bits.
     pub(crate) fn store_lanes(&mut self, to: MemoryOperand, mask: u8, r: u8) -> Emit {
         self.put(Instruction::with3(Code::VEX_Vmaskmovps_m256_ymm_ymm, to, self.v(mask), self.v(r)))
     }
@@ -263,7 +264,7 @@ impl Asm {
         match op {
             Reduce::Sum => self.code.vaddps(ymm0, ymm0, ymm1),
             Reduce::Prod => self.code.vmulps(ymm0, ymm0, ymm1),
-            // Both orders together have all bits of a NaN in either.
+            // As `either`.
             Reduce::Max => {
                 self.code.vmaxps(ymm2, ymm0, ymm1)?;
                 self.code.vmaxps(ymm0, ymm1, ymm0)?;

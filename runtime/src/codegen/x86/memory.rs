@@ -7,16 +7,16 @@ use iced_x86::{MemoryOperand, Register};
 use super::asm::{Emit, SCRATCH_MASK, Src, at};
 use super::codes;
 use super::frame::{BUFFER, Frame, LEFT, Lanes, SCRATCH, STRIDED, TAIL_LANES};
-use super::place::Place;
+use super::group::VectorGroup;
 use crate::ir::reduce::Reduce;
 use crate::ir::strip::Walk;
 
-/// Memory some bytes behind.
-fn behind(place: MemoryOperand, bytes: i64) -> MemoryOperand {
-    MemoryOperand { displacement: place.displacement + bytes, displ_size: 1, ..place }
+/// The memory so many bytes further on.
+fn further(from: MemoryOperand, bytes: i64) -> MemoryOperand {
+    MemoryOperand { displacement: from.displacement + bytes, displ_size: 1, ..from }
 }
 
-impl Place<'_, '_> {
+impl VectorGroup<'_, '_> {
     /// Loads elements of an operand.
     pub(crate) fn load(&mut self, v: usize, operand: usize, walk: Walk) -> Emit {
         let d = self.result(v)?;
@@ -24,9 +24,9 @@ impl Place<'_, '_> {
     }
 
     fn load_into(&mut self, d: u8, operand: usize, walk: Walk) -> Emit {
-        let (place, lanes) = (self.at(), self.lanes);
+        let (position, lanes) = (self.position(), self.lanes);
         let frame = &mut *self.frame;
-        let from = frame.address(operand, walk, place)?;
+        let from = frame.address(operand, walk, position)?;
         match walk {
             Walk::Fixed => frame.asm.broadcast(d, from),
             Walk::Contiguous => frame.load_run(d, from, lanes),
@@ -37,9 +37,9 @@ impl Place<'_, '_> {
 
     /// Stores a register's elements; a single one if the operand is fixed.
     pub(crate) fn store(&mut self, operand: usize, walk: Walk, r: u8) -> Emit {
-        let (place, lanes) = (self.at(), self.lanes);
+        let (position, lanes) = (self.position(), self.lanes);
         let frame = &mut *self.frame;
-        let to = frame.address(operand, walk, place)?;
+        let to = frame.address(operand, walk, position)?;
         match walk {
             Walk::Fixed => frame.asm.store_first(to, r),
             Walk::Contiguous => frame.store_run(to, r, lanes),
@@ -58,11 +58,11 @@ impl Place<'_, '_> {
         Ok(())
     }
 
-    /// The numbers of elements: the operand starts at address zero.
+    /// The numbers of elements. The operand starts at address zero, so that an address is a number times four.
     pub(crate) fn number(&mut self, v: usize, operand: usize, walk: Walk) -> Emit {
         let d = self.result(v)?;
-        let place = self.at();
-        let address = self.frame.address(operand, walk, place)?;
+        let position = self.position();
+        let address = self.frame.address(operand, walk, position)?;
         let asm = &mut self.frame.asm;
         asm.code.lea(SCRATCH, address_of(address))?;
         asm.code.shr(SCRATCH, 2)?;
@@ -88,7 +88,7 @@ fn address_of(m: MemoryOperand) -> AsmMemoryOperand {
 }
 
 impl Frame {
-    /// Loads elements one after another.
+    /// Loads contiguous elements.
     fn load_run(&mut self, d: u8, from: MemoryOperand, lanes: Lanes) -> Emit {
         if lanes == Lanes::All {
             return self.asm.copy(d, Src::Mem(from));
@@ -110,12 +110,13 @@ impl Frame {
         self.asm.copy(self.asm.scratch(), Src::Mem(mask))
     }
 
+    /// Stores contiguous elements.
     fn store_run(&mut self, to: MemoryOperand, r: u8, lanes: Lanes) -> Emit {
         if lanes == Lanes::All {
             return self.asm.store(to, r);
         }
         match lanes {
-            // Without a mask, which takes several times longer.
+            // A store under a mask takes several times longer.
             Lanes::First(count) if self.asm.wide() => self.asm.store_wide_pieces(to, r, count),
             Lanes::First(count) => self.asm.store_pieces(to, r, count),
             _ => {
@@ -127,7 +128,7 @@ impl Frame {
         }
     }
 
-    /// Does something for each lane that there is.
+    /// Code for each lane that is an element of the run.
     fn each_lane(&mut self, lanes: Lanes, mut body: impl FnMut(&mut Frame, usize) -> Emit) -> Emit {
         let count = if let Lanes::First(count) = lanes { count } else { self.asm.lanes() };
         let mut done = self.asm.code.create_label();
@@ -144,7 +145,7 @@ impl Frame {
     fn load_strided(&mut self, d: u8, from: MemoryOperand, stride: i64, lanes: Lanes) -> Emit {
         if lanes == Lanes::Left {
             self.each_lane(lanes, |f, lane| {
-                f.asm.load_first(d, behind(from, 4 * stride * lane as i64))?;
+                f.asm.load_first(d, further(from, 4 * stride * lane as i64))?;
                 f.asm.store_first(at(Register::RSP, BUFFER + 4 * lane as i64), d)
             })?;
             return self.asm.copy(d, Src::Mem(at(Register::RSP, BUFFER)));
@@ -154,11 +155,11 @@ impl Frame {
             return self.load_every_second(d, from, count);
         }
         for start in (0..count).step_by(4) {
-            // Four elements are put together where there is nothing else yet.
+            // Four elements are put together in the first quarter of a register; the first four right in the result.
             let four = if start == 0 { d } else { self.asm.scratch() };
-            self.asm.load_first(four, behind(from, 4 * stride * start as i64))?;
+            self.asm.load_first(four, further(from, 4 * stride * start as i64))?;
             for lane in start + 1..count.min(start + 4) {
-                self.asm.insert(four, (lane - start) as u32, behind(from, 4 * stride * lane as i64))?;
+                self.asm.insert(four, (lane - start) as u32, further(from, 4 * stride * lane as i64))?;
             }
             if start > 0 {
                 self.asm.insert_four(d, (start / 4) as u32, four)?;
@@ -168,7 +169,7 @@ impl Frame {
     }
 
     /// Every second element, of two vectors, or halves or quarters of one; the second of them ends with the
-    /// last element that is wanted, so that nothing behind it is read. More than two elements with vectors of
+    /// last element that is wanted, so that nothing beyond it is read. More than two elements with vectors of
     /// 512 bits.
     fn load_every_second(&mut self, d: u8, from: MemoryOperand, count: usize) -> Emit {
         let last = 2 * (count - 1);
@@ -188,7 +189,7 @@ impl Frame {
         let places = self.asm.lane_constants((0..16).map(|lane| place(lane) as u32).collect());
         let index = self.asm.scratch();
         self.asm.copy(index, Src::Mem(places))?;
-        let rest = behind(from, 4 * second as i64);
+        let rest = further(from, 4 * second as i64);
         if size == 16 {
             self.asm.copy(d, Src::Mem(from))?;
             return self.asm.choose(d, index, rest);
@@ -198,7 +199,7 @@ impl Frame {
         self.asm.permute(d, index, d)
     }
 
-    /// Each element so many times. The first element of the place is a new one.
+    /// Each element so many times. The vector starts with the first copy of an element.
     fn load_repeated(&mut self, d: u8, from: MemoryOperand, times: usize, lanes: Lanes) -> Emit {
         let all = self.asm.lanes();
         let count = if let Lanes::First(count) = lanes { count } else { all }.div_ceil(times);
@@ -222,11 +223,11 @@ impl Frame {
         let free = self.asm.scratch();
         self.each_lane(lanes, |f, lane| {
             f.asm.load_first(free, at(Register::RSP, BUFFER + 4 * lane as i64))?;
-            f.asm.store_first(behind(to, 4 * stride * lane as i64), free)
+            f.asm.store_first(further(to, 4 * stride * lane as i64), free)
         })
     }
 
-    /// Sets what masks the lanes of a tail of so many elements, or as many as `LEFT` says.
+    /// Sets the mask of the lanes of a tail.
     pub(crate) fn set_tail(&mut self, lanes: Lanes) -> Emit {
         let wide = self.asm.wide();
         match lanes {
@@ -235,7 +236,7 @@ impl Frame {
                 self.asm.code.mov(ecx, (1i32 << count) - 1)?;
                 self.asm.code.kmovw(k1, ecx)
             }
-            // A constant.
+            // `load_tail_lanes` reads a constant.
             Lanes::First(_) => Ok(()),
             Lanes::Left if wide => {
                 self.asm.code.mov(SCRATCH, qword_ptr(rsp + LEFT))?;
@@ -245,7 +246,7 @@ impl Frame {
                 self.asm.code.kmovw(k1, edx)
             }
             Lanes::Left => {
-                // A window over eight that hold and eight that do not.
+                // A window over eight lanes that are set and eight that are not.
                 let table = self.asm.lane_constants((0..16).map(|i| if i < 8 { u32::MAX } else { 0 }).collect());
                 self.asm.code.mov(STRIDED, 8i64)?;
                 self.asm.code.sub(STRIDED, qword_ptr(rsp + LEFT))?;

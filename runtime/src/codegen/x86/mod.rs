@@ -1,21 +1,36 @@
-//! Loop kernels with vectors of 512 or 256 bits, which Cranelift does not have.
+//! Loop kernels with vectors of 512 or 256 bits, which Cranelift does not have, and the assembler that products use too.
 //!
-//! `schedule` orders a strip and takes out of it what is the same for a whole row, `run` puts loops
-//! around it, `place` and `inst` write one vector's worth of it with the registers that `regs` assigns,
-//! `memory` reads and writes operands, `call` calls scalar code, `frame` knows what is on the stack, and `asm`
-//! and `lanes` encode.
+//! The files in order; each imports only files before it:
 //!
-//! All lanes of a register are computed always. Where a row ends within a vector, what is loaded,
-//! stored and folded is masked; a strip of a single place has all lanes the same.
+//! | file | |
+//! |---|---|
+//! | `codes` | instructions at both widths |
+//! | `asm` | the assembler: registers, constants, labels |
+//! | `lanes`, `quarters` | instructions on parts of a vector, and across its lanes |
+//! | `schedule` | the order of a strip's instructions, its loop-invariant part |
+//! | `regs` | register allocation and spills |
+//! | `frame` | the stack frame, pointers and addresses of operands |
+//! | `call` | calls of scalar code |
+//! | `group` | a group of vectors that are computed together, and its registers |
+//! | `memory` | loads and stores of a group |
+//! | `inst` | the other instructions of a group |
+//! | `effects` | all of a group in order |
+//! | `run` | the loop over a row |
+//!
+//! This file writes the loops around a row.
+//!
+//! All lanes of a register are computed always. Where a row ends within a vector, loads, stores and folds are masked; in
+//! a strip that computes one element all lanes are equal.
 
 pub(super) mod asm;
 mod call;
 mod codes;
+mod effects;
 mod frame;
+mod group;
 mod inst;
 mod lanes;
 mod memory;
-mod place;
 mod quarters;
 mod regs;
 mod run;
@@ -28,26 +43,23 @@ use iced_x86::code_asm::*;
 use crate::error::{Error, Result};
 use crate::ir::nest::LoopKernel;
 use crate::ir::strip::{Effect, Inst, Kind, Strip, Walk};
-use crate::ir::{Level, Reason};
+use crate::ir::{LINE_BYTES, Level, Reason};
 use asm::{Asm, Emit};
-use frame::{FROM, Frame, Rows, SCRATCH, TO};
+use frame::{FROM, Frame, FrameLayout, SCRATCH, TO};
 use run::{Length, Run};
 use schedule::Schedule;
 
-/// Registers that belong to the caller.
+/// Callee-saved registers.
 const SAVED: [AsmRegister64; 6] = [rbx, r12, r13, r14, r15, rbp];
 
-/// The bytes of a cache line. What comes before the kernel's own code has one.
-const LINE: usize = 64;
-
-/// The bytes of stack that a kernel may take: less than a guard page.
+/// The most bytes of stack of a kernel: a page, which is the least size of the guard page below a stack.
 const MOST_STACK: i64 = 4096;
 
 /// Strides and rows up to which offsets within a row fit 32 bits.
 const FAR: usize = 1 << 24;
 
-/// A pass that is ready to be written.
-struct Pass {
+/// A pass whose instructions are in order.
+struct ScheduledPass {
     once: Option<Schedule>,
     each: Option<Run>,
 }
@@ -61,7 +73,7 @@ pub(crate) fn machine_code(kernel: &LoopKernel, level: Level) -> Result<Result<V
     let refused = |error: IcedError| Error::Compile { what: "a kernel".into(), message: error.to_string() };
     let code = emit(kernel, level, kernel.side_by_side).map_err(refused)?;
     if code.is_err() && kernel.side_by_side {
-        // Row after row needs less room on the stack.
+        // Row after row needs less stack.
         return emit(kernel, level, false).map_err(refused);
     }
     Ok(code)
@@ -107,33 +119,35 @@ fn emit(kernel: &LoopKernel, level: Level, side_by_side: bool) -> Emit<Result<Ve
             (Run::new(&fill, &mut scalars), len)
         })
         .collect();
-    let passes: Vec<Pass> = kernel
+    let passes: Vec<ScheduledPass> = kernel
         .passes
         .iter()
-        .map(|pass| Pass {
+        .map(|pass| ScheduledPass {
             once: some(&pass.once).map(|strip| Schedule::new(schedule::single(&strip), 1)),
             each: some(&pass.each).map(|strip| Run::new(&strip, &mut scalars)),
         })
         .collect();
     // The outermost loop is a range.
     let rows = kernel.outer.get(1..).and_then(<[usize]>::last).copied().filter(|_| side_by_side).unwrap_or(1);
-    let steps = kernel.operands.iter().map(|strides| strides.last().map_or(0, |&stride| 4 * stride as i64)).collect();
+    let row_strides =
+        kernel.operands.iter().map(|strides| strides.last().map_or(0, |&stride| 4 * stride as i64)).collect();
     let outer = kernel.outer.len() - (rows > 1) as usize;
     let calls = |strip: &Strip| strip.insts().iter().any(|inst| matches!(inst, Inst::Rare(..)));
     let calls = kernel.passes.iter().any(|pass| calls(&pass.once) || calls(&pass.each));
-    let frame = Frame::new(Asm::new(level)?, outer, Rows { count: rows, scalars, steps, calls });
-    let mut writer = Writer { kernel, outer: &kernel.outer[..outer], passes, frame };
-    writer.body(&fills)?;
-    let size = writer.frame.size();
+    let frame = Frame::new(Asm::new(level)?, FrameLayout { loops: outer, rows, scalars, row_strides, calls });
+    let mut emitter = LoopEmitter { kernel, outer: &kernel.outer[..outer], passes, frame };
+    emitter.body(&fills)?;
+    let size = emitter.frame.size();
     if size > MOST_STACK {
         return Ok(Err(Reason::Stack(size as usize, MOST_STACK as usize)));
     }
     let mut bytes = prologue(size)?;
-    bytes.extend(writer.frame.asm.finish(LINE)?);
+    bytes.extend(emitter.frame.asm.finish()?);
     Ok(Ok(bytes))
 }
 
-/// What comes before the kernel's own code: room on the stack.
+/// The prologue: it allocates the stack frame, whose size is known when all else is written. It fills cache lines, so
+/// that the code after it may assume to start at one.
 fn prologue(size: i64) -> Emit<Vec<u8>> {
     let mut code = CodeAssembler::new(64)?;
     for r in SAVED {
@@ -144,20 +158,20 @@ fn prologue(size: i64) -> Emit<Vec<u8>> {
     code.and(rsp, -64)?;
     let mut bytes = code.assemble(0)?;
     let nop = 0x90;
-    bytes.resize(LINE, nop);
+    bytes.resize(bytes.len().next_multiple_of(LINE_BYTES), nop);
     Ok(bytes)
 }
 
 /// Writes the loops of a kernel.
-struct Writer<'k> {
+struct LoopEmitter<'k> {
     kernel: &'k LoopKernel,
     /// The loops around the rows that are side by side.
     outer: &'k [usize],
-    passes: Vec<Pass>,
+    passes: Vec<ScheduledPass>,
     frame: Frame,
 }
 
-impl Writer<'_> {
+impl LoopEmitter<'_> {
     fn body(&mut self, fills: &[(Run, usize)]) -> Emit {
         let code = &mut self.frame.asm.code;
         // A range of a row is counted in bytes.
@@ -173,7 +187,7 @@ impl Writer<'_> {
             self.frame.run(fill, Length::Elements(*len))?;
         }
         if self.kernel.outer.is_empty() {
-            // What is folded is never computed in parts.
+            // A row that is folded is computed as a whole.
             let folds = self.kernel.passes.iter().any(|pass| pass.each.folds().next().is_some());
             self.rows(if folds { Length::Elements(self.kernel.row) } else { Length::Range })?;
         } else {
@@ -201,12 +215,12 @@ impl Writer<'_> {
         for (operand, strides) in self.kernel.operands.iter().enumerate() {
             self.frame.advance_from(operand, 4 * strides[0] as i64)?;
         }
-        self.turns(0)?;
+        self.iterations(0)?;
         self.frame.asm.set(&mut done)
     }
 
-    /// The turns of a loop around the row, whose counter is set.
-    fn turns(&mut self, depth: usize) -> Emit {
+    /// The iterations of a loop around the row, whose counter is set.
+    fn iterations(&mut self, depth: usize) -> Emit {
         let kernel = self.kernel;
         let top = self.frame.asm.here()?;
         match self.outer.get(depth + 1) {
@@ -215,11 +229,11 @@ impl Writer<'_> {
                 let counter = self.frame.counter(depth + 1);
                 self.frame.asm.code.mov(SCRATCH, size as i64)?;
                 self.frame.asm.code.mov(qword_ptr(rsp + counter), SCRATCH)?;
-                self.turns(depth + 1)?;
+                self.iterations(depth + 1)?;
             }
             None => self.rows(Length::Elements(kernel.row))?,
         }
-        // The loop inside has moved the pointers too.
+        // The inner loop has moved the pointers too.
         for (operand, strides) in kernel.operands.iter().enumerate() {
             let inside = self.outer.get(depth + 1).map_or(0, |&size| size as i64 * strides[depth + 1] as i64);
             self.frame.advance(operand, 4 * (strides[depth] as i64 - inside))?;

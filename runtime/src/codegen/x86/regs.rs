@@ -1,16 +1,17 @@
-//! Which values of a strip are in which registers, while its straight-line code is written.
+//! Register allocation within straight-line code: which values of a strip are in which registers while it is written.
 //!
-//! A register that is needed is taken from the value that is needed again last. That value goes to the
-//! stack unless it can be read again from where it came.
+//! If no register is free, the value whose next use is farthest is evicted (Belady). It is spilled to the stack unless it
+//! can be reloaded from where it came.
 
 /// Registers of one class.
 pub(crate) struct Class {
-    /// The value in each register; registers that are not in `open` are not given away.
+    /// The value in each register.
     holds: Vec<Option<usize>>,
+    /// The registers that may be allocated.
     open: Vec<u8>,
 }
 
-/// The registers and places of the values of a strip.
+/// The registers and spill slots of the values of a strip.
 pub(crate) struct Regs {
     pub(crate) vectors: Class,
     pub(crate) masks: Class,
@@ -18,12 +19,13 @@ pub(crate) struct Regs {
     reg: Vec<Option<u8>>,
     /// Values that stay in a register for the whole run.
     pinned: Vec<Option<u8>>,
-    /// The place of each value on the stack, by number.
+    /// The spill slot of each value.
     slot: Vec<Option<usize>>,
+    /// The slots in use.
     slots: usize,
 }
 
-/// A value that must be kept on the stack before its register is used for another.
+/// A register that must be stored in a slot before another value is written to it.
 pub(crate) struct Spill {
     pub(crate) reg: u8,
     pub(crate) slot: usize,
@@ -40,7 +42,7 @@ impl Class {
 }
 
 impl Regs {
-    /// The first `slots` places on the stack are taken.
+    /// The first `slots` spill slots are in use already.
     pub(crate) fn new(values: usize, vectors: Class, masks: Class, pinned: Vec<Option<u8>>, slots: usize) -> Regs {
         Regs { vectors, masks, reg: pinned.clone(), pinned, slot: vec![None; values], slots }
     }
@@ -61,15 +63,15 @@ impl Regs {
         if mask { &mut self.masks } else { &mut self.vectors }
     }
 
-    /// A register for a value. `next` says when a value is read again, `again` whether it can be read
-    /// from where it came; the values in `keep` stay where they are.
+    /// A register for a value. `next` gives the next use of a value, `reloads` whether a value can be reloaded from where
+    /// it came; the values in `keep` are not evicted.
     pub(crate) fn take(
         &mut self,
         value: usize,
         mask: bool,
         keep: &[usize],
         next: impl Fn(usize) -> usize,
-        again: impl Fn(usize) -> bool,
+        reloads: impl Fn(usize) -> bool,
     ) -> (u8, Option<Spill>) {
         let class = self.class(mask);
         if let Some(r) = class.free() {
@@ -81,7 +83,7 @@ impl Regs {
         // An instruction has at most three arguments, and there are more registers.
         let Some((r, evicted)) = last else { unreachable!("more registers than an instruction has arguments") };
         self.reg[evicted] = None;
-        let spill = (!again(evicted) && self.slot[evicted].is_none()).then(|| {
+        let spill = (!reloads(evicted) && self.slot[evicted].is_none()).then(|| {
             let slot = self.slots;
             self.slots += 1;
             self.slot[evicted] = Some(slot);
@@ -97,7 +99,7 @@ impl Regs {
         self.reg[value] = Some(r);
     }
 
-    /// Frees the register of a value that is not read again.
+    /// Frees the register of a value whose live range ends.
     pub(crate) fn release(&mut self, value: usize, mask: bool) {
         if self.is_pinned(value) {
             return;

@@ -1,4 +1,4 @@
-//! A strip over a run of places: a loop of whole vectors, and what is left.
+//! A strip over a run of elements: a loop of whole vectors, and the tail.
 //!
 //! Vectors are folded alternately into [`TOTALS`] totals, however many an iteration computes, and a sum is completed
 //! in blocks: so the order of additions depends on the length alone, and no total of single precision has more than
@@ -9,22 +9,21 @@ use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
 use super::asm::{Emit, Src, at};
-use super::frame::{At, FROM, Frame, INDEX, LEFT, Lanes, SCRATCH, TO};
-use super::place::{Place, Total};
+use super::frame::{FROM, Frame, INDEX, LEFT, Lanes, Position, SCRATCH, TO};
+use super::group::{Total, VectorGroup};
 use super::regs::{Class, Regs};
 use super::schedule::{Schedule, hoist};
 use crate::ir::reduce::Reduce;
 use crate::ir::strip::Strip;
 
-/// Registers below are free to combine the lanes of a total.
+/// The first register of totals. Those below are scratch registers of reductions across lanes.
 const FIRST_TOTAL: u8 = 3;
 
-/// The totals of a fold, which vectors are added to alternately.
+/// The totals of a fold: vectors are added to them alternately.
 const TOTALS: usize = 2;
 
-/// The vectors of a block of a sum: its totals have so many terms in each lane, and are then added to a sum in double
-/// precision.
-const BLOCK: usize = TOTALS * crate::ir::TERMS;
+/// The vectors of a block of a sum. After a block the totals are added to a sum in double precision.
+const BLOCK_VECTORS: usize = TOTALS * crate::ir::TERMS;
 
 /// How long a run is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,17 +42,17 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// What is hoisted is put into scalars from `scalars` on.
+    /// Loop-invariant values become scalars, numbered from `scalars` on.
     pub(crate) fn new(strip: &Strip, scalars: &mut usize) -> Run {
         let (before, body) = hoist(strip, scalars);
         let folds = body.folds().collect();
         Run { before: Schedule::new(before, 1), body, folds }
     }
 
-    /// How many places are computed together.
+    /// The number of vectors that are computed together.
     fn unroll(&self, one: &Schedule, length: Length, lanes: usize, wide: bool) -> usize {
-        let work = one.steps.len();
-        // Long chains wait for themselves, and folds for each other.
+        let work = one.order.len();
+        // A long chain of dependent instructions is bound by latency, and so are folds: other vectors fill the gaps.
         let wanted = match (self.folds.is_empty(), work) {
             (true, ..=4) | (false, ..=12) => 4,
             _ if 2 * one.pressure(wide) <= if wide { 28 } else { 10 } => 2,
@@ -67,45 +66,45 @@ impl Run {
 
     /// Whether a run of so many vectors is so long that its sums are completed in blocks.
     fn is_in_blocks(&self, vectors: usize) -> bool {
-        vectors > BLOCK && self.folds.iter().any(|(_, op)| *op == Reduce::Sum)
+        vectors > BLOCK_VECTORS && self.folds.iter().any(|(_, op)| *op == Reduce::Sum)
     }
 }
 
-/// The code for places: some together, and one alone.
+/// The code of a run: of some vectors together, and of one alone.
 struct Parts<'r> {
     run: &'r Run,
     together: Schedule,
     alone: Schedule,
-    /// Values that stay in registers.
+    /// Values that stay in registers for the whole run.
     pinned: Vec<(usize, u8)>,
     /// Whether sums are completed in blocks.
     in_blocks: bool,
-    /// The totals that vectors are folded into: a short run has fewer vectors than there are.
+    /// The totals in use: a short run may have fewer vectors than `TOTALS`.
     totals: usize,
 }
 
 impl Parts<'_> {
-    /// The vectors of an iteration: whole rounds of totals.
+    /// The vectors of an iteration, so many that all totals get equally many.
     fn vectors(&self) -> usize {
         let rounds = if self.run.folds.is_empty() { 1 } else { TOTALS };
         self.together.copies.max(rounds)
     }
 }
 
-/// How many totals of folds have registers; others are on the stack.
+/// The totals of folds that have registers; others are on the stack.
 fn totals(wide: bool) -> usize {
     if wide { 16 } else { 6 }
 }
 
 impl Frame {
-    /// A strip of a single place.
+    /// A strip that computes one element.
     pub(crate) fn once(&mut self, schedule: &Schedule) -> Emit {
-        let place = (At { indexed: false, bytes: 0 }, Lanes::All);
+        let place = (Position { indexed: false, bytes: 0 }, Lanes::All);
         let regs = self.regs(schedule, 0, &[]);
-        Place::new(self, schedule, place, regs, Vec::new()).write()
+        VectorGroup::new(self, schedule, place, regs, Vec::new()).write()
     }
 
-    /// Registers for places, without those of totals and values that stay in theirs.
+    /// Registers for vectors, without those of totals and of pinned values.
     fn regs(&self, schedule: &Schedule, folds: usize, pinned: &[(usize, u8)]) -> Regs {
         let mut stays = vec![None; schedule.uses.len() + 2];
         for &(value, r) in pinned {
@@ -132,19 +131,19 @@ impl Frame {
         }
     }
 
-    /// How many places on the stack are those of totals and sums.
+    /// The spill slots of totals and sums.
     fn kept(&self, folds: usize) -> usize {
         (TOTALS * folds).saturating_sub(totals(self.asm.wide())) + folds
     }
 
-    /// Where the sum of a fold's blocks is.
+    /// The sum of a fold's blocks, in memory.
     fn sum(&mut self, folds: usize, fold: usize) -> AsmMemoryOperand {
         let number = self.kept(folds) - folds + fold;
         let slot = self.slot(number);
         qword_ptr(rsp + slot.displacement)
     }
 
-    /// Loads what every place reads, so many times or more, into registers, as far as they go.
+    /// Loads uniform values that are read at least so many times into registers, as long as there are enough.
     fn pin(&mut self, schedule: &Schedule, folds: usize, times: usize) -> Emit<Vec<(usize, u8)>> {
         let mut open: Vec<u8> = (0..self.asm.scratch()).filter(|r| !self.is_total(*r, folds)).collect();
         // The lowest registers stay free.
@@ -162,7 +161,7 @@ impl Frame {
         Ok(pinned)
     }
 
-    /// A strip over all places of a run.
+    /// A strip over all elements of a run.
     pub(crate) fn run(&mut self, run: &Run, length: Length) -> Emit {
         self.once(&run.before)?;
         let (lanes, wide) = (self.asm.lanes(), self.asm.wide());
@@ -193,7 +192,7 @@ impl Frame {
         self.fold(&parts)
     }
 
-    /// Sets the totals of a fold to what changes nothing.
+    /// Sets the totals of a fold to the identity of its reduction.
     fn start(&mut self, run: &Run, fold: usize, totals: usize) -> Emit {
         let identity = self.asm.constant(run.folds[fold].1.identity().to_bits());
         for number in 0..totals {
@@ -208,70 +207,70 @@ impl Frame {
         Ok(())
     }
 
-    /// The places of a turn.
-    fn turn(&mut self, parts: &Parts<'_>, at: At) -> Emit {
+    /// The vectors of one iteration.
+    fn iteration(&mut self, parts: &Parts<'_>, at: Position) -> Emit {
         let copies = parts.together.copies;
         for first in (0..parts.vectors()).step_by(copies) {
-            let at = At { bytes: at.bytes + first as i64 * self.asm.bytes(), ..at };
+            let at = Position { bytes: at.bytes + first as i64 * self.asm.bytes(), ..at };
             self.places(parts, &parts.together, (at, Lanes::All), first)?;
         }
         Ok(())
     }
 
     /// Places together or one alone, of which the first is the run's vector of this number.
-    fn places(&mut self, parts: &Parts<'_>, schedule: &Schedule, place: (At, Lanes), vector: usize) -> Emit {
+    fn places(&mut self, parts: &Parts<'_>, schedule: &Schedule, place: (Position, Lanes), vector: usize) -> Emit {
         let folds = parts.run.folds.len();
         let regs = self.regs(schedule, folds, &parts.pinned);
         let mut totals = Vec::new();
         for fold in 0..folds {
             totals.extend((0..schedule.copies).map(|copy| self.total(fold, (vector + copy) % TOTALS)));
         }
-        Place::new(self, schedule, place, regs, totals).write()
+        VectorGroup::new(self, schedule, place, regs, totals).write()
     }
 
-    /// So many elements.
+    /// A run of a length that is known.
     fn elements(&mut self, len: usize, parts: &Parts<'_>) -> Emit {
         let (lanes, bytes) = (self.asm.lanes(), self.asm.bytes());
         let vectors = len / lanes;
-        let turns = vectors / parts.vectors();
+        let iterations = vectors / parts.vectors();
         let step = bytes * parts.vectors() as i64;
-        if turns > 1 {
+        if iterations > 1 {
             self.asm.code.xor(eax, eax)?;
             let top = self.asm.here()?;
-            self.turn(parts, At { indexed: true, bytes: 0 })?;
+            self.iteration(parts, Position { indexed: true, bytes: 0 })?;
             self.asm.code.add(INDEX, step as i32)?;
             if parts.in_blocks {
                 let mut inside = self.asm.code.create_label();
-                self.asm.code.test(eax, (BLOCK as i64 * bytes - 1) as i32)?;
+                self.asm.code.test(eax, (BLOCK_VECTORS as i64 * bytes - 1) as i32)?;
                 self.asm.code.jne(inside)?;
                 self.complete(parts)?;
                 self.asm.set(&mut inside)?;
             }
-            self.asm.code.cmp(INDEX, (step * turns as i64) as i32)?;
+            self.asm.code.cmp(INDEX, (step * iterations as i64) as i32)?;
             self.asm.code.jb(top)?;
-        } else if turns == 1 {
-            self.turn(parts, At { indexed: false, bytes: 0 })?;
+        } else if iterations == 1 {
+            self.iteration(parts, Position { indexed: false, bytes: 0 })?;
         }
-        let done = turns * parts.vectors();
+        let done = iterations * parts.vectors();
         for vector in done..vectors {
-            let at = At { indexed: false, bytes: bytes * vector as i64 };
+            let at = Position { indexed: false, bytes: bytes * vector as i64 };
             self.places(parts, &parts.alone, (at, Lanes::All), vector)?;
         }
         let left = len % lanes;
         if left > 0 {
             self.set_tail(Lanes::First(left))?;
-            let at = At { indexed: false, bytes: bytes * vectors as i64 };
+            let at = Position { indexed: false, bytes: bytes * vectors as i64 };
             self.places(parts, &parts.alone, (at, Lanes::First(left)), vectors)?;
         }
         Ok(())
     }
 
-    /// The elements of the range, of which nothing is folded.
+    /// The range that the kernel was called with; nothing is folded.
     fn range(&mut self, parts: &Parts<'_>) -> Emit {
-        let at = At { indexed: true, bytes: 0 };
+        let at = Position { indexed: true, bytes: 0 };
         self.asm.code.mov(INDEX, qword_ptr(rsp + FROM))?;
         if parts.together.copies > 1 {
-            self.while_left(parts.together.copies, |f| f.turn(parts, at))?;
+            self.while_left(parts.together.copies, |f| f.iteration(parts, at))?;
         }
         self.while_left(1, |f| f.places(parts, &parts.alone, (at, Lanes::All), 0))?;
         let mut done = self.asm.code.create_label();
@@ -285,7 +284,7 @@ impl Frame {
         self.asm.set(&mut done)
     }
 
-    /// A loop of turns of so many vectors, as long as that many are left of the range.
+    /// A loop whose iterations compute so many vectors, as long as that many are left of the range.
     fn while_left(&mut self, vectors: usize, body: impl Fn(&mut Frame) -> Emit) -> Emit {
         let step = self.asm.bytes() * vectors as i64;
         let mut done = self.asm.code.create_label();
@@ -301,7 +300,7 @@ impl Frame {
         self.asm.set(&mut done)
     }
 
-    /// Combines the totals of a fold into the first lane of register 0.
+    /// Combines the totals of a fold, and their lanes, into the first lane of register 0.
     fn across(&mut self, fold: usize, op: Reduce, totals: usize) -> Emit {
         let mut first = None;
         for number in 0..totals {
@@ -320,7 +319,7 @@ impl Frame {
         self.asm.across(first.unwrap_or(0), op)
     }
 
-    /// Adds the totals of a block to the sums, and starts anew.
+    /// Adds the totals of a block to the sums in double precision, and resets them.
     fn complete(&mut self, parts: &Parts<'_>) -> Emit {
         let folds = &parts.run.folds;
         for fold in (0..folds.len()).filter(|&fold| folds[fold].1 == Reduce::Sum) {
@@ -335,7 +334,7 @@ impl Frame {
         Ok(())
     }
 
-    /// Makes scalars of the totals.
+    /// Stores the results of all folds as scalars.
     fn fold(&mut self, parts: &Parts<'_>) -> Emit {
         if parts.in_blocks {
             self.complete(parts)?;

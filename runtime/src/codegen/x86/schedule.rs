@@ -1,13 +1,13 @@
-//! The order of a strip's instructions: what has one value for a whole run is computed before it, loads
-//! come where they are first needed, and effects where they are first possible.
+//! The order of a strip's instructions: loop-invariant values are computed before the run, loads come just before their
+//! first use, and effects as soon as they are possible.
 
 use crate::ir::strip::{Effect, Inst, Kind, Op1, Reg, Strip, Walk};
 
-/// A strip in two: what is computed once before a run, and what is left. What the second needs of the
-/// first are scalars, numbered from `scalars` on.
+/// Splits a strip: the loop-invariant part, computed once before a run, and the rest. Values that the rest reads of the
+/// first become scalars, numbered from `scalars` on.
 pub(crate) fn hoist(strip: &Strip, scalars: &mut usize) -> (Strip, Strip) {
     let (mut before, mut body) = (Strip::default(), Strip::default());
-    // Where the registers are in each of the two.
+    // The register of each value in the first part and in the second.
     let mut outside: Vec<Option<Reg>> = Vec::new();
     let mut inside: Vec<Option<Reg>> = vec![None; strip.insts().len()];
     for (i, inst) in strip.insts().iter().enumerate() {
@@ -54,7 +54,7 @@ pub(crate) fn hoist(strip: &Strip, scalars: &mut usize) -> (Strip, Strip) {
     (before, body)
 }
 
-/// A strip of a single place: all lanes are that place.
+/// A strip that computes one element: all lanes are equal.
 pub(crate) fn single(strip: &Strip) -> Strip {
     let mut out = Strip::default();
     let mut regs: Vec<Reg> = Vec::new();
@@ -77,7 +77,7 @@ pub(crate) fn single(strip: &Strip) -> Strip {
     out
 }
 
-/// What there is to do for one place.
+/// A part of a strip.
 #[derive(Clone, Copy)]
 pub(crate) enum Item {
     /// The instruction of this number.
@@ -86,27 +86,29 @@ pub(crate) enum Item {
     Effect(usize),
 }
 
-/// One step of the code: an item for one of the places that are computed together.
+/// An item for one of the vectors that are computed together.
 #[derive(Clone, Copy)]
-pub(crate) struct Step {
+pub(crate) struct Scheduled {
     pub(crate) item: Item,
+    /// The number of the vector.
     pub(crate) copy: usize,
 }
 
-/// A strip with its instructions in order. The values of all places are numbered, and those that are the
-/// same everywhere count once.
+/// A strip with its instructions in order, for one vector or several. The values of all vectors are numbered; a uniform
+/// value has one number.
 pub(crate) struct Schedule {
     pub(crate) strip: Strip,
+    /// The vectors that are computed together.
     pub(crate) copies: usize,
-    pub(crate) steps: Vec<Step>,
-    /// For each value the steps that read it.
+    pub(crate) order: Vec<Scheduled>,
+    /// For each value the positions in `order` that read it.
     pub(crate) uses: Vec<Vec<usize>>,
-    /// The register that has the same bits.
+    /// For each register of the strip the one whose bits it has: conversions of bits cost nothing.
     root: Vec<usize>,
 }
 
 impl Schedule {
-    /// `copies` places are computed in turns, so that the instructions of one do not wait for each other.
+    /// The instructions of `copies` vectors alternate, so that fewer of them wait for their arguments.
     pub(crate) fn new(strip: Strip, copies: usize) -> Schedule {
         let count = strip.insts().len();
         let mut root: Vec<usize> = (0..count).collect();
@@ -115,25 +117,27 @@ impl Schedule {
                 root[i] = root[x.index()];
             }
         }
-        let mut s = Schedule { steps: Vec::new(), uses: vec![Vec::new(); count * copies], copies, root, strip };
-        s.steps = s.order().into_iter().flat_map(|item| (0..copies).map(move |copy| Step { item, copy })).collect();
-        for (at, &step) in s.steps.iter().enumerate() {
-            for value in s.args(step) {
+        let mut s = Schedule { order: Vec::new(), uses: vec![Vec::new(); count * copies], copies, root, strip };
+        s.order =
+            s.items().into_iter().flat_map(|item| (0..copies).map(move |copy| Scheduled { item, copy })).collect();
+        for (at, &scheduled) in s.order.iter().enumerate() {
+            for value in s.args(scheduled) {
                 s.uses[value].push(at);
             }
         }
         s
     }
 
-    /// The values that a step reads.
-    pub(crate) fn args(&self, step: Step) -> Vec<usize> {
-        match step.item {
-            Item::Inst(i) => self.strip.insts()[i].args().map(|r| self.value(r, step.copy)).collect(),
-            Item::Effect(i) => vec![self.value(self.strip.effects()[i].arg(), step.copy)],
+    /// The values that an instruction or effect reads.
+    pub(crate) fn args(&self, scheduled: Scheduled) -> Vec<usize> {
+        let copy = scheduled.copy;
+        match scheduled.item {
+            Item::Inst(i) => self.strip.insts()[i].args().map(|r| self.value(r, copy)).collect(),
+            Item::Effect(i) => vec![self.value(self.strip.effects()[i].arg(), copy)],
         }
     }
 
-    /// The value of a register at one of the places.
+    /// The value of a register in one of the vectors.
     pub(crate) fn value(&self, r: Reg, copy: usize) -> usize {
         let root = self.root[r.index()];
         if self.is_uniform(root) { root } else { root + copy * self.strip.insts().len() }
@@ -144,7 +148,7 @@ impl Schedule {
         Reg((value % self.strip.insts().len()) as u32)
     }
 
-    /// Whether a value is read from a place in memory that never changes, rather than computed.
+    /// Whether a value is a constant or scalar: read from memory that does not change during the run, not computed.
     pub(crate) fn is_uniform(&self, value: usize) -> bool {
         match self.strip.insts()[self.reg(value).index()] {
             Inst::Const(_, kind) => kind != Kind::Mask,
@@ -153,7 +157,7 @@ impl Schedule {
         }
     }
 
-    /// The instructions whose results something needs.
+    /// The instructions whose results an effect depends on.
     fn live(&self) -> Vec<bool> {
         let mut live = vec![false; self.strip.insts().len()];
         for effect in self.strip.effects() {
@@ -167,7 +171,8 @@ impl Schedule {
         live
     }
 
-    fn order(&self) -> Vec<Item> {
+    /// Instructions and effects in order: loads just before their first use, effects as soon as their argument is known.
+    fn items(&self) -> Vec<Item> {
         let insts = self.strip.insts();
         let live = self.live();
         let late = |i: usize| matches!(insts[i], Inst::Load(..) | Inst::Number(..));
@@ -179,14 +184,14 @@ impl Schedule {
         let mut waiting: Vec<usize> = (0..self.strip.effects().len()).collect();
         let mut items = Vec::new();
         for &i in computed.iter().filter(|&&i| !late(i)) {
-            for arg in self.args(Step { item: Item::Inst(i), copy: 0 }).into_iter().chain([i]) {
+            for arg in self.args(Scheduled { item: Item::Inst(i), copy: 0 }).into_iter().chain([i]) {
                 if !done[arg] && !self.is_uniform(arg) {
                     done[arg] = true;
                     loads -= is_load(arg) as usize;
                     items.push(Item::Inst(arg));
                 }
             }
-            // An operand that is written may be in the place of one that is still to be read.
+            // A store may overwrite an operand that is still to be loaded: it waits for the last load.
             waiting.retain(|&e| {
                 let effect = self.strip.effects()[e];
                 let ready = done[self.root[effect.arg().index()]] && (loads == 0 || matches!(effect, Effect::Fold(..)));
@@ -201,14 +206,14 @@ impl Schedule {
         items
     }
 
-    /// The most registers that hold computed vectors at once.
+    /// The most computed values that are live at once, those in mask registers not counted if `masks_apart`.
     pub(crate) fn pressure(&self, masks_apart: bool) -> usize {
         let vector = |value: usize| !(masks_apart && self.strip.kind(self.reg(value)) == Kind::Mask);
         let (mut held, mut most) = (0usize, 0);
-        for (at, &step) in self.steps.iter().enumerate() {
-            held += matches!(step.item, Item::Inst(i) if vector(i)) as usize;
+        for (at, &scheduled) in self.order.iter().enumerate() {
+            held += matches!(scheduled.item, Item::Inst(i) if vector(i)) as usize;
             most = most.max(held);
-            let mut args = self.args(step);
+            let mut args = self.args(scheduled);
             args.sort_unstable();
             args.dedup();
             let last = |value: &usize| self.uses[*value].last() == Some(&at);
