@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The rooms of a folder in order, and which of the rooms before them each may import.
 type Order = &'static [(&'static str, &'static [&'static str])];
 
-/// Each folder whose rooms are in order.
+/// Each folder whose rooms, which are folders or files, are in order.
 const HOUSE: &[(&str, Order)] = &[
     (
         "runtime/src",
@@ -29,7 +29,41 @@ const HOUSE: &[(&str, Order)] = &[
         ],
     ),
     ("runtime/src/kernel", &[("fuse", &[]), ("nest", &["fuse"]), ("schedule", &["fuse", "nest"])]),
-    ("runtime/src/codegen", &[("portable", &[]), ("x86", &[]), ("matmul", &[])]),
+    ("runtime/src/codegen", &[("portable", &[]), ("x86", &[]), ("matmul", &["x86"])]),
+    (
+        "runtime/src/codegen/x86",
+        &[
+            ("codes", &[]),
+            ("asm", &["codes"]),
+            ("lanes", &["codes", "asm"]),
+            ("quarters", &["codes", "asm"]),
+            ("schedule", &[]),
+            ("regs", &[]),
+            ("frame", &["asm"]),
+            ("call", &["asm", "frame"]),
+            ("group", &["asm", "schedule", "regs", "frame"]),
+            ("memory", &["codes", "asm", "frame", "group"]),
+            ("inst", &["codes", "asm", "group"]),
+            ("effects", &["asm", "schedule", "frame", "group"]),
+            ("run", &["asm", "schedule", "regs", "frame", "group"]),
+        ],
+    ),
+    (
+        "runtime/src/codegen/matmul",
+        &[
+            ("portable", &[]),
+            ("emitter", &[]),
+            ("sums", &[]),
+            ("ahead", &["emitter"]),
+            ("check", &["emitter", "sums"]),
+            ("totals", &["emitter"]),
+            ("pack", &["emitter"]),
+            ("store", &["emitter", "sums"]),
+            ("tile", &["emitter", "sums"]),
+            ("dots", &["emitter"]),
+            ("x86", &["emitter"]),
+        ],
+    ),
     ("runtime/src/exec", &[("run", &[]), ("api", &["run"]), ("io", &["api"]), ("measure", &["run", "api"])]),
     (
         "macros/src",
@@ -90,15 +124,21 @@ fn no_import_goes_against_the_order() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut faults = Vec::new();
     for (folder, order) in HOUSE {
-        let inside = folder.split_once("src/").map_or(String::new(), |(_, inside)| format!("{}::", inside));
+        let inside =
+            folder.split_once("src/").map_or(String::new(), |(_, inside)| format!("{}::", inside.replace('/', "::")));
         let before: BTreeMap<&str, &[&str]> = order.iter().copied().collect();
         for (i, (room, may)) in order.iter().enumerate() {
             let earlier = |name: &&str| order[..i].iter().any(|(room, _)| room == name);
             assert!(may.iter().all(earlier), "{folder}: {room} may import what comes later");
             let path = root.join(folder).join(room);
-            let files = if path.is_dir() { files(&path) } else { vec![path.with_extension("rs")] };
+            let is_folder = path.is_dir();
+            let files = if is_folder { files(&path) } else { vec![path.with_extension("rs")] };
             for file in files {
-                for name in named(&code(&file), &format!("crate::{inside}")) {
+                let text = code(&file);
+                let mut names = named(&text, &format!("crate::{inside}"));
+                // Files of one folder import each other by `super`.
+                names.extend(if is_folder { vec![] } else { named(&text, "super::") });
+                for name in names {
                     if before.contains_key(&name[..]) && name != *room && !may.contains(&&name[..]) {
                         faults.push(format!("{} imports {name}", file.strip_prefix(root).unwrap().display()));
                     }
@@ -113,12 +153,13 @@ fn no_import_goes_against_the_order() {
 fn every_room_has_its_place() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (folder, order) in HOUSE {
+        let has_files = order.iter().any(|(room, _)| root.join(folder).join(room).with_extension("rs").is_file());
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_str().unwrap();
-            // Files beside folders are what all of them share.
-            let is_room = if path.is_dir() { !files(&path).is_empty() } else { folder.ends_with("src") };
-            let known = ["lib", "tests", "docs"].contains(&name) || order.iter().any(|(room, _)| *room == name);
+            // Files beside folders alone are what all of them share.
+            let is_room = if path.is_dir() { !files(&path).is_empty() } else { has_files };
+            let known = ["lib", "mod", "tests", "docs"].contains(&name) || order.iter().any(|(room, _)| *room == name);
             assert!(!is_room || known, "{folder}: {name} has no place in the order");
         }
     }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::ir::Level;
 use crate::ir::nest::LoopKernel;
 
-/// Loop nests at some level that some program still holds.
+/// The kernels of all live programs.
 static KNOWN: Cache<(LoopKernel, Level)> = Cache::new();
 
 /// A compiled loop kernel.
@@ -16,13 +16,13 @@ pub(crate) struct CompiledLoop {
     code: Compiled,
 }
 
-/// The function that a kernel is: its operands, and the range that it computes.
+/// The function of a kernel: its operands, and the range of the outermost loop.
 #[cfg(target_arch = "x86_64")]
-type Function = unsafe extern "sysv64" fn(*const *mut u8, usize, usize);
+type LoopFunction = unsafe extern "sysv64" fn(*const *mut u8, usize, usize);
 #[cfg(not(target_arch = "x86_64"))]
-type Function = unsafe extern "C" fn(*const *mut u8, usize, usize);
+type LoopFunction = unsafe extern "C" fn(*const *mut u8, usize, usize);
 
-/// Compiles loop nests, those that are known already not again.
+/// Compiles loop nests. Kernels that a live program has already are shared.
 pub(crate) fn compile(kernels: &[&LoopKernel], level: Level) -> Result<Vec<CompiledLoop>> {
     let keys: Vec<(LoopKernel, Level)> = kernels.iter().map(|&kernel| (kernel.clone(), level)).collect();
     let keys: Vec<&(LoopKernel, Level)> = keys.iter().collect();
@@ -60,20 +60,20 @@ impl CompiledLoop {
         &self.code
     }
 
-    /// Runs the turns `from` to `to` of the outermost loop, or these elements of the row if there is no
-    /// loop around it (see [`LoopKernel::turns`] and [`LoopKernel::is_split`]). What is filled before the
-    /// loops is filled at every call.
+    /// Runs the iterations `from` to `to` of the outermost loop, or these elements of the row if there is no
+    /// loop around it (see [`LoopKernel::iterations`] and [`LoopKernel::is_split`]). Each call fills the operands
+    /// that the kernel fills before its loops.
     ///
     /// # Safety
     ///
     /// `operands` must point to as many pointers as the kernel has operands, each to memory that
     /// covers all that the kernel's loops reach, and what this range writes must not be in use elsewhere.
-    /// The range must lie within the kernel's turns.
+    /// The range must lie within the kernel's iterations.
     pub(crate) unsafe fn run(&self, operands: *const *mut u8, from: usize, to: usize) {
         // SAFETY: the code at this address was compiled as a function of this signature and calling
         // convention, and lives as long as `self`; the caller answers for the memory.
         unsafe {
-            let kernel: Function = std::mem::transmute(self.code.address());
+            let kernel: LoopFunction = std::mem::transmute(self.code.address());
             kernel(operands, from, to);
         }
     }

@@ -6,12 +6,12 @@ use super::matmul;
 use crate::error::Result;
 use crate::ir::Level;
 
-/// Work without any use, and its floating-point operations.
-pub(crate) type Work = (usize, Box<dyn FnMut()>);
+/// A computation at the highest rate: its floating-point operations, and a run of it.
+pub(crate) type Peak = (usize, Box<dyn FnMut()>);
 
-/// Multiply-adds at the highest rate of one thread: with the widest vectors that the machine has, in
-/// registers alone, or in a small product where there is no such code.
-pub(crate) fn peak() -> Result<Work> {
+/// Multiply-adds at the highest rate of one thread: in registers, with the widest vectors of the machine; a small product
+/// where there is no emitter for them.
+pub(crate) fn peak() -> Result<Peak> {
     match Level::best() {
         #[cfg(target_arch = "x86_64")]
         level @ (Level::Avx2 | Level::Avx512) => chains(level),
@@ -19,8 +19,8 @@ pub(crate) fn peak() -> Result<Work> {
     }
 }
 
-/// A product that stays in the first cache, many times.
-fn product(level: Level) -> Result<Work> {
+/// A product whose matrices stay in the first-level cache (27 KiB), many times.
+fn product(level: Level) -> Result<Peak> {
     const N: usize = 48;
     const TIMES: usize = 100;
     let strides = [[N as isize, 1]; 3];
@@ -38,9 +38,9 @@ fn product(level: Level) -> Result<Work> {
     Ok((TIMES * 2 * N * N * N, Box::new(run)))
 }
 
-/// Multiply-adds that do not wait for each other.
+/// Independent chains of multiply-adds.
 #[cfg(target_arch = "x86_64")]
-fn chains(level: Level) -> Result<Work> {
+fn chains(level: Level) -> Result<Peak> {
     const ITERATIONS: usize = 50_000;
     static KNOWN: Cache<Level> = Cache::new();
     let compiled = KNOWN.compile(&[&level], |&level| Ok((machine_code(level)?, Backend::Emitter(level))))?;
@@ -58,11 +58,11 @@ fn chains(level: Level) -> Result<Work> {
     Ok((ITERATIONS * 2 * CHAINS as usize * lanes, Box::new(run)))
 }
 
-/// Multiply-adds under way at a time: two units with five cycles each need ten.
+/// The independent chains. Two units with a latency of five cycles need ten.
 #[cfg(target_arch = "x86_64")]
 const CHAINS: u8 = 12;
 
-/// A function that makes so many turns of one multiply-add for each chain.
+/// A function of a number of iterations, each with one multiply-add for each chain.
 #[cfg(target_arch = "x86_64")]
 fn machine_code(level: Level) -> Result<Vec<u8>> {
     use super::x86::asm::{Asm, Src};

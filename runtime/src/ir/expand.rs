@@ -1,4 +1,4 @@
-//! Instructions that only some machines have, in plain ones.
+//! Expands instructions that only some machines have into plain ones.
 
 use super::strip::{Inst, Kind, Op1, Op2, Reg, Strip};
 
@@ -30,9 +30,9 @@ impl Strip {
         matches!(self.insts()[r.index()], Inst::Const(bits, Kind::Float) if !f32::from_bits(bits).is_nan())
     }
 
-    /// The one of both that wins; NaN if either is. NaN wins over nothing.
+    /// The argument that wins; NaN if either one is. `wins` tells whether the first argument wins, which NaN does not.
     fn extreme(&mut self, wins: impl Fn(&mut Strip, Reg, Reg) -> Reg, a: Reg, b: Reg) -> Reg {
-        // If one cannot be NaN, it is the one to be asked whether it wins.
+        // A constant, which is not NaN, comes first: then one comparison is enough.
         let (a, b) = if self.is_constant_number(b) { (b, a) } else { (a, b) };
         let mut takes = wins(self, a, b);
         if !self.is_constant_number(a) {
@@ -42,7 +42,7 @@ impl Strip {
         self.select(takes, a, b)
     }
 
-    /// A positive number brought into the normal range, and whether it was below it.
+    /// A positive number scaled into the normal range, and whether it was subnormal.
     fn normal(&mut self, x: Reg) -> (Reg, Reg) {
         let tiny = self.float(f32::MIN_POSITIVE);
         let below = self.lt(x, tiny);
@@ -81,8 +81,7 @@ impl Strip {
         self.select(is_zero, minus_infinity, exponent)
     }
 
-    /// 2ⁿ in two factors, so that a result below the normal range is rounded once. Both are the smallest there are
-    /// where n is far below.
+    /// x 2ⁿ, where 2ⁿ is two factors, so that a subnormal result is rounded once. A lower n than -252 counts as -252.
     fn plain_scale(&mut self, x: Reg, n: Reg) -> Reg {
         let n = self.to_int_in_range(n);
         let least = self.int(-252);

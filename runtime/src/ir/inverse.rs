@@ -1,4 +1,4 @@
-//! Functions built on those of `math`: inverse, hyperbolic and complementary ones, and powers.
+//! Inverse, hyperbolic and complementary functions, and powers, built on those of `math`.
 
 use std::f32::consts::{FRAC_PI_2, LN_2, PI};
 
@@ -39,7 +39,7 @@ impl Strip {
 
         let square = self.mul(x, x);
         let negative = self.neg(square);
-        // What x² was rounded by, which exp would make visible.
+        // The rounding error of x², which exp would amplify.
         let missing = self.fma(x, x, negative);
         let missing = self.neg(missing);
         let e = self.exp(negative);
@@ -76,7 +76,7 @@ impl Strip {
         );
         let is_middle = self.lt(x, two);
         let p = self.select(is_middle, middle, outer);
-        // The product and the quotient, with what each is rounded by.
+        // The product and the quotient, each with its rounding error.
         let product = self.mul(e, p);
         let minus = self.neg(product);
         let lost = self.fma(e, p, minus);
@@ -86,7 +86,7 @@ impl Strip {
         let rest = self.add(rest, lost);
         let rest = self.fma(product, missing, rest);
         let far = self.fma(rest, q, far);
-        // The exponential is zero far out, where its product with an infinite factor is none.
+        // For large x the exponential is zero, and its product with infinity would be NaN.
         let end = self.float(10.5);
         let beyond = self.lt(end, x);
         let far = self.select(beyond, zero, far);
@@ -184,7 +184,7 @@ impl Strip {
         let turned = self.sub(quarter, angle);
         let angle = self.select(steep, turned, angle);
         let behind = self.sub(pi, angle);
-        // The sign of x counts also where it is that of zero.
+        // The sign bit of x decides, also for a zero.
         let bits = self.bits(x);
         let none = self.int(0);
         let left = self.ilt(bits, none);
@@ -277,8 +277,8 @@ impl Strip {
     }
 
     /// The parts e, h and l of ln x = e ln 2 + h + l, right to 2⁻³² of itself; the second part of e ln 2 is with l.
-    /// ln m = 2 s (1 + s² / 3 + s⁴ P(s²)) with s = (m − 1) / (m + 1) and a P of least maximal error. What rounding
-    /// takes off s, its square and the products is kept (Dekker, 1971).
+    /// ln m = 2 s (1 + s² / 3 + s⁴ P(s²)) with s = (m − 1) / (m + 1) and a P of least maximal error. The rounding
+    /// errors of s, its square and the products are kept (Dekker, 1971).
     fn long_log_parts(&mut self, x: Reg) -> [Reg; 3] {
         let m = self.mantissa(x);
         let e = self.exponent(x, m);
@@ -320,14 +320,14 @@ impl Strip {
         self.push(Inst::Fma(Fma::SubMul, a, b, c), Kind::Float)
     }
 
-    /// a b, and what it is rounded by.
+    /// a b, and its rounding error.
     fn exact_product(&mut self, a: Reg, b: Reg) -> (Reg, Reg) {
         let product = self.mul(a, b);
         (product, self.push(Inst::Fma(Fma::MulSub, a, b, product), Kind::Float))
     }
 
-    /// aᵇ = exp(b ln |a|), negative where a is and b is an odd number. What rounding takes off the logarithm
-    /// and off its product with b is kept and put back, or the error would grow with the exponent.
+    /// aᵇ = exp(b ln |a|), negative where a is and b is an odd number. The rounding errors of the
+    /// logarithm and of its product with b are kept and added back, or the error would grow with the exponent.
     pub(crate) fn pow(&mut self, a: Reg, b: Reg) -> Reg {
         let (zero, one, half) = (self.float(0.0), self.float(1.0), self.float(0.5));
         let z = self.abs(a);
@@ -335,7 +335,7 @@ impl Strip {
         let log = self.log_of_parts([e, h, l]);
         let (exponent, rest) = self.exact_product(b, log);
 
-        // e ln 2 is exact; so is what its sum with h loses.
+        // e ln 2 is exact, and so is the rounding error of its sum with h.
         let high = self.float(LN_2_HIGH);
         let large = self.mul(e, high);
         let sum = self.add(large, h);
@@ -345,13 +345,13 @@ impl Strip {
         let from_log = self.sub(sum, log);
         let low = self.add(from_log, low);
         let rest = self.fma(b, low, rest);
-        // Beyond these the power is zero or infinite, whatever the rest.
+        // Beyond this exponent the power is zero or infinite, and the rest must not make it NaN.
         let size = self.abs(exponent);
         let bound = self.float(104.0);
         let is_finite = self.lt(size, bound);
         let rest = self.select(is_finite, rest, zero);
         let y = self.exp_with_rest(exponent, rest);
-        // Also where b is infinite.
+        // 1 to any power is 1, also where b is infinite.
         let unit = self.eq(z, one);
         let y = self.select(unit, one, y);
 

@@ -7,27 +7,27 @@ use super::strip::{Inst, Kind, Rare, Reg, Strip};
 /// ln 2 to so few digits that its product with an exponent is exact.
 pub(crate) const LN_2_HIGH: f32 = 0.693_145_75;
 
-/// ln 2 without these.
+/// ln 2 − `LN_2_HIGH`.
 pub(crate) const LN_2_LOW: f32 = 1.428_606_8e-6;
 
-/// A number whose exponential is zero, by so much that no rounding is asked for: where a result is just below the
-/// smallest number, some processors take two hundred cycles to make a zero of it.
-const FAR_BELOW: f32 = -700.0;
+/// The least argument of an exponential, whose result is far below the smallest number: a product that just underflows
+/// takes some processors two hundred cycles.
+const LEAST_EXPONENT: f32 = -700.0;
 
 /// (eʳ − 1 − r) / r² within ±½ ln 2 as a polynomial: eʳ is off by at most 3·10⁻⁹ of itself. A fit of least maximal
 /// error, by linear programming.
 const EXP_REST: [f32; 5] = [1.382_119_6e-3, 8.368_666e-3, 4.166_826e-2, 1.666_652_1e-1, 4.999_999_4e-1];
 
-/// e⁻ʳ within ±½ ln 2, off by at most 10⁻⁷ of itself: enough for the logistic function. The fit of a degree less.
+/// e⁻ʳ within ±½ ln 2 as a polynomial, off by at most 10⁻⁷ of itself: enough for the logistic function. A fit as above.
 const EXP_NEGATIVE: [f32; 6] = [-8.289_726e-3, 4.189_785_6e-2, -1.666_764_8e-1, 4.999_915e-1, -9.999_997e-1, 1.0];
 
-/// 1½ 2²³: what is added to it is rounded to a whole number.
+/// 1½ 2²³: a sum with it is rounded to a whole number.
 const WHOLE: f32 = 12_582_912.0;
 
 /// The largest angle that is reduced in vector code.
 const LARGE_ANGLE: f32 = 1e5;
 
-/// Where the two ways of computing erf meet.
+/// The |x| up to which erf x is a polynomial in x², and from which on an exponential.
 pub(crate) const ERF_BOUND: f32 = 0.921_875;
 
 impl Strip {
@@ -62,7 +62,7 @@ impl Strip {
     /// eˣ = 2ⁿ eʳ.
     pub(crate) fn exp(&mut self, x: Reg) -> Reg {
         let x = self.at_most(x, 89.0);
-        let x = self.at_least(x, FAR_BELOW);
+        let x = self.at_least(x, LEAST_EXPONENT);
         let (n, r) = self.by_powers_of_two(x);
         let y = self.exp_of_part(r);
         self.scale(y, n)
@@ -72,7 +72,7 @@ impl Strip {
     /// at the end alone.
     pub(crate) fn exp_with_rest(&mut self, x: Reg, rest: Reg) -> Reg {
         let x = self.at_most(x, 89.0);
-        let x = self.at_least(x, FAR_BELOW);
+        let x = self.at_least(x, LEAST_EXPONENT);
         let (n, r) = self.by_powers_of_two(x);
         let y = self.exp_of_part(r);
         let y = self.fma(y, rest, y);
@@ -82,7 +82,7 @@ impl Strip {
     /// 2ˣ = 2ⁿ eʳ with x = n + r / ln 2.
     pub(crate) fn exp2(&mut self, x: Reg) -> Reg {
         let x = self.at_most(x, 129.0);
-        let x = self.at_least(x, FAR_BELOW);
+        let x = self.at_least(x, LEAST_EXPONENT);
         let n = self.nearest(x);
         let rest = self.sub(x, n);
         let ln_2 = self.float(std::f32::consts::LN_2);
@@ -130,12 +130,13 @@ impl Strip {
         self.add(y, y)
     }
 
-    /// The smaller of both for a constant bound; NaN stays.
+    /// The smaller of x and a constant; NaN if x is.
     fn at_most(&mut self, x: Reg, bound: f32) -> Reg {
         let bound = self.float(bound);
         self.min(x, bound)
     }
 
+    /// The larger of x and a constant; NaN if x is.
     fn at_least(&mut self, x: Reg, bound: f32) -> Reg {
         let bound = self.float(bound);
         self.max(x, bound)
@@ -143,7 +144,7 @@ impl Strip {
 
     /// ln x = e ln 2 + ln m with x = 2ᵉ m and m from ¾ to 1½. ln m = f − f²/2 + f³ P(f) with f = m − 1 and
     /// a P of least maximal error, relative to ln m. For zero and infinity e is infinite, for negative
-    /// numbers and NaN m is NaN, and both parts of ln 2 are positive; so nothing is special.
+    /// numbers and NaN m is NaN; so no argument is a special case.
     pub(crate) fn log(&mut self, x: Reg) -> Reg {
         let parts = self.log_parts(x);
         self.log_of_parts(parts)
@@ -211,7 +212,7 @@ impl Strip {
     /// 1 / (1 + e⁻ˣ) = 2ⁿ / (2ⁿ + e⁻ʳ) with x = n ln 2 + r, where nothing overflows.
     pub(crate) fn sigmoid(&mut self, x: Reg) -> Reg {
         let x = self.at_most(x, 30.0);
-        let x = self.at_least(x, FAR_BELOW);
+        let x = self.at_least(x, LEAST_EXPONENT);
         let (n, r) = self.by_powers_of_two(x);
         let inverse = self.polynomial(r, &EXP_NEGATIVE);
         let one = self.float(1.0);
@@ -220,7 +221,7 @@ impl Strip {
         self.div(power, denominator)
     }
 
-    /// erf x: x + x P(x²) below 0.92 and 1 − exp(−(x + x Q(x))) above; both polynomials are fits of
+    /// erf x: x + x P(x²) below 0.92 and 1 − exp(−(x + x Q(x))) above; the polynomials are fits of
     /// least maximal relative error, by linear programming.
     pub(crate) fn erf(&mut self, x: Reg) -> Reg {
         let (p, e) = self.erf_parts(x);
@@ -285,7 +286,7 @@ impl Strip {
             let part = self.float(part);
             r = self.fma(n, part, r);
         }
-        // Its last digits are those of n.
+        // The last bits of `rounded` are those of n.
         let n = self.bits(rounded);
         let offset = self.int(quarters);
         let quadrant = self.iadd(n, offset);

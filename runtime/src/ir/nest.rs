@@ -13,9 +13,9 @@ pub(crate) struct LoopKernel {
     pub(crate) side_by_side: bool,
     /// For each operand, how many elements it moves with each loop around the row.
     pub(crate) operands: Vec<Vec<isize>>,
-    /// Operands that are set before the loops: which, how many elements, and the bits of each.
+    /// Operands that are filled before the loops: which, how many elements, and the bits of each.
     pub(crate) fills: Vec<(usize, usize, u32)>,
-    /// The number of values that are one for the whole row.
+    /// The number of scalars: values that are the same for the whole row.
     pub(crate) scalars: usize,
     /// The passes over a row.
     pub(crate) passes: Vec<Pass>,
@@ -31,16 +31,15 @@ pub(crate) struct Pass {
 }
 
 impl LoopKernel {
-    /// The turns of the outermost loop, or the elements of the row if there is no loop around it: what a
-    /// call may run a range of.
-    pub(crate) fn turns(&self) -> usize {
+    /// The iterations of the outermost loop, or the elements of the row if there is no loop around it: a call runs a
+    /// range of them.
+    pub(crate) fn iterations(&self) -> usize {
         self.outer.first().copied().unwrap_or(self.row)
     }
 
-    /// Whether parts of the turns may run at the same time, but for what is filled before them: no two of
-    /// them write the same elements. `is_room` says which operands are memory that every thread has for
-    /// itself.
-    pub(crate) fn is_split(&self, is_room: impl Fn(usize) -> bool) -> bool {
+    /// Whether ranges of the iterations may run at the same time, apart from the fills: no two of them write the same
+    /// elements. `is_private` says which operands are scratch memory of each thread.
+    pub(crate) fn is_split(&self, is_private: impl Fn(usize) -> bool) -> bool {
         let around = !self.outer.is_empty();
         for pass in &self.passes {
             if !around && !pass.once.is_empty() {
@@ -56,7 +55,7 @@ impl LoopKernel {
                     Some(&stride) => stride != 0,
                     None => walk != Walk::Fixed,
                 };
-                if !moves && !is_room(operand) {
+                if !moves && !is_private(operand) {
                     return false;
                 }
             }

@@ -2,9 +2,9 @@
 //! run, the stream and `i`. No state is kept, so a backward pass computes the numbers of the forward
 //! pass again, and threads do not matter.
 //!
-//! The stream is the place of the call in the network, 64 bits. One half of it goes into the hash in front of the first
-//! multiplication, the other one behind it, each together with the seed, which is a hash already: numbers of two calls,
-//! or of two runs, agree if both halves do.
+//! The stream identifies the call in the network, by 64 bits. Its lower half enters the hash before the first
+//! multiplication, its upper half after it, each together with the seed, which is a hash already: numbers of two calls,
+//! or of two runs, agree only if the lower and the upper halves do.
 
 use super::strip::{Reg, Strip};
 

@@ -3,18 +3,18 @@
 
 use std::hash::{Hash, Hasher};
 
-/// The calling convention is that of kernels.
+/// A scalar function as kernels call it, with the calling convention of kernels.
 #[cfg(target_arch = "x86_64")]
-type Called = unsafe extern "sysv64" fn(*mut f32, *const f32, u32);
+type ScalarFunction = unsafe extern "sysv64" fn(*mut f32, *const f32, u32);
 #[cfg(not(target_arch = "x86_64"))]
-type Called = unsafe extern "C" fn(*mut f32, *const f32, u32);
+type ScalarFunction = unsafe extern "C" fn(*mut f32, *const f32, u32);
 
-/// A function of two numbers in scalar code, one of each name.
+/// A function of two numbers in scalar code. Functions of the same name are equal.
 #[derive(Clone, Copy)]
 pub(crate) struct Rare {
     pub(crate) name: &'static str,
     /// Puts `function(a[i], b[i])` into `a[i]` for each bit `i` of the third argument.
-    pub(crate) called: Called,
+    pub(crate) called: ScalarFunction,
 }
 
 impl Rare {
@@ -77,19 +77,19 @@ macro_rules! scalar {
 }
 pub(crate) use scalar;
 
-/// The sine of the second, of any size.
+/// The sine of the second number, of any size.
 pub(crate) const SINE: Rare = scalar!("sine", |_, x| (x as f64).sin() as f32);
-/// The cosine of the second, of any size.
+/// The cosine of the second number, of any size.
 pub(crate) const COSINE: Rare = scalar!("cosine", |_, x| (x as f64).cos() as f32);
-/// What the first over the second, rounded towards zero, leaves over.
+/// The remainder of the first number divided by the second, with the quotient rounded towards zero.
 pub(crate) const REMAINDER: Rare = scalar!("remainder", |a, b| a % b);
 
 /// # Safety
 ///
-/// Both must point to as many numbers as the highest bit of `places` says, and `a` to ones that are free to be written.
+/// `a` and `b` must point to as many numbers as the highest bit of `places` says; nothing else may use those of `a`.
 pub(crate) unsafe fn each(function: fn(f32, f32) -> f32, a: *mut f32, b: *const f32, places: u32) {
     for i in (0..32).filter(|i| places >> i & 1 == 1) {
-        // SAFETY: the caller promises both elements for each bit that is set.
+        // SAFETY: the caller promises an element of `a` and of `b` for each bit that is set.
         unsafe { *a.add(i) = function(*a.add(i), *b.add(i)) }
     }
 }

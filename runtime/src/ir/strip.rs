@@ -1,8 +1,8 @@
 //! Straight-line vector code over a run of elements: the body of every loop kernel.
 //!
-//! A strip says what happens to the elements of one place; the emitters decide how many places
-//! are computed at once. Its instructions are few and plain, so that an emitter is small: functions
-//! such as `exp` are expanded into them (see `math`).
+//! A strip says how one element of the run is computed from the elements of operands at the same place; the emitters
+//! decide how many elements are computed at once. Its instructions are few and plain, so that an emitter is small:
+//! functions such as `exp` are expanded into them (see `math`).
 
 use super::multiply_add::Fma;
 pub(crate) use super::rare::Rare;
@@ -51,9 +51,9 @@ pub(crate) enum Op1 {
     /// To the nearest whole number, ties to even.
     Nearest,
     Floor,
-    /// Number to integer, cut; out of range gives the nearest integer, NaN gives zero.
+    /// Number to integer, rounded towards zero; the nearest integer if out of range, zero for NaN.
     ToInt,
-    /// Number to integer, cut, of a number that is known to be in range; else any integer.
+    /// The same for a number that is known to be in range; any integer if it is not.
     ToIntInRange,
     /// Integer to number.
     ToFloat,
@@ -78,7 +78,7 @@ pub(crate) enum Op2 {
     Sub,
     Mul,
     Div,
-    /// The larger and the smaller; NaN if either is.
+    /// The larger and the smaller argument; NaN if either one is.
     Max,
     Min,
     /// a 2ⁿ for a from ½ to 2 and a whole number n from -252 to 254, rounded once; NaN if a is, and
@@ -112,16 +112,16 @@ pub(crate) enum Inst {
     Load(usize, Walk, Kind),
     /// A scalar of the row, by number.
     Scalar(usize),
-    /// The number of the element of an operand: how far it is from the operand's start.
+    /// The number of the element of an operand, counted from the operand's start.
     Number(usize, Walk),
     One(Op1, Reg),
     Two(Op2, Reg, Reg),
-    /// The product of the first two and the third.
+    /// The product of the first two registers and the third, in one operation.
     Fma(Fma, Reg, Reg, Reg),
-    /// Lanes of the second where the mask holds, else of the third.
+    /// Lanes of the second register where the first, a mask, holds, else of the third.
     Select(Reg, Reg, Reg),
-    /// A function of the second and third where the mask, the first, holds, else the second. The mask should hold in few
-    /// lanes: each costs a call.
+    /// A function of the second and third register where the first, a mask, holds, else the second. Each lane in which the
+    /// mask holds takes a call of scalar code.
     Rare(Rare, Reg, Reg, Reg),
 }
 
@@ -150,16 +150,16 @@ impl Inst {
     }
 }
 
-/// What a strip leaves behind.
+/// What a strip does with a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Effect {
     /// Writes elements of an operand.
     Store(usize, Walk, Reg),
     /// Combines elements of an operand with the register, and writes them back.
     Accumulate(usize, Walk, Reduce, Reg),
-    /// Combines the whole run into a scalar of the row.
+    /// Reduces the whole run to a scalar of the row.
     Fold(usize, Reduce, Reg),
-    /// Makes a register the scalar of the row; only in strips of a single place.
+    /// Makes a register a scalar of the row; only in strips that compute one element.
     Define(usize, Reg),
 }
 
@@ -182,7 +182,7 @@ impl Effect {
     }
 }
 
-/// Straight-line code for one place of a run.
+/// Straight-line code for one element of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Strip {
     insts: Vec<Inst>,
@@ -224,7 +224,7 @@ impl Strip {
         loads.chain(stores).next()
     }
 
-    /// The same with operands read and written in other ways; none if `walk` has none for one.
+    /// The same with other walks along operands; `None` if `walk` is `None` for one of them.
     pub(crate) fn walking(mut self, walk: impl Fn(usize, Walk) -> Option<Walk>) -> Option<Strip> {
         for inst in &mut self.insts {
             if let Inst::Load(operand, way, _) | Inst::Number(operand, way) = inst {
@@ -253,7 +253,7 @@ impl Strip {
 
     /// Appends an instruction, or finds the one that computes the same.
     pub(crate) fn push(&mut self, inst: Inst, kind: Kind) -> Reg {
-        // A load is not repeated either: within a place nothing is read after it was written.
+        // Loads are shared too: no element is loaded after it was stored.
         let at = self.insts.iter().position(|i| *i == inst).unwrap_or_else(|| {
             self.insts.push(inst);
             self.kinds.push(kind);

@@ -1,6 +1,6 @@
 //! Strips, loop nests and products as text.
 //!
-//! `r3` is the register of instruction 3, `o2[i]` the element of operand 2 at place `i` of the row, `s0` a scalar of
+//! `r3` is the register of instruction 3, `o2[i]` element `i` of operand 2 in the row, `s0` a scalar of
 //! the row.
 
 use std::fmt;
@@ -8,7 +8,7 @@ use std::fmt::{Debug, Display, Formatter};
 
 use super::Level;
 use super::nest::LoopKernel;
-use super::product::{Form, MatMul, Piece, pieces};
+use super::product::{Canonical, MatMul, Piece, pieces};
 use super::strip::{Effect, Inst, Kind, Reg, Strip, Walk};
 
 /// The name of a variant as words with lines between them.
@@ -24,7 +24,7 @@ fn name(variant: impl Debug) -> String {
     text
 }
 
-/// What stands between commas.
+/// Items, separated by commas.
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
@@ -152,9 +152,9 @@ impl Display for Piece {
 impl MatMul {
     /// The pieces that are compiled for a level: rows, inner dimension and columns, and where each starts.
     pub(crate) fn pieces_as_text(&self, level: Level) -> String {
-        let form = Form::new(self, level);
-        let turned = if form.turned { ", of the transposed product" } else { "" };
-        let pieces = pieces(&form, level);
-        pieces.iter().enumerate().map(|(i, piece)| format!("  part {i}{turned}: {piece}\n")).collect()
+        let canonical = Canonical::new(self, level);
+        let transposed = if canonical.transposed { ", of the transposed product" } else { "" };
+        let pieces = pieces(&canonical, level);
+        pieces.iter().enumerate().map(|(i, piece)| format!("  part {i}{transposed}: {piece}\n")).collect()
     }
 }

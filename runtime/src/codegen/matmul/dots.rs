@@ -1,7 +1,7 @@
-//! Few rows times the transpose of a matrix: each element of the result is the product of two
-//! contiguous vectors. There are too few uses of the right matrix to pay for turning it around.
+//! Few rows times the transpose of a matrix: each element of the result is the dot product of two contiguous vectors. The
+//! right matrix is used too few times for packing to pay.
 
-use super::emitter::{A, A_AT, A_TILE, B, B_AT, C, C_TILE, PANELS, ProductEmitter, TILES, TURNS};
+use super::emitter::{A, A_AT, A_TILE, B, B_AT, C, C_TILE, ITERATIONS, PANELS, ProductEmitter, TILES};
 use crate::codegen::x86::asm::{Emit, Src, at};
 use crate::ir::product::dots::{steps, tile};
 use crate::ir::product::split;
@@ -25,7 +25,7 @@ impl ProductEmitter<'_> {
         Ok(())
     }
 
-    /// Some columns of the result.
+    /// All rows of some columns of the result.
     fn dot_columns(&mut self, columns: usize) -> Emit {
         let [[a_row, _], _, [c_row, _]] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
         self.asm.code.mov(A_TILE, A)?;
@@ -37,23 +37,25 @@ impl ProductEmitter<'_> {
         Ok(())
     }
 
-    /// Some rows and columns of the result.
+    /// A tile of the result.
     fn dot_tile(&mut self, rows: usize, columns: usize) -> Emit {
         let [c_row, c_column] = self.spec.strides[2].map(|s| 4 * s as i64);
         let bytes = 4 * self.asm.lanes() as i64;
-        let (turns, rest) = (self.spec.k / self.asm.lanes(), self.spec.k % self.asm.lanes());
+        let (iterations, rest) = (self.spec.k / self.asm.lanes(), self.spec.k % self.asm.lanes());
         let sum = |i: usize, j: usize| (rows + 1 + i * columns + j) as u8;
         for r in sum(0, 0)..sum(rows, 0) {
             self.asm.zero(r)?;
         }
         self.asm.code.mov(A_AT, A_TILE)?;
         self.asm.code.mov(B_AT, B)?;
-        let moved = turns as i64 * bytes;
+        let moved = iterations as i64 * bytes;
         self.sums_with_totals(sum(0, 0)..sum(rows, 0), steps(self.spec), (moved, moved), &|e, count, last| {
             let masked = last && rest > 0;
-            let turns = count - masked as usize;
-            if turns > 0 {
-                e.repeat(TURNS, turns, &[(A_AT, bytes), (B_AT, bytes)], |e| e.dot_step(rows, columns, sum, false))?;
+            let iterations = count - masked as usize;
+            if iterations > 0 {
+                e.repeat(ITERATIONS, iterations, &[(A_AT, bytes), (B_AT, bytes)], |e| {
+                    e.dot_step(rows, columns, sum, false)
+                })?;
             }
             if masked { e.dot_step(rows, columns, sum, true) } else { Ok(()) }
         })?;

@@ -8,27 +8,27 @@ use crate::codegen::x86::asm::{Asm, Emit, Src};
 use crate::ir::product::blocking::{Blocking, UNROLL};
 use crate::ir::product::{SUMS, Spec};
 
-// The arguments. `A` and `B` move on with the chunks.
+// The arguments: left, right and result matrix, scratch memory. `A` and `B` move on with the chunks.
 pub(super) const A: AsmRegister64 = rdi;
 pub(super) const B: AsmRegister64 = rsi;
 pub(super) const C: AsmRegister64 = rdx;
-pub(super) const SCRATCH: AsmRegister64 = rcx;
-/// The chunks that are left, this one included.
+pub(super) const SCRATCH_MEMORY: AsmRegister64 = rcx;
+/// The chunks that are left, including the current one.
 pub(super) const CHUNKS: AsmRegister64 = r15;
-/// The panels that are left, and where the one at hand is.
+/// The panels that are left, including the current one, and where it is in the right matrix and in the result.
 pub(super) const PANELS: AsmRegister64 = r13;
 pub(super) const B_FROM: AsmRegister64 = rax;
 pub(super) const C_PANEL: AsmRegister64 = rbp;
-/// Where the panel is read, packed or not.
+/// Where the current panel is read, packed or not.
 pub(super) const PANEL: AsmRegister64 = r12;
-/// The tiles that are left, and where the one at hand is.
+/// The tiles that are left, including the current one, and where it is in the left matrix and in the result.
 pub(super) const TILES: AsmRegister64 = r8;
 pub(super) const A_TILE: AsmRegister64 = rbx;
 pub(super) const C_TILE: AsmRegister64 = r9;
-/// What moves along the inner dimension, and the turns that are left.
+/// Pointers that move along the inner dimension, and the iterations that are left.
 pub(super) const A_AT: AsmRegister64 = r10;
 pub(super) const B_AT: AsmRegister64 = r11;
-pub(super) const TURNS: AsmRegister64 = r14;
+pub(super) const ITERATIONS: AsmRegister64 = r14;
 /// A loop around the inner dimension, and the register that counts it.
 type SumLoop = ((usize, [isize; 2]), AsmRegister64);
 
@@ -78,7 +78,7 @@ impl<'s> ProductEmitter<'s> {
         if tail { self.asm.store_tail(to, r) } else { self.asm.store(to, r) }
     }
 
-    /// A loop of `count` turns, after each of which some registers move on by bytes.
+    /// A loop of `count` iterations, after each of which some registers move on by bytes.
     pub(super) fn repeat(
         &mut self,
         counter: AsmRegister64,
@@ -106,38 +106,38 @@ impl<'s> ProductEmitter<'s> {
         Ok(())
     }
 
-    /// Whether chunks have different numbers of turns.
+    /// Whether chunks have different numbers of iterations.
     fn uneven(&self) -> bool {
         self.blocking.chunk / UNROLL != self.blocking.last / UNROLL
     }
 
-    /// Keeps the number of turns in this chunk.
-    pub(super) fn set_turns(&mut self) -> Emit {
+    /// Puts the number of iterations in this chunk on top of the stack.
+    pub(super) fn set_iterations(&mut self) -> Emit {
         if !self.uneven() {
             return Ok(());
         }
-        let mut kept = self.asm.code.create_label();
-        self.asm.code.mov(TURNS, (self.blocking.chunk / UNROLL) as i64)?;
+        let mut done = self.asm.code.create_label();
+        self.asm.code.mov(ITERATIONS, (self.blocking.chunk / UNROLL) as i64)?;
         self.asm.code.cmp(CHUNKS, 1)?;
-        self.asm.code.jne(kept)?;
-        self.asm.code.mov(TURNS, (self.blocking.last / UNROLL) as i64)?;
-        self.asm.set(&mut kept)?;
-        self.asm.code.mov(qword_ptr(rsp), TURNS)
+        self.asm.code.jne(done)?;
+        self.asm.code.mov(ITERATIONS, (self.blocking.last / UNROLL) as i64)?;
+        self.asm.set(&mut done)?;
+        self.asm.code.mov(qword_ptr(rsp), ITERATIONS)
     }
 
-    /// Goes along the chunk's steps, `UNROLL` at a time and then those that are left. The registers
-    /// move on by so many bytes at each step.
+    /// All steps of a chunk, `UNROLL` in an iteration and then the rest. The registers move on by so many bytes at each
+    /// step.
     pub(super) fn sweep(&mut self, moves: &[(AsmRegister64, i64)], body: &dyn Fn(&mut Self, usize) -> Emit) -> Emit {
-        let turns = self.blocking.chunk / UNROLL;
+        let iterations = self.blocking.chunk / UNROLL;
         if self.uneven() {
             let mut done = self.asm.code.create_label();
-            self.asm.code.mov(TURNS, qword_ptr(rsp))?;
-            self.asm.code.test(TURNS, TURNS)?;
+            self.asm.code.mov(ITERATIONS, qword_ptr(rsp))?;
+            self.asm.code.test(ITERATIONS, ITERATIONS)?;
             self.asm.code.je(done)?;
-            self.repeat_turns(moves, body)?;
+            self.repeat_iterations(moves, body)?;
             self.asm.set(&mut done)?;
         } else {
-            self.turns(turns, moves, body)?;
+            self.iterations(iterations, moves, body)?;
         }
         let left = self.blocking.last % UNROLL;
         if left > 0 {
@@ -154,36 +154,36 @@ impl<'s> ProductEmitter<'s> {
         Ok(())
     }
 
-    /// So many turns of `UNROLL` steps each.
-    pub(super) fn turns(
+    /// So many iterations of `UNROLL` steps each.
+    pub(super) fn iterations(
         &mut self,
-        turns: usize,
+        iterations: usize,
         moves: &[(AsmRegister64, i64)],
         body: &dyn Fn(&mut Self, usize) -> Emit,
     ) -> Emit {
-        if turns == 0 {
+        if iterations == 0 {
             return Ok(());
         }
-        self.asm.code.mov(TURNS, turns as i64)?;
-        self.repeat_turns(moves, body)
+        self.asm.code.mov(ITERATIONS, iterations as i64)?;
+        self.repeat_iterations(moves, body)
     }
 
-    /// As many turns as `TURNS` says, at least one.
-    fn repeat_turns(&mut self, moves: &[(AsmRegister64, i64)], body: &dyn Fn(&mut Self, usize) -> Emit) -> Emit {
+    /// As many iterations as `ITERATIONS` says, at least one.
+    fn repeat_iterations(&mut self, moves: &[(AsmRegister64, i64)], body: &dyn Fn(&mut Self, usize) -> Emit) -> Emit {
         let top = self.asm.here()?;
         body(self, UNROLL)?;
         for &(register, bytes) in moves {
             self.asm.code.add(register, (bytes * UNROLL as i64) as i32)?;
         }
-        self.asm.code.dec(TURNS)?;
+        self.asm.code.dec(ITERATIONS)?;
         self.asm.code.jne(top)
     }
 
-    /// The loops around the inner dimension. `body` goes along it, and leaves `A_AT` and `B_AT` so many
-    /// bytes behind where it starts.
+    /// The loops around the inner dimension. `body` goes along the inner dimension, and moves `A_AT` and `B_AT` on by so
+    /// many bytes.
     pub(super) fn sums(&mut self, a_moved: i64, b_moved: i64, body: &dyn Fn(&mut Self) -> Emit) -> Emit {
-        // Without chunks and packing these are free.
-        let counters: [_; SUMS] = [CHUNKS, SCRATCH];
+        // These registers are free: there are no chunks, and nothing is packed.
+        let counters: [_; SUMS] = [CHUNKS, SCRATCH_MEMORY];
         let loops: Vec<_> = self.spec.sums.iter().copied().zip(counters).collect();
         self.sum_loops(&loops, (a_moved, b_moved), body)
     }
@@ -191,12 +191,12 @@ impl<'s> ProductEmitter<'s> {
     fn sum_loops(&mut self, loops: &[SumLoop], (a, b): (i64, i64), body: &dyn Fn(&mut Self) -> Emit) -> Emit {
         let [((size, strides), counter), inner @ ..] = loops else { return body(self) };
         let [a_step, b_step] = strides.map(|s| 4 * s as i64);
-        // Where the pointers are at the end of a turn, behind where the turn starts.
-        let behind = match inner.first() {
+        // How far the pointers have moved at the end of an iteration.
+        let moved = match inner.first() {
             Some(((size, [a, b]), _)) => (4 * *size as i64 * *a as i64, 4 * *size as i64 * *b as i64),
             None => (a, b),
         };
-        let moves = [(A_AT, a_step - behind.0), (B_AT, b_step - behind.1)];
+        let moves = [(A_AT, a_step - moved.0), (B_AT, b_step - moved.1)];
         self.repeat(*counter, *size, &moves, |e| e.sum_loops(inner, (a, b), body))
     }
 }

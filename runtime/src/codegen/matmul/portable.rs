@@ -6,7 +6,7 @@ use cranelift_codegen::ir::types::{F32, F32X4, I64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value};
 use cranelift_frontend::{FunctionBuilder, Variable};
 
-use crate::ir::product::portable::{LANES, ROWS, VECTORS, has_vectors};
+use crate::ir::product::portable::{LANES, TILE_ROWS, TILE_VECTORS, has_vectors};
 use crate::ir::product::{SEGMENT, Spec};
 
 /// Emits the body of `fn(a, b, c, scratch)`. `fma` says whether the machine multiplies and adds in
@@ -17,12 +17,12 @@ pub(super) fn emit(b: &mut FunctionBuilder<'_>, spec: &Spec, fma: bool) {
     b.switch_to_block(entry);
     b.seal_block(entry);
     let [left, right, result, scratch] = std::array::from_fn(|i| b.block_params(entry)[i]);
-    let mut e = Emitter { b, spec, fma, left, scratch };
+    let mut e = ProductBuilder { b, spec, fma, left, scratch };
     let (b_panel, c_panel) = (e.variable(right), e.variable(result));
     let [_, [_, b_column], [_, c_column]] = e.strides();
     let vectors = has_vectors(spec);
     let mut columns = spec.n;
-    for (lanes, wide) in [(LANES, VECTORS), (LANES, 1), (1, 1)] {
+    for (lanes, wide) in [(LANES, TILE_VECTORS), (LANES, 1), (1, 1)] {
         let width = lanes * wide;
         if lanes == 1 || vectors {
             let moves = [(b_panel, width as i64 * b_column), (c_panel, width as i64 * c_column)];
@@ -33,7 +33,7 @@ pub(super) fn emit(b: &mut FunctionBuilder<'_>, spec: &Spec, fma: bool) {
     b.ins().return_(&[]);
 }
 
-struct Emitter<'e, 'f> {
+struct ProductBuilder<'e, 'f> {
     b: &'e mut FunctionBuilder<'f>,
     spec: &'e Spec,
     fma: bool,
@@ -41,7 +41,7 @@ struct Emitter<'e, 'f> {
     scratch: Value,
 }
 
-impl Emitter<'_, '_> {
+impl ProductBuilder<'_, '_> {
     /// All strides in bytes.
     fn strides(&self) -> [[i64; 2]; 3] {
         self.spec.strides.map(|s| s.map(|s| 4 * s as i64))
@@ -54,7 +54,7 @@ impl Emitter<'_, '_> {
         variable
     }
 
-    /// A loop of `count` turns, after each of which some pointers move on by bytes.
+    /// A loop of `count` iterations, after each of which some pointers move on by bytes.
     fn repeat(&mut self, count: usize, moves: &[(Variable, i64)], body: impl FnOnce(&mut Self)) {
         if count == 0 {
             return;
@@ -70,8 +70,8 @@ impl Emitter<'_, '_> {
             let next = self.b.ins().iadd_imm_s(at, bytes);
             self.b.def_var(pointer, next);
         }
-        let turn = self.b.use_var(left);
-        let next = self.b.ins().iadd_imm_s(turn, -1);
+        let count = self.b.use_var(left);
+        let next = self.b.ins().iadd_imm_s(count, -1);
         self.b.def_var(left, next);
         let more = self.b.ins().icmp_imm_s(IntCC::NotEqual, next, 0);
         self.b.ins().brif(more, top, &[], exit, &[]);
@@ -80,7 +80,7 @@ impl Emitter<'_, '_> {
         self.b.seal_block(exit);
     }
 
-    /// The address `bytes` behind a pointer, as a value and an offset that fits an instruction.
+    /// The address `pointer + bytes`, as a value and an offset that fits an instruction.
     fn address(&mut self, pointer: Variable, bytes: i64) -> (Value, i32) {
         let at = self.b.use_var(pointer);
         match i32::try_from(bytes) {
@@ -100,7 +100,7 @@ impl Emitter<'_, '_> {
         self.b.ins().store(flags(ty), value, at, offset);
     }
 
-    /// Some vectors of columns of the result, all rows.
+    /// A panel: all rows of some vectors of columns.
     fn panel(&mut self, b_panel: Variable, c_panel: Variable, lanes: usize, vectors: usize) {
         let [[a_row, _], [b_row, b_column], [c_row, _]] = self.strides();
         let width = lanes * vectors;
@@ -117,7 +117,7 @@ impl Emitter<'_, '_> {
         }
         let first = self.b.use_var(c_panel);
         let (a_tile, c_tile) = (self.variable(self.left), self.variable(first));
-        for (count, rows) in [(self.spec.m / ROWS, ROWS), (1, self.spec.m % ROWS)] {
+        for (count, rows) in [(self.spec.m / TILE_ROWS, TILE_ROWS), (1, self.spec.m % TILE_ROWS)] {
             if rows > 0 {
                 let moves = [(a_tile, rows as i64 * a_row), (c_tile, rows as i64 * c_row)];
                 self.repeat(count, &moves, |e| e.tile(a_tile, c_tile, (from, step), rows, (lanes, vectors)));
@@ -125,7 +125,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// Some rows of a panel, which is at `from`, its rows `step` bytes apart.
+    /// A tile of the panel at `from`, whose rows are `step` bytes apart.
     fn tile(
         &mut self,
         a_tile: Variable,
@@ -163,8 +163,8 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// The loops around the inner dimension. `body` goes along it, and leaves the pointers so many bytes
-    /// behind where it starts.
+    /// The loops around the inner dimension. `body` goes along the inner dimension, and moves the pointers on by `ends`
+    /// bytes.
     fn sums(
         &mut self,
         loops: &[(usize, [isize; 2])],
@@ -173,8 +173,8 @@ impl Emitter<'_, '_> {
         body: &mut dyn FnMut(&mut Self),
     ) {
         let [(size, strides), inner @ ..] = loops else { return body(self) };
-        let behind = inner.first().map_or(ends, |(size, strides)| strides.map(|s| 4 * *size as i64 * s as i64));
-        let moves: [_; 2] = std::array::from_fn(|i| (pointers[i], 4 * strides[i] as i64 - behind[i]));
+        let moved = inner.first().map_or(ends, |(size, strides)| strides.map(|s| 4 * *size as i64 * s as i64));
+        let moves: [_; 2] = std::array::from_fn(|i| (pointers[i], 4 * strides[i] as i64 - moved[i]));
         self.repeat(*size, &moves, |e| e.sums(inner, pointers, ends, body));
     }
 
@@ -203,17 +203,18 @@ impl Emitter<'_, '_> {
     }
 }
 
-/// What sums of many terms are added to every so many steps, since each step loses more of a larger sum.
+/// Totals of sums of many terms: after `SEGMENT` steps at most sums are added to them and start again at zero, since the
+/// larger a sum, the more a step is rounded.
 struct Totals {
     sums: Vec<Variable>,
     zero: Value,
     totals: Vec<Variable>,
-    /// The sweeps along a short inner dimension that are left until they are.
+    /// The sweeps along a short inner dimension that are left until the next addition to the totals.
     left: Variable,
 }
 
 impl Totals {
-    fn new(e: &mut Emitter<'_, '_>, sums: &[Variable], zero: Value) -> Totals {
+    fn new(e: &mut ProductBuilder<'_, '_>, sums: &[Variable], zero: Value) -> Totals {
         let sweeps = e.b.ins().iconst(I64, Totals::sweeps(e.spec));
         let totals = sums.iter().map(|_| e.variable(zero)).collect();
         Totals { sums: sums.to_vec(), zero, totals, left: e.variable(sweeps) }
@@ -224,8 +225,8 @@ impl Totals {
         (SEGMENT / spec.k.max(1)) as i64
     }
 
-    /// Goes along the inner dimension, and adds to the totals as often as is due.
-    fn sweep<'e, 'f>(&self, e: &mut Emitter<'e, 'f>, steps: &mut dyn FnMut(&mut Emitter<'e, 'f>, usize)) {
+    /// A sweep along the inner dimension, and additions to the totals where they are due.
+    fn sweep<'e, 'f>(&self, e: &mut ProductBuilder<'e, 'f>, steps: &mut dyn FnMut(&mut ProductBuilder<'e, 'f>, usize)) {
         let k = e.spec.k;
         if k > SEGMENT {
             e.repeat(k / SEGMENT, &[], |e| {
@@ -252,7 +253,7 @@ impl Totals {
     }
 
     /// Adds the sums to the totals, and sets them to zero.
-    fn add(&self, e: &mut Emitter<'_, '_>) {
+    fn add(&self, e: &mut ProductBuilder<'_, '_>) {
         for (&sum, &total) in self.sums.iter().zip(&self.totals) {
             let (x, old) = (e.b.use_var(sum), e.b.use_var(total));
             let new = e.b.ins().fadd(old, x);

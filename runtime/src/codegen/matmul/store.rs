@@ -1,4 +1,4 @@
-//! How the sums of a tile get into the result.
+//! Stores the sums of a tile in the result.
 
 use iced_x86::MemoryOperand;
 
@@ -37,11 +37,11 @@ impl ProductEmitter<'_> {
         places.into_iter().try_for_each(|(sum, place, masked)| self.store(place, sum, masked))
     }
 
-    /// Columns of the result are apart: where four sums lie one behind the other in each, they are stored
+    /// The columns of the result are apart: four sums that are contiguous in each column are transposed and stored
     /// together. There is one chunk.
     fn store_columns(&mut self, panel: &Panel, sums: &Sums) -> Emit {
         self.check(panel, sums)?;
-        // The row of the panel was read.
+        // The registers of sums of other sets and of the panel's row are free now.
         let other = std::array::from_fn(|i| sums.tile() + i as u8);
         for (row, count) in self.spec.runs(sums.rows) {
             for j in 0..panel.vectors {
@@ -62,7 +62,7 @@ impl ProductEmitter<'_> {
         Ok(())
     }
 
-    /// Where the columns of a panel's vector lie in a row of the result.
+    /// Where the columns of a panel's vector are in a row of the result.
     fn column_places(&self, panel: &Panel, row: isize, vector: usize) -> Vec<MemoryOperand> {
         let (column, lanes) = (self.spec.strides[2][1], self.asm.lanes());
         let columns = vector * lanes..panel.columns.min((vector + 1) * lanes);

@@ -6,7 +6,7 @@ use crate::codegen::x86::asm::{Emit, Src, at};
 use crate::ir::product::blocking::{Packing, Panel, UNROLL};
 
 impl ProductEmitter<'_> {
-    /// Some rows of a panel: sums over the chunk, stored or added to those of earlier chunks.
+    /// A tile, one of `tiles` with so many rows: its sums over the chunk, stored or added to those of earlier chunks.
     pub(super) fn tile(&mut self, panel: &Panel, (tiles, rows): (usize, usize)) -> Emit {
         let [_, [b_row, _], _] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
         let a_column = self.a_column();
@@ -27,10 +27,10 @@ impl ProductEmitter<'_> {
         if self.blocking.chunks > 1 {
             self.sweep(&moves, &steps)?;
         } else {
-            let turned = (self.spec.k / UNROLL * UNROLL) as i64;
-            let moved = (turned * a_column, turned * b_row);
+            let looped = (self.spec.k / UNROLL * UNROLL) as i64;
+            let moved = (looped * a_column, looped * b_row);
             self.sums_with_totals(0..sums.registers(), self.spec.k, moved, &|e, count, _| {
-                e.turns(count / UNROLL, &moves, &steps)?;
+                e.iterations(count / UNROLL, &moves, &steps)?;
                 if count.is_multiple_of(UNROLL) { Ok(()) } else { steps(e, count % UNROLL) }
             })?;
         }
@@ -47,7 +47,7 @@ impl ProductEmitter<'_> {
         4 * self.blocking.left.map_or(self.spec.strides[0][1] as i64, |rows| rows as i64)
     }
 
-    /// One step along the inner dimension, the `step`th of a turn.
+    /// One step along the inner dimension, the `step`th of an iteration.
     fn step(&mut self, panel: &Panel, sums: &Sums, step: usize, b_row: i64, masked: bool) -> Emit {
         let a_column = self.a_column();
         let bytes = 4 * self.asm.lanes() as i64;

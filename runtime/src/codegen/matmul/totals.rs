@@ -1,7 +1,7 @@
 //! Totals of the sums of a tile that has many terms.
 //!
-//! Registers that add up a long inner dimension lose more with each step. So every so many steps they are added to
-//! totals on the stack, and begin again.
+//! The larger a sum in a register, the more a step is rounded. So after `SEGMENT` steps at most the registers are added
+//! to totals on the stack, and start again at zero.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::codegen::x86::asm::{Emit, Src, at};
 use crate::ir::product::SEGMENT;
 use crate::ir::product::blocking::registers;
 
-/// Bytes of what counts the sweeps, or the segments of one, that are left.
+/// Bytes of the counter of sweeps along the inner dimension, or of segments of one, that are left.
 const COUNTER: i32 = 8;
 
 impl ProductEmitter<'_> {
@@ -39,7 +39,7 @@ impl ProductEmitter<'_> {
         at(rsp, self.above_check() + i64::from(COUNTER) + r as i64 * self.asm.bytes())
     }
 
-    /// Sets the totals of registers to what these are, which is zero.
+    /// Sets the totals of registers to zero, which the registers are.
     fn clear_totals(&mut self, sums: Range<u8>) -> Emit {
         sums.into_iter().try_for_each(|r| self.asm.store(self.total(r), r))
     }
@@ -58,8 +58,8 @@ impl ProductEmitter<'_> {
         })
     }
 
-    /// The loops around the inner dimension, as `sums`, where a sweep has so many steps and registers `sums` are zero
-    /// before. `along` goes along some of the steps, and is told whether these are the last.
+    /// The loops around the inner dimension, as `ProductEmitter::sums`, for sweeps of so many steps. The registers `sums`
+    /// must be zero. `along` writes some of the steps, and is told whether they are the last of a sweep.
     pub(super) fn sums_with_totals(
         &mut self,
         sums: Range<u8>,

@@ -1,21 +1,22 @@
 //! Products as functions of machine code, `fn(a, b, c, scratch)`.
 //!
-//! Around a tile stand counted loops over chunks, panels and tiles (see `blocking`). In a tile each
-//! step along the inner dimension reads a row of the panel as vectors, and every row's element of
-//! the left matrix as one value for all lanes. So the left matrix may have any strides; it is packed
-//! only where that saves more than it takes.
+//! Counted loops over chunks, panels and tiles (see `ir::product::blocking`) surround a tile. Each step along the inner
+//! dimension loads a row of the panel as vectors, and broadcasts the element of each row of the left matrix. So the left
+//! matrix may have any strides, and is packed only where that saves more time than it takes.
 
 use iced_x86::IcedError;
 use iced_x86::code_asm::registers::*;
 use iced_x86::code_asm::*;
 
-use super::emitter::{A, A_TILE, B, B_FROM, C, C_PANEL, C_TILE, CHUNKS, PANEL, PANELS, ProductEmitter, SCRATCH, TILES};
+use super::emitter::{
+    A, A_TILE, B, B_FROM, C, C_PANEL, C_TILE, CHUNKS, PANEL, PANELS, ProductEmitter, SCRATCH_MEMORY, TILES,
+};
 use crate::codegen::x86::asm::Emit;
 use crate::error::Error;
 use crate::ir::product::Spec;
 use crate::ir::product::blocking::{Packing, Panel};
 
-/// Registers that belong to the caller.
+/// Callee-saved registers.
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
 
 /// The machine code of a product.
@@ -58,7 +59,7 @@ impl ProductEmitter<'_> {
     /// All chunks of the inner dimension.
     fn chunks(&mut self) -> Emit {
         let blocking = self.blocking.clone();
-        // A place for the number of turns in a chunk.
+        // `set_iterations` writes to this slot.
         self.asm.code.push(CHUNKS)?;
         if blocking.packing == Packing::Transposed {
             self.asm.set_quarter_masks(r10d)?;
@@ -66,7 +67,7 @@ impl ProductEmitter<'_> {
         let [[_, a_column], [b_row, _], _] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
         let chunk = blocking.chunk as i64;
         self.repeat(CHUNKS, blocking.chunks, &[(A, chunk * a_column), (B, chunk * b_row)], |e| {
-            e.set_turns()?;
+            e.set_iterations()?;
             e.pack_left()?;
             e.asm.code.mov(B_FROM, B)?;
             e.asm.code.mov(C_PANEL, C)?;
@@ -75,7 +76,7 @@ impl ProductEmitter<'_> {
         self.asm.code.pop(CHUNKS)
     }
 
-    /// Panels of one width, one behind the other.
+    /// All panels of one width.
     fn panels(&mut self, panel: &Panel) -> Emit {
         let [_, [_, b_column], [_, c_column]] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
         let columns = panel.columns as i64;
@@ -84,9 +85,9 @@ impl ProductEmitter<'_> {
         }
         self.repeat(PANELS, panel.count, &[(B_FROM, columns * b_column), (C_PANEL, columns * c_column)], |e| {
             e.pack(panel)?;
-            e.asm.code.mov(PANEL, if e.blocking.packing == Packing::Direct { B_FROM } else { SCRATCH })?;
+            e.asm.code.mov(PANEL, if e.blocking.packing == Packing::Direct { B_FROM } else { SCRATCH_MEMORY })?;
             match e.blocking.left {
-                Some(_) => e.asm.code.lea(A_TILE, SCRATCH + 4 * e.blocking.panel() as i64)?,
+                Some(_) => e.asm.code.lea(A_TILE, SCRATCH_MEMORY + 4 * e.blocking.panel() as i64)?,
                 None => e.asm.code.mov(A_TILE, A)?,
             }
             e.asm.code.mov(C_TILE, C_PANEL)?;

@@ -3,12 +3,12 @@
 use cranelift_codegen::ir::types::{I32, I32X4};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
 
-use super::{Emitter, LANES, Place, lane_type};
+use super::{Elements, LANES, LoopBuilder, lane_type};
 use crate::ir::strip::{Kind, Walk};
 
-impl Emitter<'_, '_> {
-    /// The address of the place's first element, and how far the next lanes are, in bytes.
-    fn address(&mut self, p: &Place<'_>, operand: usize, walk: Walk) -> (Value, i32) {
+impl LoopBuilder<'_, '_> {
+    /// The address of the first element, and the distance of the next lanes in bytes.
+    fn address(&mut self, p: &Elements<'_>, operand: usize, walk: Walk) -> (Value, i32) {
         let stride = match walk {
             Walk::Fixed => return (p.pointers[operand], 0),
             Walk::Contiguous => 4,
@@ -24,7 +24,7 @@ impl Emitter<'_, '_> {
         (self.b.ins().iadd(p.pointers[operand], by), stride as i32)
     }
 
-    pub(crate) fn load(&mut self, p: &Place<'_>, operand: usize, walk: Walk, kind: Kind) -> Value {
+    pub(crate) fn load(&mut self, p: &Elements<'_>, operand: usize, walk: Walk, kind: Kind) -> Value {
         let (address, stride) = self.address(p, operand, walk);
         let flags = MemFlagsData::trusted();
         if p.lanes == 1 || stride == 4 {
@@ -45,7 +45,7 @@ impl Emitter<'_, '_> {
 
     /// The operand starts at address zero, so that an address is the number of the element times its
     /// size.
-    pub(crate) fn number(&mut self, p: &Place<'_>, operand: usize, walk: Walk) -> Value {
+    pub(crate) fn number(&mut self, p: &Elements<'_>, operand: usize, walk: Walk) -> Value {
         let (address, stride) = self.address(p, operand, walk);
         let number = self.b.ins().ushr_imm_u(address, 2);
         let first = self.b.ins().ireduce(I32, number);
@@ -60,7 +60,7 @@ impl Emitter<'_, '_> {
         numbers
     }
 
-    pub(crate) fn store(&mut self, p: &Place<'_>, operand: usize, walk: Walk, x: Value) {
+    pub(crate) fn store(&mut self, p: &Elements<'_>, operand: usize, walk: Walk, x: Value) {
         let (address, stride) = self.address(p, operand, walk);
         let flags = MemFlagsData::trusted();
         if p.lanes == 1 || stride == 4 {

@@ -1,9 +1,9 @@
 //! Loop kernels as Cranelift functions.
 //!
-//! A kernel is `fn(operands: *const *mut u8, from, to)`. Around each row stand plain counted loops that
-//! move the operands' pointers, the outermost from `from` to `to`; a pass over a row is a loop of vectors
-//! of four elements and one of single elements for what is left. Without a loop around it, the row itself
-//! goes from `from` to `to`. Cranelift's x64 backend has vectors of 128 bits only.
+//! A kernel is `fn(operands: *const *mut u8, from, to)`. Counted loops around each row move the operands' pointers, the
+//! outermost from `from` to `to`. A pass over a row is a loop of vectors of four elements, and one of single elements for
+//! the tail. If there is no loop around the row, the row itself goes from `from` to `to`. Cranelift's x64 backend has
+//! vectors of 128 bits only.
 
 mod memory;
 
@@ -22,8 +22,8 @@ use crate::ir::strip::{Effect, Inst, Kind, Op1, Op2, Rare, Reg, Strip, Walk};
 /// Elements of a vector.
 const LANES: usize = 4;
 
-/// Elements of a block of a sum, whose total is then added to a sum in double precision.
-const BLOCK: usize = LANES * crate::ir::TERMS;
+/// Elements of a block of a sum. The total of a block is added to a sum in double precision.
+const BLOCK_ELEMENTS: usize = LANES * crate::ir::TERMS;
 
 /// Emits the body of a kernel. `fma` says whether the machine multiplies and adds in one rounding; else double precision
 /// does it.
@@ -36,8 +36,8 @@ pub(crate) fn emit(b: &mut FunctionBuilder<'_>, kernel: &LoopKernel, fma: bool) 
     let pointers: Vec<Value> = (0..kernel.operands.len())
         .map(|i| b.ins().load(I64, MemFlagsData::trusted().with_readonly(), table, 8 * i as i32))
         .collect();
-    let range = Range { from, to, known: None };
-    let mut e = Emitter { b, kernel, fma, scalars: vec![None; kernel.scalars] };
+    let range = LoopBounds { from, to, known: None };
+    let mut e = LoopBuilder { b, kernel, fma, scalars: vec![None; kernel.scalars] };
     for &(operand, len, bits) in &kernel.fills {
         let mut fill = Strip::default();
         let value = fill.push(Inst::Const(bits, Kind::Int), Kind::Int);
@@ -53,39 +53,39 @@ pub(crate) fn emit(b: &mut FunctionBuilder<'_>, kernel: &LoopKernel, fma: bool) 
     b.ins().return_(&[]);
 }
 
-/// Turns of a loop.
+/// The bounds of a loop.
 #[derive(Clone, Copy)]
-struct Range {
+struct LoopBounds {
     from: Value,
     to: Value,
-    /// The first and last turn, if they are known.
+    /// The same as constants, if they are known.
     known: Option<(usize, usize)>,
 }
 
-impl Range {
+impl LoopBounds {
     fn is_empty(&self) -> bool {
         self.known.is_some_and(|(from, to)| from >= to)
     }
 }
 
-struct Emitter<'e, 'f> {
+struct LoopBuilder<'e, 'f> {
     b: &'e mut FunctionBuilder<'f>,
     kernel: &'e LoopKernel,
     fma: bool,
-    /// Values that are one for the row.
+    /// The scalars of the row that are computed already.
     scalars: Vec<Option<Value>>,
 }
 
-impl Emitter<'_, '_> {
-    /// The turns from one constant to another.
-    fn all(&mut self, from: usize, to: usize) -> Range {
+impl LoopBuilder<'_, '_> {
+    /// Bounds that are constants.
+    fn all(&mut self, from: usize, to: usize) -> LoopBounds {
         let known = Some((from, to));
         let [from, to] = [from, to].map(|i| self.b.ins().iconst(I64, i as i64));
-        Range { from, to, known }
+        LoopBounds { from, to, known }
     }
 
-    /// The loops around the row from `depth` inward, of which the first makes these turns.
-    fn nest(&mut self, depth: usize, pointers: &[Value], range: Range) {
+    /// The loops around the row from `depth` inward, the first of them within `range`.
+    fn nest(&mut self, depth: usize, pointers: &[Value], range: LoopBounds) {
         let kernel = self.kernel;
         self.count(range, 1, &[], |e, i, _| {
             let moved: Vec<Value> = pointers
@@ -109,13 +109,13 @@ impl Emitter<'_, '_> {
         });
     }
 
-    fn row(&mut self, pointers: &[Value], range: Range) {
+    fn row(&mut self, pointers: &[Value], range: LoopBounds) {
         let kernel = self.kernel;
         for pass in &kernel.passes {
             if !pass.once.is_empty() {
                 let zero = self.b.ins().iconst(I64, 0);
-                let mut place = Place { pointers, at: zero, lanes: 1, fixed: Vec::new() };
-                self.place(&pass.once.plain(false), &mut place, &mut []);
+                let mut one = Elements { pointers, at: zero, lanes: 1, fixed: Vec::new() };
+                self.elements(&pass.once.plain(false), &mut one, &mut []);
             }
             if !pass.each.is_empty() {
                 self.run(&pass.each.plain(false), range, pointers);
@@ -123,30 +123,30 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// Runs a strip over a range of places.
-    fn run(&mut self, strip: &Strip, range: Range, pointers: &[Value]) {
+    /// Runs a strip over a range of elements, and makes scalars of its folds.
+    fn run(&mut self, strip: &Strip, range: LoopBounds, pointers: &[Value]) {
         let folds: Vec<(usize, Reduce)> = strip.folds().collect();
-        // What is folded is never computed in parts.
+        // A row that is folded is computed as a whole.
         let len = if folds.is_empty() { None } else { Some(range.known.map_or(self.kernel.row, |(_, end)| end)) };
         let range = len.map_or(range, |len| self.all(0, len));
         let sums = |op: Reduce| op == Reduce::Sum;
-        let totals = match len.filter(|&len| len > BLOCK && folds.iter().any(|&(_, op)| sums(op))) {
+        let totals = match len.filter(|&len| len > BLOCK_ELEMENTS && folds.iter().any(|&(_, op)| sums(op))) {
             Some(len) => {
                 let start: Vec<Value> = folds
                     .iter()
                     .map(|&(_, op)| if sums(op) { self.b.ins().f64const(0.0) } else { self.start(op) })
                     .collect();
-                let add = |e: &mut Self, block: Range, totals: &[Value]| -> Vec<Value> {
+                let add = |e: &mut Self, block: LoopBounds, totals: &[Value]| -> Vec<Value> {
                     let found = e.block(strip, &folds, block, pointers);
                     let pairs = totals.iter().zip(found).zip(&folds);
                     pairs.map(|((&total, x), &(_, op))| e.complete(op, total, x)).collect()
                 };
-                let blocks = self.all(0, len - len % BLOCK);
-                let totals = self.count(blocks, BLOCK, &start, |e, from, totals| {
-                    let to = e.b.ins().iadd_imm_s(from, BLOCK as i64);
-                    add(e, Range { from, to, known: None }, totals)
+                let blocks = self.all(0, len - len % BLOCK_ELEMENTS);
+                let totals = self.count(blocks, BLOCK_ELEMENTS, &start, |e, from, totals| {
+                    let to = e.b.ins().iadd_imm_s(from, BLOCK_ELEMENTS as i64);
+                    add(e, LoopBounds { from, to, known: None }, totals)
                 });
-                let rest = self.all(len - len % BLOCK, len);
+                let rest = self.all(len - len % BLOCK_ELEMENTS, len);
                 let totals = if rest.is_empty() { totals } else { add(self, rest, &totals) };
                 let single = |e: &mut Self, (&(_, op), total): (&(usize, Reduce), Value)| match sums(op) {
                     true => e.b.ins().fdemote(F32, total),
@@ -161,8 +161,8 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// Runs a strip over a range of places; gives what each of the folds is of them.
-    fn block(&mut self, strip: &Strip, folds: &[(usize, Reduce)], range: Range, pointers: &[Value]) -> Vec<Value> {
+    /// Runs a strip over a range of elements; gives the totals of its folds.
+    fn block(&mut self, strip: &Strip, folds: &[(usize, Reduce)], range: LoopBounds, pointers: &[Value]) -> Vec<Value> {
         let mut totals: Vec<Value> = folds.iter().map(|&(_, op)| self.start(op)).collect();
         let (vectors, rest) = self.in_vectors(range);
         if !vectors.is_empty() {
@@ -175,12 +175,12 @@ impl Emitter<'_, '_> {
         self.sweep(strip, rest, 1, pointers, &totals)
     }
 
-    /// What a fold starts with.
+    /// The initial total of a fold.
     fn start(&mut self, op: Reduce) -> Value {
         self.b.ins().f32const(op.identity())
     }
 
-    /// What a block gives, combined with what those before it gave; sums are in double precision.
+    /// The total of a block combined with that of the blocks before; sums are in double precision.
     fn complete(&mut self, op: Reduce, total: Value, x: Value) -> Value {
         if op != Reduce::Sum {
             return self.combine(op, total, x);
@@ -189,9 +189,9 @@ impl Emitter<'_, '_> {
         self.b.ins().fadd(total, x)
     }
 
-    /// A range in vectors, and what is left of it.
-    fn in_vectors(&mut self, range: Range) -> (Range, Range) {
-        let Range { from, to, known } = range;
+    /// A range in whole vectors, and its tail.
+    fn in_vectors(&mut self, range: LoopBounds) -> (LoopBounds, LoopBounds) {
+        let LoopBounds { from, to, known } = range;
         if let Some((first, end)) = known {
             let middle = end - (end - first) % LANES;
             return (self.all(first, middle), self.all(middle, end));
@@ -199,11 +199,18 @@ impl Emitter<'_, '_> {
         let len = self.b.ins().isub(to, from);
         let whole = self.b.ins().band_imm_s(len, -(LANES as i64));
         let middle = self.b.ins().iadd(from, whole);
-        (Range { from, to: middle, known }, Range { from: middle, to, known })
+        (LoopBounds { from, to: middle, known }, LoopBounds { from: middle, to, known })
     }
 
-    /// The places of a range; gives what was folded.
-    fn sweep(&mut self, strip: &Strip, range: Range, lanes: usize, pointers: &[Value], folds: &[Value]) -> Vec<Value> {
+    /// The elements of a range, `lanes` in an iteration; gives the totals of folds.
+    fn sweep(
+        &mut self,
+        strip: &Strip,
+        range: LoopBounds,
+        lanes: usize,
+        pointers: &[Value],
+        folds: &[Value],
+    ) -> Vec<Value> {
         let mut fixed = vec![None; strip.insts().len()];
         if !range.is_empty() {
             for (i, inst) in strip.insts().iter().enumerate() {
@@ -212,12 +219,12 @@ impl Emitter<'_, '_> {
         }
         self.count(range, lanes, folds, |e, at, folds| {
             let mut folds = folds.to_vec();
-            e.place(strip, &mut Place { pointers, at, lanes, fixed: fixed.clone() }, &mut folds);
+            e.elements(strip, &mut Elements { pointers, at, lanes, fixed: fixed.clone() }, &mut folds);
             folds
         })
     }
 
-    /// What has the same value at every place of a run, computed before its loop.
+    /// The value of an instruction that is invariant in the loop over a run.
     fn invariant(&mut self, inst: &Inst, lanes: usize, pointers: &[Value]) -> Option<Value> {
         let scalar = match *inst {
             Inst::Const(bits, Kind::Float) => self.b.ins().f32const(f32::from_bits(bits)),
@@ -232,10 +239,10 @@ impl Emitter<'_, '_> {
         Some(if lanes == 1 { scalar } else { self.b.ins().splat(if ty == F32 { F32X4 } else { I32X4 }, scalar) })
     }
 
-    /// A loop over a range in steps that divide it, with values carried around.
+    /// A loop over a range in steps that divide it, with loop-carried values.
     fn count(
         &mut self,
-        range: Range,
+        range: LoopBounds,
         step: usize,
         carried: &[Value],
         body: impl FnOnce(&mut Self, Value, &[Value]) -> Vec<Value>,
@@ -284,8 +291,8 @@ impl Emitter<'_, '_> {
         outside
     }
 
-    /// One place, or four at once.
-    fn place(&mut self, strip: &Strip, p: &mut Place<'_>, folds: &mut [Value]) {
+    /// The strip for one element, or for four at once.
+    fn elements(&mut self, strip: &Strip, p: &mut Elements<'_>, folds: &mut [Value]) {
         let mut regs: Vec<Value> = Vec::with_capacity(strip.insts().len());
         for (i, inst) in strip.insts().iter().enumerate() {
             let known = p.fixed.get(i).copied().flatten();
@@ -314,7 +321,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    fn inst(&mut self, strip: &Strip, inst: &Inst, p: &Place<'_>, regs: &[Value]) -> Value {
+    fn inst(&mut self, strip: &Strip, inst: &Inst, p: &Elements<'_>, regs: &[Value]) -> Value {
         let r = |r: Reg| regs[r.index()];
         let float = lane_type(Kind::Float, p.lanes);
         let int = lane_type(Kind::Int, p.lanes);
@@ -353,8 +360,8 @@ impl Emitter<'_, '_> {
         self.halves(low, high, [0, 2])
     }
 
-    /// A product of single-precision numbers is exact in double precision, and its sum with one nearly so. Functions need
-    /// what a product is rounded by.
+    /// A product of single-precision numbers is exact in double precision, and its sum with a third number nearly so.
+    /// Functions rely on it to compute the rounding error of a product.
     fn multiply_add_double(&mut self, x: Value, y: Value, z: Value) -> Value {
         let product = self.b.ins().fmul(x, y);
         self.b.ins().fadd(product, z)
@@ -433,7 +440,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// A comparison of single elements gives a byte, one of vectors gives all bits of a lane.
+    /// A comparison as a mask: Cranelift gives a byte for single elements, and all bits of a lane for vectors.
     fn as_mask(&mut self, holds: Value, lanes: usize) -> Value {
         if lanes == 1 { self.b.ins().bmask(I32, holds) } else { holds }
     }
@@ -446,7 +453,7 @@ impl Emitter<'_, '_> {
         self.bitcast(ty, chosen)
     }
 
-    /// Calls scalar code with both operands on the stack, if the mask holds in any lane.
+    /// Calls scalar code with its two operands on the stack, if the mask holds in any lane.
     fn rare(&mut self, f: Rare, mask: Value, x: Value, y: Value) -> Value {
         let ty = self.b.func.dfg.value_type(x);
         let places = if ty == F32 { self.b.ins().band_imm_u(mask, 1) } else { self.b.ins().vhigh_bits(I32, mask) };
@@ -498,13 +505,13 @@ impl Emitter<'_, '_> {
     }
 }
 
-/// A place of a run while it is computed.
-struct Place<'p> {
+/// The elements that one evaluation of a strip computes: one, or a vector.
+struct Elements<'p> {
     pointers: &'p [Value],
-    /// The number of the place, or of the first of four.
+    /// The number of the first element in the run.
     at: Value,
     lanes: usize,
-    /// Instructions that were computed before the loop.
+    /// The values of loop-invariant instructions.
     fixed: Vec<Option<Value>>,
 }
 

@@ -78,7 +78,7 @@ fn compare(
         let mut y = vec![0f32; exact.len()];
         let operands: Vec<*mut u8> = x.iter_mut().chain([&mut y]).map(|x| x.as_mut_ptr().cast()).collect();
         // SAFETY: all are of the row's length.
-        unsafe { compiled.run(operands.as_ptr(), 0, kernel.turns()) };
+        unsafe { compiled.run(operands.as_ptr(), 0, kernel.iterations()) };
         let errors = y.iter().zip(exact).map(|(&y, &exact)| ulps(y, exact));
         let (i, worst) = errors.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0));
         let at: Vec<f32> = x.iter().map(|x| x[i]).collect();

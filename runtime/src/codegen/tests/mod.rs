@@ -92,7 +92,7 @@ fn check(kernel: &LoopKernel, memories: &[Memory]) {
             assert!(emitted.is_ok() || !moderate, "{level:?} leaves it to Cranelift: {kernel:?}");
         }
         let compiled = compile(&[kernel], level).unwrap_or_else(|e| panic!("{level:?}: {e}\n{kernel:?}")).remove(0);
-        let turns = kernel.turns();
+        let turns = kernel.iterations();
         // Rooms for a row are shared here, where one part runs behind the other.
         let parts = if kernel.fills.is_empty() && kernel.is_split(|_| true) {
             vec![vec![turns], vec![turns / 3, turns / 2, turns]]
@@ -188,7 +188,7 @@ fn results_may_take_the_place_of_arguments() {
             let (px, py): (*mut u8, *mut u8) = (x.as_mut_ptr().cast(), y.as_mut_ptr().cast());
             let compiled = compile(&[&kernel], level).unwrap_or_else(|e| panic!("{level:?}: {e}")).remove(0);
             // SAFETY: all operands are one of two rows of the kernel's length.
-            unsafe { compiled.run([px, py, py, py, px].as_ptr(), 0, kernel.turns()) };
+            unsafe { compiled.run([px, py, py, py, px].as_ptr(), 0, kernel.iterations()) };
             for i in 0..len {
                 let (a, b) = (i as f32, i as f32 + 0.5);
                 assert_eq!((x[i], y[i]), ((a + b) * b, a + b), "{level:?}, element {i} of {len}");
@@ -217,7 +217,7 @@ fn what_can_be_split() {
     let mut filled = around(8, &copy);
     filled.fills.push((1, 40, 0));
     assert!(filled.is_split(none), "what is filled is taken out of a kernel that is split");
-    assert_eq!((filled.turns(), flat(&copy).turns()), (5, 8));
+    assert_eq!((filled.iterations(), flat(&copy).iterations()), (5, 8));
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn the_order_of_a_sum_depends_on_its_length_alone() {
             let mut sums = [0f32; 4];
             let row: *mut f32 = moved[shift..].as_mut_ptr();
             // SAFETY: a row of the kernel's length, and room for four sums.
-            unsafe { compiled.run([row.cast(), sums.as_mut_ptr().cast()].as_ptr(), 0, kernel.turns()) };
+            unsafe { compiled.run([row.cast(), sums.as_mut_ptr().cast()].as_ptr(), 0, kernel.iterations()) };
             assert!(sums.iter().all(|s| s.to_bits() == sums[0].to_bits()), "{level:?}: {sums:?}");
             let exact: f64 = x.iter().map(|&x| x as f64).sum();
             assert!((sums[0] as f64 - exact).abs() < 1e-4, "{level:?}: {} is not {exact}", sums[0]);

@@ -192,7 +192,7 @@ impl Program {
             let kernel = match call.work {
                 Work::Loop(ref kernel) => match compiled.next() {
                     Some(code) => {
-                        let turns = kernel.turns();
+                        let turns = kernel.iterations();
                         let grain = match kernel.outer.is_empty() {
                             _ if !split || !kernel.fills.is_empty() => turns,
                             // Threads write other cache lines.

@@ -1,39 +1,41 @@
 //! How a product is cut into pieces that fit registers and caches.
 //!
-//! A *chunk* is a range of the inner dimension, a *panel* a few vectors of columns, a *tile* a few
-//! rows of a panel, whose sums stay in registers for a whole chunk. All follow from the sizes and
-//! strides alone, so that the order of additions does too.
+//! A *chunk* is a range of the inner dimension, a *panel* a few vectors of columns, a *tile* a few rows of a panel, whose
+//! sums stay in registers for a whole chunk. All of them follow from the sizes and strides alone, and so does the order of
+//! additions.
 
 use super::{SEGMENT, Spec, dots, split};
 use crate::ir::Level;
 
-/// Steps along the inner dimension in one turn of a loop.
+/// Steps along the inner dimension in one iteration of a loop.
 pub(crate) const UNROLL: usize = 4;
 
-/// Elements of a chunk of a panel: a first-level cache of 32 KiB. Panels of a large matrix come from the second one as
-/// fast, and longer chunks add to the result less often.
-const PANEL: usize = 8192;
-const LARGE_PANEL: usize = 16_384;
+/// Elements of a chunk of a panel: 32 KiB, the least first-level data cache of processors with AVX2.
+const L1_PANEL: usize = 8192;
 
-/// The most steps of a chunk where a panel is read in place.
-const STEPS: usize = 512;
+/// The same for a large matrix, 64 KiB: the second-level cache is fast enough for its panels, and longer chunks add to the
+/// result less often.
+const L2_PANEL: usize = 16_384;
 
-/// Elements in half a page: what is further apart is in other pages more often than not.
+/// The most steps of a chunk of a panel that is read in place.
+const DIRECT_STEPS: usize = 512;
+
+/// Elements of half a page of 4 KiB: two elements so far apart are in different pages more often than not.
 const HALF_PAGE: usize = 512;
 
-/// Panels of two vectors from which on the left matrix is packed, if it pays at all.
-const MANY: usize = 8;
+/// The fewest panels, of two vectors each, for which the left matrix is packed.
+const PACKED_PANELS: usize = 8;
 
-/// How the right matrix gets into a panel.
+/// How a panel is made of the right matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Packing {
-    /// Vectors of its rows are read where they are.
+    /// Its rows are read in place.
     Direct,
     /// Its rows are copied.
     Rows,
-    /// Its columns are contiguous, and are turned into rows.
+    /// Its columns are contiguous: the panel is a transposed copy.
     Transposed,
-    /// Its columns are contiguous, and used so few times that they are not turned (see `dots`).
+    /// Its columns are contiguous, and read in place, since they are used few times (see `dots`).
     Dots,
     /// Nothing is contiguous: single elements are copied.
     Scattered,
@@ -46,7 +48,7 @@ pub(crate) struct Panel {
     pub(crate) count: usize,
     pub(crate) columns: usize,
     pub(crate) vectors: usize,
-    /// Whether the last vector is not a whole one.
+    /// Whether the last vector is a tail, whose lanes are masked.
     pub(crate) masked: bool,
     /// How many tiles there are of how many rows each.
     pub(crate) tiles: Vec<(usize, usize)>,
@@ -58,31 +60,31 @@ pub(crate) struct Blocking {
     /// Elements of a vector.
     pub(crate) lanes: usize,
     pub(crate) packing: Packing,
-    /// The rows that a tile of the left matrix has in scratch memory, if it is packed.
+    /// The rows of a packed tile of the left matrix, if that is packed.
     pub(crate) left: Option<usize>,
     pub(crate) chunks: usize,
     /// The length of all chunks but the last, a multiple of `UNROLL` if there are more than one.
     pub(crate) chunk: usize,
     pub(crate) last: usize,
-    /// Whether all terms are one chunk, and too many for registers alone (see `totals`).
+    /// Whether there is one chunk of more than `SEGMENT` terms, so that sums have totals.
     pub(crate) totals: bool,
     pub(crate) panels: Vec<Panel>,
 }
 
-/// The vector registers there are.
+/// The number of vector registers.
 pub(crate) fn registers(level: Level) -> usize {
     if level == Level::Avx512 { 32 } else { 16 }
 }
 
-/// The most rows of a tile: sums, a row of the panel, and an element of the left matrix must fit
-/// the registers, or the sums and what turns them around; with AVX2 also the mask.
+/// The most rows of a tile. Registers hold its sums, a row of the panel and an element of the left matrix, or its sums and
+/// four others to transpose them; with AVX2 also the mask.
 fn rows(spec: &Spec, vectors: usize, masked: bool) -> usize {
     let mask = (masked && spec.level != Level::Avx512) as usize;
     let others = if spec.strides[2][1] == 1 { 1 + vectors } else { (1 + vectors).max(4) };
     (registers(spec.level) - others - mask) / vectors
 }
 
-/// How many times its rows fit one tile, where that reads rows of the right matrix.
+/// How many times the rows of a product fit a tile, if the right matrix is read by rows; else one.
 pub(crate) fn blocks(spec: &Spec) -> usize {
     let vectors = spec.n.div_ceil(lanes(spec.level)).clamp(1, 2);
     match Blocking::new(spec).packing {
@@ -98,22 +100,22 @@ pub(crate) fn lanes(level: Level) -> usize {
 
 /// The columns of all panels but the last.
 pub(crate) fn width(spec: &Spec) -> usize {
-    // Rows of the left matrix that are a multiple of 4 KiB apart fall into one set of a cache, and of a large right
-    // matrix or result long runs of a row are read or written while its page is at hand.
+    // Few rows together, in wide panels: rows of the left matrix that are a multiple of 4 KiB apart conflict in a set of
+    // the first-level cache, and long runs of a row of a large matrix cause fewer page misses.
     let few = spec.strides[0][0] % 1024 == 0 || spec.large;
     let together = if few && spec.block.is_none() { spec.m.min(6) } else { spec.m };
-    // A tile of few rows has registers for wider panels.
+    // A tile of few rows leaves registers for wider panels.
     let vectors = (2..=8).rev().find(|&v| rows(spec, v, true) >= together).unwrap_or(2);
     vectors * lanes(spec.level)
 }
 
-/// Whether the left matrix is copied, tile behind tile: where each step of a tile is in another page or nearly so,
-/// and many panels read it.
+/// Whether the left matrix is packed: if nearly every step of a tile reads another page, and many panels read the
+/// matrix.
 fn packs_left(spec: &Spec) -> bool {
     let [row, column] = spec.strides[0];
     let far = row == 1 && column.unsigned_abs() >= HALF_PAGE;
     let in_chunks = spec.block.is_none() && spec.strides[2][1] == 1;
-    far && in_chunks && spec.large && spec.n >= MANY * 2 * lanes(spec.level)
+    far && in_chunks && spec.large && spec.n >= PACKED_PANELS * 2 * lanes(spec.level)
 }
 
 impl Blocking {
@@ -136,22 +138,22 @@ impl Blocking {
         let longest = if whole {
             spec.k
         } else if packing == Packing::Direct && tiles == 1 {
-            STEPS
+            DIRECT_STEPS
         } else {
-            let elements = if spec.large { LARGE_PANEL } else { PANEL };
+            let elements = if spec.large { L2_PANEL } else { L1_PANEL };
             (elements / width.min(spec.n.next_multiple_of(lanes))).min(SEGMENT)
         };
         let chunks = spec.k.div_ceil(longest.max(UNROLL)).max(1);
         let chunk = if chunks == 1 { spec.k } else { spec.k.div_ceil(chunks).next_multiple_of(UNROLL) };
-        // Rounded up, fewer of them may be enough.
+        // The length was rounded up: fewer chunks may be enough.
         let chunks = spec.k.div_ceil(chunk.max(1)).max(1);
         let terms = if packing == Packing::Dots { dots::terms(spec) } else { spec.terms() };
         let totals = (whole || packing == Packing::Dots) && terms > SEGMENT;
         Blocking { lanes, packing, left, chunks, chunk, last: spec.k - (chunks - 1) * chunk, totals, panels }
     }
 
-    /// Elements from one packed tile of the left matrix to the next: a vector more than it has, so that tiles do not
-    /// fall into the same sets of a cache while they are written side by side.
+    /// The distance of two packed tiles of the left matrix, in elements: a vector more than a tile has. So tiles, which are
+    /// packed side by side, do not conflict in the sets of a cache.
     pub(crate) fn tile(&self, rows: usize) -> usize {
         rows * self.chunk.max(self.last) + self.lanes
     }
@@ -161,20 +163,20 @@ impl Blocking {
         if self.packing == Packing::Dots {
             return spec.m * spec.n * (dots::terms(spec) + dots::ADD_LANES);
         }
-        // Each tile reads a row of its panel for each step.
+        // Each tile loads a row of its panel at each step.
         let tiles = |p: &Panel| p.tiles.iter().map(|tile| tile.0).sum::<usize>();
         let vectors: usize = self.panels.iter().map(|p| p.count * p.vectors * (spec.m + tiles(p))).sum();
         let apart = if spec.strides[2][1] == 1 { 0 } else { 2 * spec.n * spec.runs(spec.m).len() };
         vectors * spec.terms() + apart
     }
 
-    /// The elements of the memory for one packed panel, and for the packed left matrix behind it.
+    /// The elements of scratch memory: a packed panel, followed by the packed left matrix.
     pub(crate) fn scratch(&self) -> usize {
         let tiles = self.panels.first().map_or(0, |p| p.tiles.iter().map(|t| t.0).sum());
         self.panel() + self.left.map_or(0, |rows| tiles * self.tile(rows))
     }
 
-    /// The elements of the memory for one packed panel.
+    /// The elements of a packed panel.
     pub(crate) fn panel(&self) -> usize {
         if let Packing::Direct | Packing::Dots = self.packing {
             return 0;
@@ -187,8 +189,8 @@ impl Blocking {
 impl Packing {
     fn new(spec: &Spec, lanes: usize, tiles: usize) -> Packing {
         let [row, column] = spec.strides[1];
-        // Copying pays if rows are far apart and read often; measured, with vectors of 256 bits a
-        // panel's row is a single cache line, and it pays sooner.
+        // Packing pays if rows are far apart and read often. The bounds are measured: with vectors of 256 bits, where a
+        // row of a panel is a single cache line, packing pays sooner.
         let often = if spec.level == Level::Avx512 { 24_000 } else { 8_000 };
         if !spec.sums.is_empty() {
             let fewer = spec.n < spec.k || column != 1;

@@ -1,16 +1,16 @@
 //! Products of matrices, and how they are cut into pieces.
 //!
-//! A `matmul` is what is computed; it is brought into the `form` that the best kernel computes, and cut into pieces, each
+//! A `matmul` is what is computed; it is brought into `canonical` form, and cut into pieces, each
 //! of which is one kernel (`Spec`). Of a piece, `blocking` chooses tiles, panels and chunks for wide vectors, `dots` for
 //! few rows times columns, `portable` for vectors of four. All follow from sizes and strides alone.
 
 pub(crate) mod blocking;
+mod canonical;
 pub(crate) mod dots;
-mod form;
 mod matmul;
 pub(crate) mod portable;
 
-pub(crate) use form::Form;
+pub(crate) use canonical::Canonical;
 pub(crate) use matmul::{Border, MatMul};
 
 use blocking::Blocking;
@@ -28,27 +28,27 @@ pub(crate) struct Spec {
     pub(crate) k: usize,
     pub(crate) strides: [[isize; 2]; 3],
     pub(crate) sums: Vec<(usize, [isize; 2])>,
-    /// Rows are in blocks of so many, which are so far apart in the left matrix and the result.
+    /// The rows of a block, and the distances of two blocks in the left matrix and in the result; one block if none.
     pub(crate) block: Option<(usize, [isize; 2])>,
-    /// Whether the kernel adds up squares of what it stores, so that a result that is not finite or large is seen.
+    /// Whether the kernel adds up the squares of its results, which detects one that is not finite or large.
     pub(crate) checked: bool,
-    /// Whether the right matrix, this part and the others, or the result is too large for a second-level cache beside
-    /// the left one.
+    /// Whether the right matrix or the result, of the whole product, is too large for the second-level cache beside the
+    /// left matrix.
     pub(crate) large: bool,
 }
 
-/// Rows of a product that one kernel computes. More are split, so that the rows of the left matrix
-/// stay in the second-level cache while the kernel goes along the columns of the right one.
-pub(crate) const ROWS: usize = 768;
+/// The most rows of a piece: the rows of the left matrix stay in the second-level cache while the kernel goes along the
+/// columns of the right one. 768 rows of 170 elements are 512 KiB.
+const PIECE_ROWS: usize = 768;
 
-/// The most terms that a register adds up before it is added to a total or to the result: as many equal ones, for
-/// which the error is largest, are added up to a hundred-thousandth.
+/// The most terms that a register adds up before it is added to a total or to the result. The error is largest for equal
+/// terms: at most a hundred-thousandth of the sum.
 pub(crate) const SEGMENT: usize = 640;
 
-/// Strides up to which all offsets in a kernel fit 32 bits: at most 256 of them are added up.
+/// The largest stride of an emitted kernel, in elements: offsets, of at most 256 strides, fit 32 bits.
 pub(crate) const FAR: usize = 1 << 21;
 
-/// Elements of a right matrix or a result up to which it stays in a second-level cache beside the left one: 512 KiB.
+/// The most elements of a right matrix or a result that stays in the second-level cache beside the left matrix: 512 KiB.
 pub(crate) const LARGE: usize = 1 << 17;
 
 /// Splits `len` into parts of at most `most`, as equal as can be: numbers and sizes.
@@ -57,39 +57,40 @@ pub(crate) fn split(len: usize, most: usize) -> [(usize, usize); 2] {
     [(len % parts, len / parts + 1), (parts - len % parts, len / parts)]
 }
 
-/// Multiplications and additions that are worth a part of their own: a microsecond or two.
-pub(crate) const WORK: usize = 1 << 17;
+/// The least multiplications and additions of a piece: a microsecond or two.
+const PIECE_WORK: usize = 1 << 17;
 
-/// The most loops around the inner dimension, but for portable kernels.
+/// The most loops around the inner dimension of an emitted kernel; portable kernels have any number.
 pub(crate) const SUMS: usize = 2;
 
-/// Rows below which a product is not cut into parts.
-pub(crate) const FEW: usize = 32;
+/// The fewest rows of a piece that is cut along rows.
+const LEAST_ROWS: usize = 32;
 
-/// The most parts into which the columns of one pair, or the pairs of a batch, are cut.
-pub(crate) const PARTS: usize = 8;
+/// The most pieces into which the columns of one pair, or the pairs of a batch, are cut.
+const MOST_PIECES: usize = 8;
 
-/// A part of a product: where its matrices start, and what computes it.
+/// A part of a product: where its matrices start, and the kernel that computes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) starts: [isize; 3],
     pub(crate) spec: Spec,
 }
 
-/// The parts of a product of one pair. They follow from the sizes and strides alone, never from the
-/// number of threads that compute them, so that the order of additions does too.
-pub(crate) fn pieces(form: &Form, level: Level) -> Vec<Piece> {
+/// The pieces of a product of one pair. They follow from the sizes and strides alone, never from the number of threads:
+/// so the order of additions does too.
+pub(crate) fn pieces(form: &Canonical, level: Level) -> Vec<Piece> {
     let (p, whole) = (&form.matmul, form.whole(level));
-    let work = p.work().div_ceil(WORK);
-    // Parts there are anyway.
+    let work = p.work().div_ceil(PIECE_WORK);
+    // The pieces that there are in any case.
     let portable = whole.level == Level::Portable;
-    let parts = p.pairs() * form.shares.len() * if portable { 1 } else { p.m.div_ceil(ROWS) };
-    let wanted = if p.whole { 1 } else { work.min(PARTS.div_ceil(parts.max(1))) };
-    // Whole panels of columns; where there is only one, rows.
+    let parts = p.pairs() * form.shares.len() * if portable { 1 } else { p.m.div_ceil(PIECE_ROWS) };
+    let wanted = if p.whole { 1 } else { work.min(MOST_PIECES.div_ceil(parts.max(1))) };
+    // Cut along columns, in whole panels; if there is only one panel, along rows.
     let across = p.n.div_ceil(wanted.max(1)).next_multiple_of(whole.panel());
-    let down = if p.n > across || wanted < 2 || whole.block.is_some() { p.m } else { p.m.div_ceil(wanted).max(FEW) };
-    let rows = if portable { down } else { down.min(ROWS) };
-    // Parts as equal as can be.
+    let down =
+        if p.n > across || wanted < 2 || whole.block.is_some() { p.m } else { p.m.div_ceil(wanted).max(LEAST_ROWS) };
+    let rows = if portable { down } else { down.min(PIECE_ROWS) };
+    // Pieces of equal numbers of rows, or nearly so.
     let rows = p.m.div_ceil(p.m.div_ceil(rows.max(1)).max(1));
     let [[a_row, _], [_, b_column], [c_row, c_column]] = p.strides;
     let mut pieces = Vec::new();
@@ -99,7 +100,7 @@ pub(crate) fn pieces(form: &Form, level: Level) -> Vec<Piece> {
                 let (row, column) = (row as isize, column as isize);
                 let [a, b, c] = share.starts;
                 let starts = [a + row * a_row, b + column * b_column, c + row * c_row + column * c_column];
-                pieces.push(Piece { starts, spec: Spec { m, n, ..whole.clone() }.with_turns(share.turns) });
+                pieces.push(Piece { starts, spec: Spec { m, n, ..whole.clone() }.with_iterations(share.iterations) });
             }
         }
     }
@@ -113,12 +114,12 @@ pub(crate) fn ranges(len: usize, step: usize) -> impl Iterator<Item = (usize, us
 
 /// The elements of scratch memory that a product needs.
 pub(crate) fn scratch(p: &MatMul, level: Level) -> usize {
-    pieces(&Form::new(p, level), level).iter().map(|piece| piece.spec.scratch()).max().unwrap_or(0)
+    pieces(&Canonical::new(p, level), level).iter().map(|piece| piece.spec.scratch()).max().unwrap_or(0)
 }
 
 /// Roughly how many vector instructions compute a product.
 pub(crate) fn cost(p: &MatMul, level: Level) -> usize {
-    let form = Form::new(p, level);
+    let form = Canonical::new(p, level);
     form.matmul.pairs() * pieces(&form, level).iter().map(|piece| piece.spec.cost()).sum::<usize>()
 }
 
@@ -126,14 +127,14 @@ impl Spec {
     /// All of a product of one pair.
     pub(crate) fn new(p: &MatMul, level: Level) -> Spec {
         let [[a_row, a_column], [b_row, b_column], [c_row, c_column]] = p.strides;
-        // Nothing goes along an axis of size one: its strides are no reason for another kernel.
+        // The strides of an axis of size one do not matter: they are replaced by those that suit most kernels.
         let unless_one = |size: usize, strides: [isize; 2], other: isize| if size == 1 { [other; 2] } else { strides };
         let [a_row, c_row] = unless_one(p.m, [a_row, c_row], 0);
         let [b_column, c_column] = unless_one(p.n, [b_column, c_column], 1);
         let [a_column, b_row] = unless_one(p.k, [a_column, b_row], 1);
         let strides = [[a_row, a_column], [b_row, b_column], [c_row, c_column]];
         let stride = strides.iter().flatten().map(|s| s.unsigned_abs()).max().unwrap_or(0);
-        // The loops around the inner dimension go over matrices as they are, without packing.
+        // Kernels with loops around the inner dimension read the matrices in place.
         let dots = a_column == 1 && b_row == 1;
         let packed = !p.sums.is_empty() && b_column != 1 && !dots;
         let reach = |(size, strides): &(usize, [isize; 2])| strides.map(|s| 4 * *size as isize * s);
@@ -162,11 +163,11 @@ impl Spec {
         }
     }
 
-    /// The same with so many turns of one of the loops around the inner dimension.
-    pub(crate) fn with_turns(mut self, turns: Option<(usize, usize)>) -> Spec {
-        match turns {
+    /// The same with so many iterations of one of the loops around the inner dimension.
+    pub(crate) fn with_iterations(mut self, iterations: Option<(usize, usize)>) -> Spec {
+        match iterations {
             Some((_, 0)) => (self.k, self.sums) = (0, vec![]),
-            Some((sum, turns)) => self.sums[sum].0 = turns,
+            Some((sum, count)) => self.sums[sum].0 = count,
             None => {}
         }
         self
@@ -185,8 +186,8 @@ impl Spec {
         [block * a_block + i * a_row, block * c_block + i * c_row]
     }
 
-    /// The rows of a tile in fours that lie one behind the other in each column of the result, and what is left
-    /// one by one: where each starts and how many they are.
+    /// The rows of a tile, in fours where four are contiguous in each column of the result, the others one by one: where
+    /// each run starts and how many rows it has.
     pub(crate) fn runs(&self, rows: usize) -> Vec<(usize, usize)> {
         let start = |i: usize| self.row(i)[1];
         let mut runs = Vec::new();
@@ -216,7 +217,7 @@ impl Spec {
 
     /// Columns that the kernel computes together.
     pub(crate) fn panel(&self) -> usize {
-        if self.is_portable() { portable::PANEL } else { blocking::width(self) }
+        if self.is_portable() { portable::PANEL_COLUMNS } else { blocking::width(self) }
     }
 
     /// The elements of scratch memory that the kernel needs.

@@ -5,18 +5,18 @@ use super::Spec;
 /// Elements of a vector.
 pub(crate) const LANES: usize = 4;
 
-/// Vectors and rows of a tile. More than eight sums do not stay in registers, of which Cranelift keeps
-/// some for itself: six rows are slower by a quarter.
-pub(crate) const VECTORS: usize = 2;
-pub(crate) const ROWS: usize = 4;
+/// Vectors and rows of a tile. More than eight sums are spilled, since Cranelift keeps some registers for itself: six rows
+/// are slower by a quarter.
+pub(crate) const TILE_VECTORS: usize = 2;
+pub(crate) const TILE_ROWS: usize = 4;
 
 /// Columns of a panel.
-pub(crate) const PANEL: usize = LANES * VECTORS;
+pub(crate) const PANEL_COLUMNS: usize = LANES * TILE_VECTORS;
 
 /// Whether vectors go along columns.
 pub(crate) fn has_vectors(spec: &Spec) -> bool {
     let [_, [_, b_column], [_, c_column]] = spec.strides;
-    // With loops around the inner dimension nothing is packed.
+    // A kernel with loops around the inner dimension packs nothing.
     c_column == 1 && (b_column == 1 || spec.sums.is_empty())
 }
 
@@ -32,6 +32,6 @@ pub(crate) fn scratch(spec: &Spec) -> usize {
     if b_column == 1 || c_column != 1 || spec.n < LANES || !spec.sums.is_empty() {
         0
     } else {
-        spec.k * spec.n.min(PANEL)
+        spec.k * spec.n.min(PANEL_COLUMNS)
     }
 }
