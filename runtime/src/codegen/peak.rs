@@ -19,7 +19,7 @@ pub(crate) fn peak() -> Result<Peak> {
     }
 }
 
-/// A product whose matrices stay in the first-level cache (27 KiB), many times.
+/// A product whose matrices stay in the first-level cache (18 KiB), many times.
 fn product(level: Level) -> Result<Peak> {
     const N: usize = 48;
     const TIMES: usize = 100;

@@ -370,7 +370,7 @@ impl Unary {
     }
 }
 
-/// The functions of two numbers. Gradients are made of the stage, both arguments, and the gradient of the result.
+/// The functions of two numbers. A gradient is made of the stage, the two arguments, and the gradient of the result.
 macro_rules! binary_functions {
     ($list:ident) => {
         $list! {
@@ -403,13 +403,13 @@ macro_rules! binary_functions {
                 };
                 lower Strip::div;
                 whole;
-            /// The larger of both; where they are equal, each gets half of the gradient.
+            /// The larger of a and b; where they are equal, each gets half of the gradient.
             Max maximum ("2.0", "3.0" => "3.0")
                 reference larger;
                 grad |g, a, b, dy| extreme_grad(g, a, b, dy);
                 lower Strip::max;
                 whole Ord::max, Strip::imax;
-            /// The smaller of both; where they are equal, each gets half of the gradient.
+            /// The smaller of a and b; where they are equal, each gets half of the gradient.
             Min minimum ("2.0", "3.0" => "2.0")
                 reference smaller;
                 grad |g, a, b, dy| extreme_grad(g, b, a, dy);
@@ -456,7 +456,7 @@ macro_rules! binary_functions {
                 };
                 lower Strip::atan2;
                 whole;
-            /// What a / b, rounded towards zero, leaves over, exactly; it has the sign of `a`.
+            /// The remainder of a / b, with the quotient rounded towards zero, exactly; it has the sign of `a`.
             Fmod fmod ("-3.0", "2.0" => "-1.0")
                 reference |a, b| a % b;
                 grad |g, a, b, dy| {
@@ -473,7 +473,7 @@ macro_rules! binary_functions {
 }
 pub(crate) use binary_functions;
 
-/// What a row says of whole numbers.
+/// The function of whole numbers and its vector code, if a row has them.
 macro_rules! whole {
     () => {
         None
@@ -632,14 +632,14 @@ fn slope_of_lgamma(x: f64) -> f64 {
     }
     if x < 0.0 {
         let part = x - x.floor();
-        // At whole numbers it has poles with both signs.
+        // At whole numbers digamma has poles, with a positive and a negative side.
         return if part == 0.0 || x.is_infinite() {
             f64::NAN
         } else {
             slope_of_lgamma(1.0 - x) - std::f64::consts::PI / (std::f64::consts::PI * part).tan()
         };
     }
-    // Near its root, of which two numbers are the digits, by its series there.
+    // Near the root of digamma, which is the sum of two numbers, by its series there.
     const ROOT: (f64, f64) = (1.4616321449683622, 9.549995429965697e-17);
     const SERIES: [f64; 6] = [
         0.9676722454476212,

@@ -25,7 +25,7 @@ impl Strip {
         plain
     }
 
-    /// Whether a register is the same number everywhere, and no NaN.
+    /// Whether a register is a constant other than NaN.
     pub(crate) fn is_constant_number(&self, r: Reg) -> bool {
         matches!(self.insts()[r.index()], Inst::Const(bits, Kind::Float) if !f32::from_bits(bits).is_nan())
     }

@@ -53,7 +53,7 @@ impl Strip {
         (n, self.fma(n, low, r))
     }
 
-    /// eʳ within ±½ ln 2. One is added last, so that it alone rounds visibly.
+    /// eʳ within ±½ ln 2. One is added last, so that no other rounding is visible.
     fn exp_of_part(&mut self, r: Reg) -> Reg {
         let [c6, c5, c4, c3, c2] = EXP_REST;
         self.polynomial(r, &[c6, c5, c4, c3, c2, 1.0, 1.0])
@@ -68,8 +68,7 @@ impl Strip {
         self.scale(y, n)
     }
 
-    /// eˣ (1 + rest), where the rest is much less than one; rounded to a number below the normal ones, or to infinity,
-    /// at the end alone.
+    /// eˣ (1 + rest) for a rest much less than one. Only the last operation rounds to a subnormal number or to infinity.
     pub(crate) fn exp_with_rest(&mut self, x: Reg, rest: Reg) -> Reg {
         let x = self.at_most(x, 89.0);
         let x = self.at_least(x, LEAST_EXPONENT);
@@ -144,7 +143,7 @@ impl Strip {
 
     /// ln x = e ln 2 + ln m with x = 2ᵉ m and m from ¾ to 1½. ln m = f − f²/2 + f³ P(f) with f = m − 1 and
     /// a P of least maximal error, relative to ln m. For zero and infinity e is infinite, for negative
-    /// numbers and NaN m is NaN; so no argument is a special case.
+    /// numbers and NaN m is NaN, and the parts of ln 2 are positive; so no argument is a special case.
     pub(crate) fn log(&mut self, x: Reg) -> Reg {
         let parts = self.log_parts(x);
         self.log_of_parts(parts)
@@ -315,16 +314,16 @@ impl Strip {
         self.from_bits(bits)
     }
 
-    /// A function of an angle, where |x| is so large that its reduction would lose digits.
+    /// y, or a function of an angle x by scalar code where |x| is so large that its reduction would lose digits.
     fn of_large_angle(&mut self, function: Rare, y: Reg, x: Reg) -> Reg {
         let (size, bound) = (self.abs(x), self.float(LARGE_ANGLE));
         let is_large = self.lt(bound, size);
         self.rare(function, is_large, y, x)
     }
 
-    /// What |a| / |b|, rounded down, leaves of |a|, with the sign of a. The quotient may be rounded up to a whole
-    /// number, which takes away one |b| too many; all else is exact. Where the quotient has more digits than a number,
-    /// or is none, scalar code computes the rest.
+    /// The remainder |a| − ⌊|a| / |b|⌋ |b|, with the sign of a. The quotient may be rounded up to a whole number, which
+    /// subtracts one |b| too many; all else is exact. Where the quotient has more digits than a number, or is NaN, scalar
+    /// code computes the remainder.
     pub(crate) fn fmod(&mut self, a: Reg, b: Reg) -> Reg {
         let (size, by) = (self.abs(a), self.abs(b));
         let quotient = self.div(size, by);

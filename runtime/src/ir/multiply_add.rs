@@ -1,6 +1,6 @@
 //! A product and a third number in one operation.
 
-/// How a product and a third number make one, which is rounded once where the machine can.
+/// A fused multiply-add, which is rounded once where the machine can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fma {
     /// a b + c.
@@ -12,7 +12,7 @@ pub enum Fma {
 }
 
 impl Fma {
-    /// Its name, for people.
+    /// The name of the operation.
     pub fn name(self) -> &'static str {
         match self {
             Fma::MulAdd => "mul_add",

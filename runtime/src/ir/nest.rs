@@ -63,7 +63,7 @@ impl LoopKernel {
         true
     }
 
-    /// How many elements of an operand are touched.
+    /// How many elements of an operand are read or written.
     pub(crate) fn extent(&self, operand: usize) -> usize {
         let around: usize =
             self.outer.iter().zip(&self.operands[operand]).map(|(&size, &s)| if s == 0 { 1 } else { size }).product();

@@ -4,7 +4,7 @@
 //!
 //! The stream identifies the call in the network, by 64 bits. Its lower half enters the hash before the first
 //! multiplication, its upper half after it, each together with the seed, which is a hash already: numbers of two calls,
-//! or of two runs, agree only if the lower and the upper halves do.
+//! or of two runs, agree if the lower and the upper halves do.
 
 use super::strip::{Reg, Strip};
 

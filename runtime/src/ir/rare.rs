@@ -26,7 +26,7 @@ impl Rare {
         a
     }
 
-    /// The address of what kernels call.
+    /// The address that kernels call.
     pub(crate) fn address(self) -> usize {
         self.called as *const () as usize
     }
@@ -52,12 +52,12 @@ impl std::fmt::Debug for Rare {
     }
 }
 
-/// A function of two numbers as one that kernels call.
+/// A `Rare` of a function of two numbers.
 macro_rules! scalar {
     ($name:literal, $function:expr) => {{
         /// # Safety
         ///
-        /// As of `each`.
+        /// As `each`.
         #[cfg(target_arch = "x86_64")]
         unsafe extern "sysv64" fn called(a: *mut f32, b: *const f32, places: u32) {
             // SAFETY: the caller answers for the memory.
@@ -66,7 +66,7 @@ macro_rules! scalar {
 
         /// # Safety
         ///
-        /// As of `each`.
+        /// As `each`.
         #[cfg(not(target_arch = "x86_64"))]
         unsafe extern "C" fn called(a: *mut f32, b: *const f32, places: u32) {
             // SAFETY: the caller answers for the memory.

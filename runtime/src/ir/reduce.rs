@@ -48,12 +48,12 @@ impl Reduce {
     }
 }
 
-/// The larger of two numbers, or NaN beside one.
+/// The larger of two numbers; NaN if either one is.
 pub(crate) fn larger(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
-/// The smaller of two numbers, or NaN beside one.
+/// The smaller of two numbers; NaN if either one is.
 pub(crate) fn smaller(a: f64, b: f64) -> f64 {
     -larger(-a, -b)
 }

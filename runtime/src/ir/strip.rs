@@ -38,7 +38,8 @@ pub(crate) enum Walk {
     Fixed,
     /// Element `i` of the run is element `i * stride` of the operand.
     Strided(isize),
-    /// Element `i` of the run is element `i / 2` or `i / 4` of the operand, which is only read so, within a loop.
+    /// Element `i` of the run is element `i / n` of the operand, for n = 2 or 4. Only loads have this walk, and only in
+    /// kernels with a loop around the row.
     Repeated(usize),
 }
 
@@ -245,13 +246,13 @@ impl Strip {
 
     pub(crate) fn effect(&mut self, effect: Effect) {
         if let Effect::Define(_, r) = effect {
-            // A scalar is read as a number.
+            // Scalars are numbers or integers.
             debug_assert_ne!(self.kind(r), Kind::Mask, "a mask as a scalar");
         }
         self.effects.push(effect);
     }
 
-    /// Appends an instruction, or finds the one that computes the same.
+    /// Appends an instruction, or finds an equal instruction.
     pub(crate) fn push(&mut self, inst: Inst, kind: Kind) -> Reg {
         // Loads are shared too: no element is loaded after it was stored.
         let at = self.insts.iter().position(|i| *i == inst).unwrap_or_else(|| {

@@ -6,7 +6,6 @@
 
 use iced_x86::IcedError;
 use iced_x86::code_asm::registers::*;
-use iced_x86::code_asm::*;
 
 use super::emitter::{
     A, A_TILE, B, B_FROM, C, C_PANEL, C_TILE, CHUNKS, PANEL, PANELS, ProductEmitter, SCRATCH_MEMORY, TILES,
@@ -15,9 +14,6 @@ use crate::codegen::x86::asm::Emit;
 use crate::error::Error;
 use crate::ir::product::Spec;
 use crate::ir::product::blocking::{Packing, Panel};
-
-/// Callee-saved registers.
-const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
 
 /// The machine code of a product.
 pub(super) fn machine_code(spec: &Spec) -> Result<Vec<u8>, Error> {
@@ -35,9 +31,7 @@ pub(super) fn machine_code(spec: &Spec) -> Result<Vec<u8>, Error> {
 
 impl ProductEmitter<'_> {
     fn function(&mut self) -> Emit {
-        for r in SAVED {
-            self.asm.code.push(r)?;
-        }
+        self.asm.save_registers()?;
         let dots = self.blocking.packing == Packing::Dots;
         self.start_totals()?;
         self.start_check()?;
@@ -48,9 +42,7 @@ impl ProductEmitter<'_> {
         }
         self.end_check()?;
         self.end_totals()?;
-        for r in SAVED.into_iter().rev() {
-            self.asm.code.pop(r)?;
-        }
+        self.asm.restore_registers()?;
         self.asm.code.vzeroupper()?;
         self.asm.code.ret()?;
         self.tail_data(if dots { self.spec.k } else { self.spec.n } % self.asm.lanes())

@@ -15,6 +15,9 @@ use crate::ir::{LINE_BYTES, Level};
 
 pub(crate) type Emit<T = ()> = Result<T, IcedError>;
 
+/// The callee-saved registers of the System V calling convention.
+const CALLEE_SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
+
 /// Points to the pool of constants.
 const POOL: AsmRegister64 = rbx;
 
@@ -108,6 +111,16 @@ impl Asm {
         4 * place as i64
     }
 
+    /// Pushes the callee-saved registers, at the start of a function.
+    pub(crate) fn save_registers(&mut self) -> Emit {
+        CALLEE_SAVED.into_iter().try_for_each(|r| self.code.push(r))
+    }
+
+    /// Pops the callee-saved registers, at the end of a function.
+    pub(crate) fn restore_registers(&mut self) -> Emit {
+        CALLEE_SAVED.into_iter().rev().try_for_each(|r| self.code.pop(r))
+    }
+
     /// Points `POOL` at the constants, which start at the first cache line after the code.
     pub(crate) fn find_pool(&mut self) -> Emit {
         self.code.lea(POOL, qword_ptr(self.label))?;
@@ -125,14 +138,14 @@ impl Asm {
         Ok(bytes)
     }
 
-    /// Marks this place in the code with a label.
+    /// Binds a label to the current position.
     pub(crate) fn set(&mut self, label: &mut CodeLabel) -> Emit {
         self.code.set_label(label)?;
         // An instruction can bear only one label.
         self.code.zero_bytes()
     }
 
-    /// Marks this place in the code.
+    /// A label of the current position.
     pub(crate) fn here(&mut self) -> Emit<CodeLabel> {
         let mut label = self.code.create_label();
         self.set(&mut label)?;
@@ -255,8 +268,8 @@ impl Asm {
         self.three(codes::fused(Fma::MulAdd).x_y_d, total, x, y)
     }
 
-    /// `d = op(x, y)` for the machine's maximum or minimum, but NaN if either is: the results of the two orders, combined by OR, have
-    /// all bits of a NaN in either.
+    /// `d = op(x, y)` for the machine's maximum or minimum, but NaN if either argument is. The instruction gives its second
+    /// argument beside a NaN: of the results of both orders, combined by OR, all bits of a NaN are set.
     pub(crate) fn either(&mut self, op: Pair, d: u8, x: u8, y: u8) -> Emit {
         let scratch = self.scratch();
         self.three(op, scratch, x, Src::Reg(y))?;

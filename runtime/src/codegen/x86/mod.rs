@@ -49,9 +49,6 @@ use frame::{FROM, Frame, FrameLayout, SCRATCH, TO};
 use run::{Length, Run};
 use schedule::Schedule;
 
-/// Callee-saved registers.
-const SAVED: [AsmRegister64; 6] = [rbx, r12, r13, r14, r15, rbp];
-
 /// The most bytes of stack of a kernel: a page, which is the least size of the guard page below a stack.
 const MOST_STACK: i64 = 4096;
 
@@ -141,22 +138,20 @@ fn emit(kernel: &LoopKernel, level: Level, side_by_side: bool) -> Emit<Result<Ve
     if size > MOST_STACK {
         return Ok(Err(Reason::Stack(size as usize, MOST_STACK as usize)));
     }
-    let mut bytes = prologue(size)?;
+    let mut bytes = prologue(level, size)?;
     bytes.extend(emitter.frame.asm.finish()?);
     Ok(Ok(bytes))
 }
 
 /// The prologue: it allocates the stack frame, whose size is known when all else is written. It fills cache lines, so
 /// that the code after it may assume to start at one.
-fn prologue(size: i64) -> Emit<Vec<u8>> {
-    let mut code = CodeAssembler::new(64)?;
-    for r in SAVED {
-        code.push(r)?;
-    }
-    code.mov(rbp, rsp)?;
-    code.sub(rsp, size as i32)?;
-    code.and(rsp, -64)?;
-    let mut bytes = code.assemble(0)?;
+fn prologue(level: Level, size: i64) -> Emit<Vec<u8>> {
+    let mut asm = Asm::new(level)?;
+    asm.save_registers()?;
+    asm.code.mov(rbp, rsp)?;
+    asm.code.sub(rsp, size as i32)?;
+    asm.code.and(rsp, -64)?;
+    let mut bytes = asm.code.assemble(0)?;
     let nop = 0x90;
     bytes.resize(bytes.len().next_multiple_of(LINE_BYTES), nop);
     Ok(bytes)
@@ -196,10 +191,8 @@ impl LoopEmitter<'_> {
         let code = &mut self.frame.asm.code;
         code.vzeroupper()?;
         code.mov(rsp, rbp)?;
-        for r in SAVED.into_iter().rev() {
-            code.pop(r)?;
-        }
-        code.ret()?;
+        self.frame.asm.restore_registers()?;
+        self.frame.asm.code.ret()?;
         self.frame.routines()
     }
 

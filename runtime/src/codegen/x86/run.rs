@@ -212,20 +212,20 @@ impl Frame {
         let copies = parts.together.copies;
         for first in (0..parts.vectors()).step_by(copies) {
             let at = Position { bytes: at.bytes + first as i64 * self.asm.bytes(), ..at };
-            self.places(parts, &parts.together, (at, Lanes::All), first)?;
+            self.group(parts, &parts.together, (at, Lanes::All), first)?;
         }
         Ok(())
     }
 
-    /// Places together or one alone, of which the first is the run's vector of this number.
-    fn places(&mut self, parts: &Parts<'_>, schedule: &Schedule, place: (Position, Lanes), vector: usize) -> Emit {
+    /// A group of vectors, of which the first has this number in the run.
+    fn group(&mut self, parts: &Parts<'_>, schedule: &Schedule, first: (Position, Lanes), vector: usize) -> Emit {
         let folds = parts.run.folds.len();
         let regs = self.regs(schedule, folds, &parts.pinned);
         let mut totals = Vec::new();
         for fold in 0..folds {
             totals.extend((0..schedule.copies).map(|copy| self.total(fold, (vector + copy) % TOTALS)));
         }
-        VectorGroup::new(self, schedule, place, regs, totals).write()
+        VectorGroup::new(self, schedule, first, regs, totals).write()
     }
 
     /// A run of a length that is known.
@@ -254,13 +254,13 @@ impl Frame {
         let done = iterations * parts.vectors();
         for vector in done..vectors {
             let at = Position { indexed: false, bytes: bytes * vector as i64 };
-            self.places(parts, &parts.alone, (at, Lanes::All), vector)?;
+            self.group(parts, &parts.alone, (at, Lanes::All), vector)?;
         }
         let left = len % lanes;
         if left > 0 {
             self.set_tail(Lanes::First(left))?;
             let at = Position { indexed: false, bytes: bytes * vectors as i64 };
-            self.places(parts, &parts.alone, (at, Lanes::First(left)), vectors)?;
+            self.group(parts, &parts.alone, (at, Lanes::First(left)), vectors)?;
         }
         Ok(())
     }
@@ -272,7 +272,7 @@ impl Frame {
         if parts.together.copies > 1 {
             self.while_left(parts.together.copies, |f| f.iteration(parts, at))?;
         }
-        self.while_left(1, |f| f.places(parts, &parts.alone, (at, Lanes::All), 0))?;
+        self.while_left(1, |f| f.group(parts, &parts.alone, (at, Lanes::All), 0))?;
         let mut done = self.asm.code.create_label();
         self.asm.code.mov(SCRATCH, qword_ptr(rsp + TO))?;
         self.asm.code.sub(SCRATCH, INDEX)?;
@@ -280,7 +280,7 @@ impl Frame {
         self.asm.code.shr(SCRATCH, 2)?;
         self.asm.code.mov(qword_ptr(rsp + LEFT), SCRATCH)?;
         self.set_tail(Lanes::Left)?;
-        self.places(parts, &parts.alone, (at, Lanes::Left), 0)?;
+        self.group(parts, &parts.alone, (at, Lanes::Left), 0)?;
         self.asm.set(&mut done)
     }
 

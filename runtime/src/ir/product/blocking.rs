@@ -1,4 +1,4 @@
-//! How a product is cut into pieces that fit registers and caches.
+//! How a piece of a product is cut so that its parts fit registers and caches.
 //!
 //! A *chunk* is a range of the inner dimension, a *panel* a few vectors of columns, a *tile* a few rows of a panel, whose
 //! sums stay in registers for a whole chunk. All of them follow from the sizes and strides alone, and so does the order of
@@ -10,7 +10,7 @@ use crate::ir::Level;
 /// Steps along the inner dimension in one iteration of a loop.
 pub(crate) const UNROLL: usize = 4;
 
-/// Elements of a chunk of a panel: 32 KiB, the least first-level data cache of processors with AVX2.
+/// Elements of a chunk of a panel: 32 KiB, a first-level data cache.
 const L1_PANEL: usize = 8192;
 
 /// The same for a large matrix, 64 KiB: the second-level cache is fast enough for its panels, and longer chunks add to the
@@ -54,7 +54,7 @@ pub(crate) struct Panel {
     pub(crate) tiles: Vec<(usize, usize)>,
 }
 
-/// The pieces of a product.
+/// How a piece of a product is cut.
 #[derive(Clone, Debug)]
 pub(crate) struct Blocking {
     /// Elements of a vector.
@@ -101,7 +101,7 @@ pub(crate) fn lanes(level: Level) -> usize {
 /// The columns of all panels but the last.
 pub(crate) fn width(spec: &Spec) -> usize {
     // Few rows together, in wide panels: rows of the left matrix that are a multiple of 4 KiB apart conflict in a set of
-    // the first-level cache, and long runs of a row of a large matrix cause fewer page misses.
+    // the first-level cache, and long runs of a row of a large matrix use each page longer.
     let few = spec.strides[0][0] % 1024 == 0 || spec.large;
     let together = if few && spec.block.is_none() { spec.m.min(6) } else { spec.m };
     // A tile of few rows leaves registers for wider panels.

@@ -1,4 +1,4 @@
-//! Products of matrices: what is computed, in which order the matrices lie.
+//! Products of matrices: sizes, strides and loops.
 
 use std::ops::Range;
 
@@ -21,18 +21,18 @@ pub(crate) struct MatMul {
     pub(crate) whole: bool,
 }
 
-/// Products that may be other than zero: those for which the place along a loop over pairs and the place along
-/// a loop around the inner dimension, each times a step, add up to a number in this range.
+/// Products that may be other than zero: those for which the index of a loop over pairs and the index of a loop around the
+/// inner dimension, each times a step, add up to a number in `range`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Border {
-    /// Which loops, by number, and the steps.
+    /// The two loops, by number, and their steps.
     pub(crate) pairs: (usize, isize),
     pub(crate) sum: (usize, isize),
     pub(crate) range: Range<isize>,
 }
 
 impl MatMul {
-    /// The products of elements that are added up in each result.
+    /// The terms of each result.
     pub(crate) fn terms(&self) -> usize {
         self.k * self.sums.iter().map(|(size, _)| size).product::<usize>()
     }
@@ -42,7 +42,7 @@ impl MatMul {
         self.m * self.n * self.terms()
     }
 
-    /// The elements of the left, right and result matrices, those that several pairs share only once.
+    /// The elements of the left, right and result matrices; elements that several pairs share count once.
     pub(crate) fn elements(&self) -> [usize; 3] {
         let sums = |i: usize| self.sums.iter().filter(move |(_, s)| s[i] != 0).map(|(size, _)| size).product::<usize>();
         let one = [self.m * self.k * sums(0), self.k * self.n * sums(1), self.m * self.n];
@@ -51,21 +51,21 @@ impl MatMul {
         })
     }
 
-    /// For each place along the loop over pairs that a border is about, the places along the loop around the
-    /// inner dimension that count.
+    /// For each index of the border's loop over pairs, the indices of its loop around the inner dimension whose products may
+    /// be other than zero.
     pub(crate) fn inside(&self, border: &Border) -> Vec<Range<usize>> {
         let ((pairs, pairs_step), (sum, sum_step)) = (border.pairs, border.sum);
-        let places = 0..self.batch[pairs].0 as isize;
+        let indices = 0..self.batch[pairs].0 as isize;
         let counts = |i: isize| {
             let mut counts =
                 (0..self.sums[sum].0).filter(|&j| border.range.contains(&(i * pairs_step + j as isize * sum_step)));
             let first = counts.next();
             first.map_or(0..0, |first| first..first + 1 + counts.count())
         };
-        places.map(counts).collect()
+        indices.map(counts).collect()
     }
 
-    /// Multiplications and additions of all pairs, without those of zeros around an image.
+    /// Multiplications and additions of all pairs, without those with zeros around an image.
     pub(crate) fn products(&self) -> usize {
         let all = self.work() * self.pairs();
         self.border.as_ref().map_or(all, |border| {

@@ -38,7 +38,7 @@ pub(crate) struct Spec {
 }
 
 /// The most rows of a piece: the rows of the left matrix stay in the second-level cache while the kernel goes along the
-/// columns of the right one. 768 rows of 170 elements are 512 KiB.
+/// columns of the right one.
 const PIECE_ROWS: usize = 768;
 
 /// The most terms that a register adds up before it is added to a total or to the result. The error is largest for equal
@@ -173,7 +173,7 @@ impl Spec {
         self
     }
 
-    /// The products of elements that are added up.
+    /// The terms of each result.
     pub(crate) fn terms(&self) -> usize {
         self.k * self.sums.iter().map(|(size, _)| size).product::<usize>()
     }
