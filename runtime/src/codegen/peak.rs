@@ -9,8 +9,8 @@ use crate::ir::Level;
 /// A computation at the highest rate: its floating-point operations, and a run of it.
 pub(crate) type Peak = (usize, Box<dyn FnMut()>);
 
-/// Multiply-adds at the highest rate of one thread: in registers, with the widest vectors of the machine; a small product
-/// where there is no emitter for them.
+/// Multiply-adds at the highest rate of one thread: in registers, with the widest vectors of the machine; a small
+/// product where there is no emitter for them.
 pub(crate) fn peak() -> Result<Peak> {
     match Level::best() {
         #[cfg(target_arch = "x86_64")]

@@ -22,8 +22,8 @@ impl Strip {
         self.select(large, x, y)
     }
 
-    /// erfc x: 1 − erf x below one, in an order that rounds little, and exp(−x²) / x P(1 / x²) above, with one P of least
-    /// maximal relative error up to two and another beyond; its rounding errors are added back at the end.
+    /// erfc x: 1 − erf x below one, in an order that rounds little, and exp(−x²) / x P(1 / x²) above, with one P of
+    /// least maximal relative error up to two and another beyond; its rounding errors are added back at the end.
     pub(crate) fn erfc(&mut self, x: Reg) -> Reg {
         let (one, two) = (self.float(1.0), self.float(2.0));
         let (p, e) = self.erf_parts(x);

@@ -68,7 +68,8 @@ impl Strip {
         self.scale(y, n)
     }
 
-    /// eˣ (1 + rest) for a rest much less than one. Only the last operation rounds to a subnormal number or to infinity.
+    /// eˣ (1 + rest) for a rest much less than one. Only the last operation rounds to a subnormal number or to
+    /// infinity.
     pub(crate) fn exp_with_rest(&mut self, x: Reg, rest: Reg) -> Reg {
         let x = self.at_most(x, 89.0);
         let x = self.at_least(x, LEAST_EXPONENT);
@@ -322,8 +323,8 @@ impl Strip {
     }
 
     /// The remainder |a| − ⌊|a| / |b|⌋ |b|, with the sign of a. The quotient may be rounded up to a whole number, which
-    /// subtracts one |b| too many; all else is exact. Where the quotient has more digits than a number, or is NaN, scalar
-    /// code computes the remainder.
+    /// subtracts one |b| too many; all else is exact. Where the quotient has more digits than a number, or is NaN,
+    /// scalar code computes the remainder.
     pub(crate) fn fmod(&mut self, a: Reg, b: Reg) -> Reg {
         let (size, by) = (self.abs(a), self.abs(b));
         let quotient = self.div(size, by);

@@ -30,6 +30,6 @@ pub(crate) const LINE: usize = 16;
 /// Bytes of a cache line.
 pub(crate) const LINE_BYTES: usize = 4 * LINE;
 
-/// The most terms of a total in single precision, in each lane of a fold and in each part of a sum over rows. The error is
-/// largest for equal terms: at most half a millionth of the total.
+/// The most terms of a total in single precision, in each lane of a fold and in each part of a sum over rows. The error
+/// is largest for equal terms: at most half a millionth of the total.
 pub(crate) const TERMS: usize = 32;

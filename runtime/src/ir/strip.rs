@@ -68,7 +68,8 @@ pub(crate) enum Op1 {
     ShrUnsigned(u8),
     /// One where a mask holds, else zero, as a number.
     MaskToFloat,
-    /// The m from ¾ to 1½ of x = 2ᵉ m; one for infinity, one or its negative for zero, NaN for negative numbers and NaN.
+    /// The m from ¾ to 1½ of x = 2ᵉ m; one for infinity, one or its negative for zero, NaN for negative numbers and
+    /// NaN.
     Mantissa,
 }
 
@@ -121,8 +122,8 @@ pub(crate) enum Inst {
     Fma(Fma, Reg, Reg, Reg),
     /// Lanes of the second register where the first, a mask, holds, else of the third.
     Select(Reg, Reg, Reg),
-    /// A function of the second and third register where the first, a mask, holds, else the second. Each lane in which the
-    /// mask holds takes a call of scalar code.
+    /// A function of the second and third register where the first, a mask, holds, else the second. Each lane in which
+    /// the mask holds takes a call of scalar code.
     Rare(Rare, Reg, Reg, Reg),
 }
 

@@ -9,8 +9,8 @@ use crate::ir::LINE_BYTES;
 use crate::ir::product::blocking::{Packing, Panel};
 
 impl ProductEmitter<'_> {
-    /// Some steps of a tile: in the first tile of a panel they prefetch what the same steps read of the next panel, in the
-    /// first panel what they read of the next tile.
+    /// Some steps of a tile: in the first tile of a panel they prefetch what the same steps read of the next panel, in
+    /// the first panel what they read of the next tile.
     pub(super) fn ahead(&mut self, panel: &Panel, (tiles, rows): (usize, usize), steps: usize) -> Emit {
         let [[a_row, a_column], [b_row, _], _] = self.spec.strides.map(|s| s.map(|s| 4 * s as i64));
         let steps = 0..steps as i64;

@@ -1,5 +1,5 @@
-//! Few rows times the transpose of a matrix: each element of the result is the dot product of two contiguous vectors. The
-//! right matrix is used too few times for packing to pay.
+//! Few rows times the transpose of a matrix: each element of the result is the dot product of two contiguous vectors.
+//! The right matrix is used too few times for packing to pay.
 
 use super::emitter::{A, A_AT, A_TILE, B, B_AT, C, C_TILE, ITERATIONS, PANELS, ProductEmitter, TILES};
 use crate::codegen::x86::asm::{Emit, Src, at};

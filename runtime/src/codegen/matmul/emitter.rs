@@ -179,8 +179,8 @@ impl<'s> ProductEmitter<'s> {
         self.asm.code.jne(top)
     }
 
-    /// The loops around the inner dimension. `body` goes along the inner dimension, and moves `A_AT` and `B_AT` on by so
-    /// many bytes.
+    /// The loops around the inner dimension. `body` goes along the inner dimension, and moves `A_AT` and `B_AT` on by
+    /// so many bytes.
     pub(super) fn sums(&mut self, a_moved: i64, b_moved: i64, body: &dyn Fn(&mut Self) -> Emit) -> Emit {
         // These registers are free: there are no chunks, and nothing is packed.
         let counters: [_; SUMS] = [CHUNKS, SCRATCH_MEMORY];

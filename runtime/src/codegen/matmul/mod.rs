@@ -70,8 +70,8 @@ struct Part {
     code: Compiled,
 }
 
-/// The function of a kernel: left, right, result, scratch memory. A checked kernel returns the sum of the squares of all
-/// results that it has stored, any other kernel an arbitrary number.
+/// The function of a kernel: left, right, result, scratch memory. A checked kernel returns the sum of the squares of
+/// all results that it has stored, any other kernel an arbitrary number.
 #[cfg(target_arch = "x86_64")]
 type ProductFunction = unsafe extern "sysv64" fn(*const f32, *const f32, *mut f32, *mut f32) -> f32;
 #[cfg(not(target_arch = "x86_64"))]

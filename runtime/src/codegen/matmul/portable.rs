@@ -203,8 +203,8 @@ impl ProductBuilder<'_, '_> {
     }
 }
 
-/// Totals of sums of many terms: after `SEGMENT` steps at most sums are added to them and start again at zero, since the
-/// larger a sum, the more a step is rounded.
+/// Totals of sums of many terms: after `SEGMENT` steps at most sums are added to them and start again at zero, since
+/// the larger a sum, the more a step is rounded.
 struct Totals {
     sums: Vec<Variable>,
     zero: Value,

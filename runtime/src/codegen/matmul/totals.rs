@@ -58,8 +58,8 @@ impl ProductEmitter<'_> {
         })
     }
 
-    /// The loops around the inner dimension, as `ProductEmitter::sums`, for sweeps of so many steps. The registers `sums`
-    /// must be zero. `along` writes some of the steps, and is told whether they are the last of a sweep.
+    /// The loops around the inner dimension, as `ProductEmitter::sums`, for sweeps of so many steps. The registers
+    /// `sums` must be zero. `along` writes some of the steps, and is told whether they are the last of a sweep.
     pub(super) fn sums_with_totals(
         &mut self,
         sums: Range<u8>,

@@ -1,8 +1,8 @@
 //! Products as functions of machine code, `fn(a, b, c, scratch)`.
 //!
 //! Counted loops over chunks, panels and tiles (see `ir::product::blocking`) surround a tile. Each step along the inner
-//! dimension loads a row of the panel as vectors, and broadcasts the element of each row of the left matrix. So the left
-//! matrix may have any strides, and is packed only where that saves more time than it takes.
+//! dimension loads a row of the panel as vectors, and broadcasts the element of each row of the left matrix. So the
+//! left matrix may have any strides, and is packed only where that saves more time than it takes.
 
 use iced_x86::IcedError;
 use iced_x86::code_asm::registers::*;

@@ -1,9 +1,9 @@
 //! Loop kernels as Cranelift functions.
 //!
 //! A kernel is `fn(operands: *const *mut u8, from, to)`. Counted loops around each row move the operands' pointers, the
-//! outermost from `from` to `to`. A pass over a row is a loop of vectors of four elements, and one of single elements for
-//! the tail. If there is no loop around the row, the row itself goes from `from` to `to`. Cranelift's x64 backend has
-//! vectors of 128 bits only.
+//! outermost from `from` to `to`. A pass over a row is a loop of vectors of four elements, and one of single elements
+//! for the tail. If there is no loop around the row, the row itself goes from `from` to `to`. Cranelift's x64 backend
+//! has vectors of 128 bits only.
 
 mod memory;
 
@@ -25,8 +25,8 @@ const LANES: usize = 4;
 /// Elements of a block of a sum. The total of a block is added to a sum in double precision.
 const BLOCK_ELEMENTS: usize = LANES * crate::ir::TERMS;
 
-/// Emits the body of a kernel. `fma` says whether the machine multiplies and adds in one rounding; else double precision
-/// does it.
+/// Emits the body of a kernel. `fma` says whether the machine multiplies and adds in one rounding; else double
+/// precision does it.
 pub(crate) fn emit(b: &mut FunctionBuilder<'_>, kernel: &LoopKernel, fma: bool) {
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);

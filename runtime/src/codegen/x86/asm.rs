@@ -74,8 +74,8 @@ impl Asm {
         if self.wide { 31 } else { 15 }
     }
 
-    /// Bytes of a uniform number in memory, one that is the same in all lanes: instructions on 512 bits broadcast a single
-    /// element, those on 256 bits read a vector.
+    /// Bytes of a uniform number in memory, one that is the same in all lanes: instructions on 512 bits broadcast a
+    /// single element, those on 256 bits read a vector.
     pub(crate) fn uniform_bytes(&self) -> i64 {
         if self.wide { 4 } else { 32 }
     }
@@ -268,8 +268,8 @@ impl Asm {
         self.three(codes::fused(Fma::MulAdd).x_y_d, total, x, y)
     }
 
-    /// `d = op(x, y)` for the machine's maximum or minimum, but NaN if either argument is. The instruction gives its second
-    /// argument beside a NaN: of the results of both orders, combined by OR, all bits of a NaN are set.
+    /// `d = op(x, y)` for the machine's maximum or minimum, but NaN if either argument is. The instruction gives its
+    /// second argument beside a NaN: of the results of both orders, combined by OR, all bits of a NaN are set.
     pub(crate) fn either(&mut self, op: Pair, d: u8, x: u8, y: u8) -> Emit {
         let scratch = self.scratch();
         self.three(op, scratch, x, Src::Reg(y))?;

@@ -1,4 +1,5 @@
-//! Loop kernels with vectors of 512 or 256 bits, which Cranelift does not have, and the assembler that products use too.
+//! Loop kernels with vectors of 512 or 256 bits, which Cranelift does not have, and the assembler that products use
+//! too.
 //!
 //! The files in order; each imports only files before it:
 //!
@@ -19,8 +20,8 @@
 //!
 //! This file writes the loops around a row.
 //!
-//! All lanes of a register are computed always. Where a row ends within a vector, loads, stores and folds are masked; in
-//! a strip that computes one element all lanes are equal.
+//! All lanes of a register are computed always. Where a row ends within a vector, loads, stores and folds are masked;
+//! in a strip that computes one element all lanes are equal.
 
 pub(super) mod asm;
 mod call;

@@ -1,7 +1,7 @@
 //! Register allocation within straight-line code: which values of a strip are in which registers while it is written.
 //!
-//! If no register is free, the value whose next use is farthest is evicted (Belady). It is spilled to the stack unless it
-//! can be reloaded from where it came.
+//! If no register is free, the value whose next use is farthest is evicted (Belady). It is spilled to the stack unless
+//! it can be reloaded from where it came.
 
 /// Registers of one class.
 pub(crate) struct Class {
@@ -63,8 +63,8 @@ impl Regs {
         if mask { &mut self.masks } else { &mut self.vectors }
     }
 
-    /// A register for a value. `next` gives the next use of a value, `reloads` whether a value can be reloaded from where
-    /// it came; the values in `keep` are not evicted.
+    /// A register for a value. `next` gives the next use of a value, `reloads` whether a value can be reloaded from
+    /// where it came; the values in `keep` are not evicted.
     pub(crate) fn take(
         &mut self,
         value: usize,

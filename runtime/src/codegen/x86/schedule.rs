@@ -171,7 +171,8 @@ impl Schedule {
         live
     }
 
-    /// Instructions and effects in order: loads just before their first use, effects as soon as their argument is known.
+    /// Instructions and effects in order: loads just before their first use, effects as soon as their argument is
+    /// known.
     fn items(&self) -> Vec<Item> {
         let insts = self.strip.insts();
         let live = self.live();

@@ -1,8 +1,8 @@
 //! How a piece of a product is cut so that its parts fit registers and caches.
 //!
-//! A *chunk* is a range of the inner dimension, a *panel* a few vectors of columns, a *tile* a few rows of a panel, whose
-//! sums stay in registers for a whole chunk. All of them follow from the sizes and strides alone, and so does the order of
-//! additions.
+//! A *chunk* is a range of the inner dimension, a *panel* a few vectors of columns, a *tile* a few rows of a panel,
+//! whose sums stay in registers for a whole chunk. All of them follow from the sizes and strides alone, and so does the
+//! order of additions.
 
 use super::{SEGMENT, Spec, dots, split};
 use crate::ir::Level;
@@ -13,8 +13,8 @@ pub(crate) const UNROLL: usize = 4;
 /// Elements of a chunk of a panel: 32 KiB, a first-level data cache.
 const L1_PANEL: usize = 8192;
 
-/// The same for a large matrix, 64 KiB: the second-level cache is fast enough for its panels, and longer chunks add to the
-/// result less often.
+/// The same for a large matrix, 64 KiB: the second-level cache is fast enough for its panels, and longer chunks add to
+/// the result less often.
 const L2_PANEL: usize = 16_384;
 
 /// The most steps of a chunk of a panel that is read in place.
@@ -76,8 +76,8 @@ pub(crate) fn registers(level: Level) -> usize {
     if level == Level::Avx512 { 32 } else { 16 }
 }
 
-/// The most rows of a tile. Registers hold its sums, a row of the panel and an element of the left matrix, or its sums and
-/// four others to transpose them; with AVX2 also the mask.
+/// The most rows of a tile. Registers hold its sums, a row of the panel and an element of the left matrix, or its sums
+/// and four others to transpose them; with AVX2 also the mask.
 fn rows(spec: &Spec, vectors: usize, masked: bool) -> usize {
     let mask = (masked && spec.level != Level::Avx512) as usize;
     let others = if spec.strides[2][1] == 1 { 1 + vectors } else { (1 + vectors).max(4) };
@@ -100,8 +100,8 @@ pub(crate) fn lanes(level: Level) -> usize {
 
 /// The columns of all panels but the last.
 pub(crate) fn width(spec: &Spec) -> usize {
-    // Few rows together, in wide panels: rows of the left matrix that are a multiple of 4 KiB apart conflict in a set of
-    // the first-level cache, and long runs of a row of a large matrix use each page longer.
+    // Few rows together, in wide panels: rows of the left matrix that are a multiple of 4 KiB apart conflict in a set
+    // of the first-level cache, and long runs of a row of a large matrix use each page longer.
     let few = spec.strides[0][0] % 1024 == 0 || spec.large;
     let together = if few && spec.block.is_none() { spec.m.min(6) } else { spec.m };
     // A tile of few rows leaves registers for wider panels.
@@ -152,8 +152,8 @@ impl Blocking {
         Blocking { lanes, packing, left, chunks, chunk, last: spec.k - (chunks - 1) * chunk, totals, panels }
     }
 
-    /// The distance of two packed tiles of the left matrix, in elements: a vector more than a tile has. So tiles, which are
-    /// packed side by side, do not conflict in the sets of a cache.
+    /// The distance of two packed tiles of the left matrix, in elements: a vector more than a tile has. So tiles, which
+    /// are packed side by side, do not conflict in the sets of a cache.
     pub(crate) fn tile(&self, rows: usize) -> usize {
         rows * self.chunk.max(self.last) + self.lanes
     }

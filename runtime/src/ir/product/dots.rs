@@ -1,5 +1,5 @@
-//! Few rows times the transpose of a matrix: each element of the result is the dot product of two contiguous vectors. The
-//! right matrix is used too few times for packing to pay.
+//! Few rows times the transpose of a matrix: each element of the result is the dot product of two contiguous vectors.
+//! The right matrix is used too few times for packing to pay.
 
 use super::Spec;
 use super::blocking::{lanes, registers};
@@ -8,8 +8,8 @@ use crate::ir::Level;
 /// The most rows of the left matrix.
 const MOST_LEFT_ROWS: usize = 32;
 
-/// The least inner dimension, as a multiple of the rows. Adding up the lanes of the results of a column takes as long as
-/// packing a column of this length.
+/// The least inner dimension, as a multiple of the rows. Adding up the lanes of the results of a column takes as long
+/// as packing a column of this length.
 const LEAST_LENGTH: usize = 12;
 
 /// Vector instructions that add up the lanes of a result.

@@ -21,8 +21,8 @@ pub(crate) struct MatMul {
     pub(crate) whole: bool,
 }
 
-/// Products that may be other than zero: those for which the index of a loop over pairs and the index of a loop around the
-/// inner dimension, each times a step, add up to a number in `range`.
+/// Products that may be other than zero: those for which the index of a loop over pairs and the index of a loop around
+/// the inner dimension, each times a step, add up to a number in `range`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Border {
     /// The two loops, by number, and their steps.
@@ -51,8 +51,8 @@ impl MatMul {
         })
     }
 
-    /// For each index of the border's loop over pairs, the indices of its loop around the inner dimension whose products may
-    /// be other than zero.
+    /// For each index of the border's loop over pairs, the indices of its loop around the inner dimension whose
+    /// products may be other than zero.
     pub(crate) fn inside(&self, border: &Border) -> Vec<Range<usize>> {
         let ((pairs, pairs_step), (sum, sum_step)) = (border.pairs, border.sum);
         let indices = 0..self.batch[pairs].0 as isize;

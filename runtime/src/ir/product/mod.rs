@@ -1,8 +1,8 @@
 //! Products of matrices, and how they are cut into pieces.
 //!
-//! A `matmul` is what is computed; it is brought into `canonical` form, and cut into pieces, each
-//! of which is one kernel (`Spec`). Of a piece, `blocking` chooses tiles, panels and chunks for wide vectors, `dots` for
-//! few rows times columns, `portable` for vectors of four. All follow from sizes and strides alone.
+//! A `matmul` is what is computed; it is brought into `canonical` form, and cut into pieces, each of which is one
+//! kernel (`Spec`). Of a piece, `blocking` chooses tiles, panels and chunks for wide vectors, `dots` for few rows times
+//! columns, `portable` for vectors of four. All follow from sizes and strides alone.
 
 pub(crate) mod blocking;
 mod canonical;
@@ -41,14 +41,15 @@ pub(crate) struct Spec {
 /// columns of the right one.
 const PIECE_ROWS: usize = 768;
 
-/// The most terms that a register adds up before it is added to a total or to the result. The error is largest for equal
-/// terms: at most a hundred-thousandth of the sum.
+/// The most terms that a register adds up before it is added to a total or to the result. The error is largest for
+/// equal terms: at most a hundred-thousandth of the sum.
 pub(crate) const SEGMENT: usize = 640;
 
 /// The largest stride of an emitted kernel, in elements: offsets, of at most 256 strides, fit 32 bits.
 pub(crate) const FAR: usize = 1 << 21;
 
-/// The most elements of a right matrix or a result that stays in the second-level cache beside the left matrix: 512 KiB.
+/// The most elements of a right matrix or a result that stays in the second-level cache beside the left matrix: 512
+/// KiB.
 pub(crate) const LARGE: usize = 1 << 17;
 
 /// Splits `len` into parts of at most `most`, as equal as can be: numbers and sizes.
@@ -186,8 +187,8 @@ impl Spec {
         [block * a_block + i * a_row, block * c_block + i * c_row]
     }
 
-    /// The rows of a tile, in fours where four are contiguous in each column of the result, the others one by one: where
-    /// each run starts and how many rows it has.
+    /// The rows of a tile, in fours where four are contiguous in each column of the result, the others one by one:
+    /// where each run starts and how many rows it has.
     pub(crate) fn runs(&self, rows: usize) -> Vec<(usize, usize)> {
         let start = |i: usize| self.row(i)[1];
         let mut runs = Vec::new();

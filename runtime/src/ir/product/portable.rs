@@ -5,8 +5,8 @@ use super::Spec;
 /// Elements of a vector.
 pub(crate) const LANES: usize = 4;
 
-/// Vectors and rows of a tile. More than eight sums are spilled, since Cranelift keeps some registers for itself: six rows
-/// are slower by a quarter.
+/// Vectors and rows of a tile. More than eight sums are spilled, since Cranelift keeps some registers for itself: six
+/// rows are slower by a quarter.
 pub(crate) const TILE_VECTORS: usize = 2;
 pub(crate) const TILE_ROWS: usize = 4;
 
