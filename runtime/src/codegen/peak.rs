@@ -44,7 +44,6 @@ fn chains(level: Level) -> Result<Peak> {
     const ITERATIONS: usize = 50_000;
     static KNOWN: Cache<Level> = Cache::new();
     let compiled = KNOWN.compile(&[&level], |&level| Ok((machine_code(level)?, Backend::Emitter(level))))?;
-    let lanes = if level == Level::Avx512 { 16 } else { 8 };
     let run = move || {
         for code in &compiled {
             // SAFETY: the code was written as a function of this signature, and lives as long as
@@ -55,7 +54,7 @@ fn chains(level: Level) -> Result<Peak> {
             }
         }
     };
-    Ok((ITERATIONS * 2 * CHAINS as usize * lanes, Box::new(run)))
+    Ok((ITERATIONS * 2 * CHAINS as usize * level.lanes(), Box::new(run)))
 }
 
 /// The independent chains. Two units with a latency of five cycles need ten.

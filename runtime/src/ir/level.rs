@@ -63,4 +63,18 @@ impl Level {
             found,
         })
     }
+
+    /// Elements of a vector.
+    pub(crate) fn lanes(self) -> usize {
+        match self {
+            Level::Portable => 4,
+            Level::Avx2 => 8,
+            Level::Avx512 => 16,
+        }
+    }
+
+    /// The number of vector registers, of a level with an emitter of its own.
+    pub(crate) fn registers(self) -> usize {
+        if self == Level::Avx512 { 32 } else { 16 }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::ir::Level;
 use crate::ir::product::Spec;
-use crate::ir::product::blocking::{Panel, registers};
+use crate::ir::product::blocking::Panel;
 
 /// The registers of the sums of a tile: one for each row and each vector of columns, in one or more sets.
 pub(super) struct Sums {
@@ -19,7 +19,7 @@ impl Sums {
     pub(super) fn new(spec: &Spec, panel: &Panel, rows: usize) -> Sums {
         let tile = rows * panel.vectors;
         let mask = (panel.masked && spec.level != Level::Avx512) as usize;
-        let available = registers(spec.level) - panel.vectors - 1 - mask;
+        let available = spec.level.registers() - panel.vectors - 1 - mask;
         let fits = |sets: &usize| sets * tile <= available && (sets / 2) * tile < 8;
         let sets = [4, 2].into_iter().find(fits).unwrap_or(1);
         Sums { rows, vectors: panel.vectors, sets, free: (sets * tile) as u8 }

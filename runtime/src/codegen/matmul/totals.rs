@@ -12,7 +12,6 @@ use iced_x86::code_asm::*;
 use super::emitter::ProductEmitter;
 use crate::codegen::x86::asm::{Emit, Src, at};
 use crate::ir::product::SEGMENT;
-use crate::ir::product::blocking::registers;
 
 /// Bytes of the counter of sweeps along the inner dimension, or of segments of one, that are left.
 const COUNTER: i32 = 8;
@@ -28,7 +27,7 @@ impl ProductEmitter<'_> {
 
     /// Bytes of the counter and a total for each register.
     fn totals_len(&self) -> i32 {
-        COUNTER + (registers(self.spec.level) * 4 * self.asm.lanes()) as i32
+        COUNTER + (self.spec.level.registers() * 4 * self.asm.lanes()) as i32
     }
 
     fn counter(&self) -> AsmMemoryOperand {

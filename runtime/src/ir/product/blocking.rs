@@ -71,31 +71,21 @@ pub(crate) struct Blocking {
     pub(crate) panels: Vec<Panel>,
 }
 
-/// The number of vector registers.
-pub(crate) fn registers(level: Level) -> usize {
-    if level == Level::Avx512 { 32 } else { 16 }
-}
-
 /// The most rows of a tile. Registers hold its sums, a row of the panel and an element of the left matrix, or its sums
 /// and four others to transpose them; with AVX2 also the mask.
 fn rows(spec: &Spec, vectors: usize, masked: bool) -> usize {
     let mask = (masked && spec.level != Level::Avx512) as usize;
     let others = if spec.strides[2][1] == 1 { 1 + vectors } else { (1 + vectors).max(4) };
-    (registers(spec.level) - others - mask) / vectors
+    (spec.level.registers() - others - mask) / vectors
 }
 
 /// How many times the rows of a product fit a tile, if the right matrix is read by rows; else one.
 pub(crate) fn blocks(spec: &Spec) -> usize {
-    let vectors = spec.n.div_ceil(lanes(spec.level)).clamp(1, 2);
+    let vectors = spec.n.div_ceil(spec.level.lanes()).clamp(1, 2);
     match Blocking::new(spec).packing {
         Packing::Direct | Packing::Rows if spec.strides[1][1] == 1 => rows(spec, vectors, true) / spec.m.max(1),
         _ => 1,
     }
-}
-
-/// Elements of a vector.
-pub(crate) fn lanes(level: Level) -> usize {
-    if level == Level::Avx512 { 16 } else { 8 }
 }
 
 /// The columns of all panels but the last.
@@ -106,7 +96,7 @@ pub(crate) fn width(spec: &Spec) -> usize {
     let together = if few && spec.block.is_none() { spec.m.min(6) } else { spec.m };
     // A tile of few rows leaves registers for wider panels.
     let vectors = (2..=8).rev().find(|&v| rows(spec, v, true) >= together).unwrap_or(2);
-    vectors * lanes(spec.level)
+    vectors * spec.level.lanes()
 }
 
 /// Whether the left matrix is packed: if nearly every step of a tile reads another page, and many panels read the
@@ -115,12 +105,12 @@ fn packs_left(spec: &Spec) -> bool {
     let [row, column] = spec.strides[0];
     let far = row == 1 && column.unsigned_abs() >= HALF_PAGE;
     let in_chunks = spec.block.is_none() && spec.strides[2][1] == 1;
-    far && in_chunks && spec.large && spec.n >= PACKED_PANELS * 2 * lanes(spec.level)
+    far && in_chunks && spec.large && spec.n >= PACKED_PANELS * 2 * spec.level.lanes()
 }
 
 impl Blocking {
     pub(crate) fn new(spec: &Spec) -> Blocking {
-        let (lanes, width) = (lanes(spec.level), width(spec));
+        let (lanes, width) = (spec.level.lanes(), width(spec));
         let left = packs_left(spec).then(|| rows(spec, width / lanes, true).min(spec.m));
         let panel = |count: usize, columns: usize| {
             let (vectors, masked) = (columns.div_ceil(lanes), !columns.is_multiple_of(lanes));

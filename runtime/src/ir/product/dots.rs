@@ -2,7 +2,6 @@
 //! The right matrix is used too few times for packing to pay.
 
 use super::Spec;
-use super::blocking::{lanes, registers};
 use crate::ir::Level;
 
 /// The most rows of the left matrix.
@@ -22,7 +21,7 @@ pub(crate) fn tile(spec: &Spec) -> (usize, usize) {
     let tiles = (1..=most.min(spec.m)).map(|rows| {
         let rows = even(spec.m, rows);
         // Other registers hold a vector of each row, one of a column, and with AVX2 the mask.
-        let columns = ((registers(spec.level) - rows - 1 - mask) / rows).min(8);
+        let columns = ((spec.level.registers() - rows - 1 - mask) / rows).min(8);
         (rows, even(spec.n, columns))
     });
     let loads = |&(rows, columns): &(usize, usize)| spec.m * spec.n.div_ceil(columns) + spec.n * spec.m.div_ceil(rows);
@@ -31,7 +30,7 @@ pub(crate) fn tile(spec: &Spec) -> (usize, usize) {
 
 /// Steps along the vectors, the last one of which may be masked.
 pub(crate) fn steps(spec: &Spec) -> usize {
-    spec.k.div_ceil(lanes(spec.level))
+    spec.k.div_ceil(spec.level.lanes())
 }
 
 /// The terms that a lane adds up.
