@@ -27,7 +27,7 @@ pub(crate) struct Compiled {
     code: Arc<Code>,
     range: Range<usize>,
     backend: Backend,
-    /// Whether no program had it before.
+    /// Whether no live program had the kernel before.
     fresh: bool,
 }
 
@@ -37,36 +37,36 @@ impl Compiled {
         self.bytes().as_ptr()
     }
 
-    /// The machine code, with the constants behind it.
+    /// The machine code, followed by its constants.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.code.map[self.range.clone()]
     }
 
-    /// What made it.
+    /// What made the code.
     pub(crate) fn backend(&self) -> Backend {
         self.backend
     }
 
-    /// Whether it was compiled when it was asked for; otherwise another program had it already.
+    /// Whether the kernel was compiled for this request; otherwise a live program had it already.
     pub(crate) fn is_fresh(&self) -> bool {
         self.fresh
     }
 }
 
-/// Kernels that some program still holds, by what they compute.
+/// The kernels of all live programs, by what they compute.
 pub(super) struct Cache<K>(Mutex<Option<Known<K>>>);
 
 /// The kernels by what they compute.
 type Known<K> = HashMap<K, Entry>;
 
-/// Where the code of a kernel is, as long as some program holds it.
+/// The code of a kernel, as long as a program is live that has it.
 struct Entry {
     code: Weak<Code>,
     range: Range<usize>,
     backend: Backend,
 }
 
-/// The machine at hand.
+/// The machine that the library runs on.
 struct Target {
     isa: OwnedTargetIsa,
     fma: bool,

@@ -1,13 +1,13 @@
 //! Machine code for people to read: with the feature `dump`, on x86-64.
 
-/// The instructions of a kernel, a line each, and the constants behind them. None where this library has no
+/// The instructions of a kernel, a line each, followed by the constants. None where this library has no
 /// disassembler.
 #[cfg(not(all(feature = "dump", target_arch = "x86_64")))]
 pub(crate) fn disassemble(_: &[u8]) -> Option<String> {
     None
 }
 
-/// The instructions of a kernel, a line each with its offset, and the constants behind them. None where this library
+/// The instructions of a kernel, a line each with its offset, followed by the constants. None where this library
 /// has no disassembler.
 #[cfg(all(feature = "dump", target_arch = "x86_64"))]
 pub(crate) fn disassemble(bytes: &[u8]) -> Option<String> {
@@ -23,7 +23,7 @@ pub(crate) fn disassemble(bytes: &[u8]) -> Option<String> {
     options.set_hex_prefix("0x");
     options.set_hex_suffix("");
     let mut text = String::new();
-    // The code ends where an instruction leads no further, and none before it jumps behind it.
+    // The code ends with an instruction that has no successor, if no instruction before it jumps beyond it.
     let (mut furthest, mut end) = (0, 0);
     while decoder.can_decode() {
         decoder.decode_out(&mut instruction);

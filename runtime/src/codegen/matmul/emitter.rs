@@ -6,7 +6,7 @@ use iced_x86::code_asm::*;
 
 use crate::codegen::x86::asm::{Asm, Emit, Src};
 use crate::ir::product::blocking::{Blocking, UNROLL};
-use crate::ir::product::{SUMS, Spec};
+use crate::ir::product::{MOST_SUM_LOOPS, Spec};
 
 // The arguments: left, right and result matrix, scratch memory. `A` and `B` move on with the chunks.
 pub(super) const A: AsmRegister64 = rdi;
@@ -183,7 +183,7 @@ impl<'s> ProductEmitter<'s> {
     /// so many bytes.
     pub(super) fn sums(&mut self, a_moved: i64, b_moved: i64, body: &dyn Fn(&mut Self) -> Emit) -> Emit {
         // These registers are free: there are no chunks, and nothing is packed.
-        let counters: [_; SUMS] = [CHUNKS, SCRATCH_MEMORY];
+        let counters: [_; MOST_SUM_LOOPS] = [CHUNKS, SCRATCH_MEMORY];
         let loops: Vec<_> = self.spec.sums.iter().copied().zip(counters).collect();
         self.sum_loops(&loops, (a_moved, b_moved), body)
     }

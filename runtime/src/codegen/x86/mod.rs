@@ -53,8 +53,8 @@ use schedule::Schedule;
 /// The most bytes of stack of a kernel: a page, which is the least size of the guard page below a stack.
 const MOST_STACK: i64 = 4096;
 
-/// Strides and rows up to which offsets within a row fit 32 bits.
-const FAR: usize = 1 << 24;
+/// The longest row and the largest stride, in elements, for which offsets within a row fit 32 bits.
+const ROW_LIMIT: usize = 1 << 24;
 
 /// A pass whose instructions are in order.
 struct ScheduledPass {
@@ -80,7 +80,9 @@ pub(crate) fn machine_code(kernel: &LoopKernel, level: Level) -> Result<Result<V
 /// Why a kernel cannot be written with vectors of 512 or 256 bits, as far as its loops and operands say.
 fn unsupported(kernel: &LoopKernel) -> Option<Reason> {
     let far = |walk: Walk| match walk {
-        Walk::Strided(stride) if stride.unsigned_abs() > FAR => Some(Reason::Stride(stride.unsigned_abs(), FAR)),
+        Walk::Strided(stride) if stride.unsigned_abs() > ROW_LIMIT => {
+            Some(Reason::Stride(stride.unsigned_abs(), ROW_LIMIT))
+        }
         _ => None,
     };
     let inst = |inst: &Inst| match *inst {
@@ -88,7 +90,7 @@ fn unsupported(kernel: &LoopKernel) -> Option<Reason> {
         _ => None,
     };
     let effect = |effect: &Effect| match *effect {
-        // All elements of a row in one place make sense only for a row of one.
+        // Only a row of one element may store all its elements at one address.
         Effect::Store(_, Walk::Fixed, _) | Effect::Accumulate(_, Walk::Fixed, ..) => {
             (kernel.row > 1).then_some(Reason::OnePlace)
         }
@@ -96,7 +98,7 @@ fn unsupported(kernel: &LoopKernel) -> Option<Reason> {
         Effect::Fold(..) | Effect::Define(..) => None,
     };
     let row = kernel.row.max(kernel.fills.iter().map(|fill| fill.1).max().unwrap_or(0));
-    let long = (row > FAR).then_some(Reason::Row(row, FAR));
+    let long = (row > ROW_LIMIT).then_some(Reason::Row(row, ROW_LIMIT));
     let mut strips = kernel.passes.iter().map(|pass| &pass.each);
     long.or_else(|| {
         strips.find_map(|s| s.insts().iter().find_map(inst).or_else(|| s.effects().iter().find_map(effect)))

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{FAR, MatMul, Spec};
+use super::{MatMul, STRIDE_LIMIT, Spec};
 use crate::ir::Level;
 
 /// A product in the form in which it is compiled.
@@ -52,7 +52,7 @@ fn take_border(p: &mut MatMul) -> Vec<Share> {
 
 /// Makes rows of pairs with the same right matrix, as many as fit a tile.
 fn take_block(p: &mut MatMul, level: Level) -> Option<(usize, [isize; 2])> {
-    let near = |stride: isize| stride.unsigned_abs() <= FAR;
+    let near = |stride: isize| stride.unsigned_abs() <= STRIDE_LIMIT;
     let shared = p.batch.iter().rposition(|&(_, [a, b, c])| b == 0 && near(a) && near(c))?;
     let one = Spec::new(p, level);
     let count = (2..=one.blocks()).rev().find(|&count| p.batch[shared].0.is_multiple_of(count))?;

@@ -46,11 +46,11 @@ const PIECE_ROWS: usize = 768;
 pub(crate) const SEGMENT: usize = 640;
 
 /// The largest stride of an emitted kernel, in elements: offsets, of at most 256 strides, fit 32 bits.
-pub(crate) const FAR: usize = 1 << 21;
+pub(crate) const STRIDE_LIMIT: usize = 1 << 21;
 
 /// The most elements of a right matrix or a result that stays in the second-level cache beside the left matrix: 512
 /// KiB.
-pub(crate) const LARGE: usize = 1 << 17;
+pub(crate) const L2_ELEMENTS: usize = 1 << 17;
 
 /// Splits `len` into parts of at most `most`, as equal as can be: numbers and sizes.
 pub(crate) fn split(len: usize, most: usize) -> [(usize, usize); 2] {
@@ -62,7 +62,7 @@ pub(crate) fn split(len: usize, most: usize) -> [(usize, usize); 2] {
 const PIECE_WORK: usize = 1 << 17;
 
 /// The most loops around the inner dimension of an emitted kernel; portable kernels have any number.
-pub(crate) const SUMS: usize = 2;
+pub(crate) const MOST_SUM_LOOPS: usize = 2;
 
 /// The fewest rows of a piece that is cut along rows.
 const LEAST_ROWS: usize = 32;
@@ -141,15 +141,15 @@ impl Spec {
         let reach = |(size, strides): &(usize, [isize; 2])| strides.map(|s| 4 * *size as isize * s);
         let far = p.sums.iter().flat_map(reach).any(|bytes| i32::try_from(bytes).is_err());
         let reason = match p.sums.len() {
-            _ if stride > FAR => Some(Reason::Matrix(stride, FAR)),
+            _ if stride > STRIDE_LIMIT => Some(Reason::Matrix(stride, STRIDE_LIMIT)),
             _ if far => Some(Reason::Span),
-            sums if sums > SUMS => Some(Reason::Sums(sums, SUMS)),
+            sums if sums > MOST_SUM_LOOPS => Some(Reason::Sums(sums, MOST_SUM_LOOPS)),
             _ if packed => Some(Reason::PackedSum),
             _ => None,
         };
         let fallback = reason.filter(|_| level > Level::Portable).map(|reason| Fallback { level, reason });
         let level = if reason.is_some() { Level::Portable } else { level };
-        let large = p.sums.is_empty() && p.n * p.k.max(p.m) > LARGE;
+        let large = p.sums.is_empty() && p.n * p.k.max(p.m) > L2_ELEMENTS;
         Spec {
             level,
             fallback,
