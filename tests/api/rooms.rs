@@ -28,6 +28,19 @@ const HOUSE: &[(&str, Order)] = &[
             ("train", &["error", "tensor", "network", "optim", "exec", "data"]),
         ],
     ),
+    (
+        "runtime/src/ir/product",
+        &[
+            ("matmul", &[]),
+            ("spec", &["matmul"]),
+            ("portable", &["spec"]),
+            ("dots", &["spec"]),
+            ("blocking", &["spec", "dots"]),
+            ("numbers", &["spec", "portable", "blocking"]),
+            ("canonical", &["matmul", "spec"]),
+            ("pieces", &["matmul", "spec", "canonical"]),
+        ],
+    ),
     ("runtime/src/kernel", &[("fuse", &[]), ("nest", &["fuse"]), ("schedule", &["fuse", "nest"])]),
     ("runtime/src/codegen", &[("portable", &[]), ("x86", &[]), ("matmul", &["x86"])]),
     (

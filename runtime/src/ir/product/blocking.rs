@@ -4,7 +4,8 @@
 //! whose sums stay in registers for a whole chunk. All of them follow from the sizes and strides alone, and so does the
 //! order of additions.
 
-use super::{SEGMENT, Spec, dots, split};
+use super::dots;
+use super::spec::{SEGMENT, Spec, split};
 use crate::ir::Level;
 
 /// Steps along the inner dimension in one iteration of a loop.

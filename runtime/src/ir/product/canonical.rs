@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::{MatMul, STRIDE_LIMIT, Spec};
+use super::matmul::MatMul;
+use super::spec::{STRIDE_LIMIT, Spec};
 use crate::ir::Level;
 
 /// A product in the form in which it is compiled.

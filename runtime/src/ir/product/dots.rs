@@ -1,7 +1,7 @@
 //! Few rows times the transpose of a matrix: each element of the result is the dot product of two contiguous vectors.
 //! The right matrix is used too few times for packing to pay.
 
-use super::Spec;
+use super::spec::Spec;
 use crate::ir::Level;
 
 /// The most rows of the left matrix.

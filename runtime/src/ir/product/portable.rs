@@ -1,6 +1,6 @@
 //! Products in vectors of four elements.
 
-use super::Spec;
+use super::spec::Spec;
 
 /// Elements of a vector.
 pub(crate) const LANES: usize = 4;
