@@ -49,7 +49,7 @@ fn check(p: &MatMul) {
             for j in 0..p.n {
                 let a = |k: usize, at: usize| a[start[0] + at + i * ar as usize + k * ac as usize] as f64;
                 let b = |k: usize, at: usize| b[start[1] + at + k * br as usize + j * bc as usize] as f64;
-                let mut turns = vec![(0, 0)];
+                let mut starts = vec![(0, 0)];
                 for (axis, (size, s)) in p.sums.iter().enumerate() {
                     let counts = |l: &usize| match &p.border {
                         Some(Border { sum: (sum, step), range, .. }) if *sum == axis => {
@@ -60,20 +60,20 @@ fn check(p: &MatMul) {
                     let step = |&(x, y): &(usize, usize)| {
                         (0..*size).filter(counts).map(move |l| (x + l * s[0] as usize, y + l * s[1] as usize))
                     };
-                    turns = turns.iter().flat_map(step).collect();
+                    starts = starts.iter().flat_map(step).collect();
                 }
-                let products = turns.iter().flat_map(|&(x, y)| (0..p.k).map(move |k| a(k, x) * b(k, y)));
+                let products = starts.iter().flat_map(|&(x, y)| (0..p.k).map(move |k| a(k, x) * b(k, y)));
                 want[start[2] + i * cr as usize + j * cc as usize] = products.sum::<f64>() as f32;
             }
         }
     }
     for level in levels() {
-        let mut room = vec![f32::NAN; scratch(p, level)];
+        let mut scratch = vec![f32::NAN; scratch(p, level)];
         let mut c = vec![7.0; want.len()];
         let product = compile(&[p], level).unwrap_or_else(|e| panic!("{p:?} at {level:?}: {e}")).remove(0);
-        run(&product, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), room.as_mut_ptr());
+        run(&product, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), scratch.as_mut_ptr());
         let len = want.len() - BEHIND;
-        let between = |side| guarded(&product, [&a, &b], len, room.len(), side);
+        let between = |side| guarded(&product, [&a, &b], len, scratch.len(), side);
         for c in [c, between(Side::Start), between(Side::End)] {
             for (i, (x, y)) in c.iter().zip(&want).enumerate() {
                 let terms = p.k * p.sums.iter().map(|s| s.0).product::<usize>();
@@ -85,27 +85,27 @@ fn check(p: &MatMul) {
 }
 
 /// Computes all parts of a product.
-fn run(product: &Product, a: *const f32, b: *const f32, c: *mut f32, room: *mut f32) {
+fn run(product: &Product, a: *const f32, b: *const f32, c: *mut f32, scratch: *mut f32) {
     // The parts do not depend on each other: they come in any order.
     for unit in (0..product.units()).rev() {
         // SAFETY: all operands have the length that the sizes and strides say.
-        unsafe { product.run(unit..unit + 1, a, b, c, room) };
+        unsafe { product.run(unit..unit + 1, a, b, c, scratch) };
     }
 }
 
 /// The result if each operand is between pages that cannot be touched.
-fn guarded(product: &Product, [a, b]: [&[f32]; 2], len: usize, room: usize, side: Side) -> Vec<f32> {
+fn guarded(product: &Product, [a, b]: [&[f32]; 2], len: usize, scratch: usize, side: Side) -> Vec<f32> {
     let mut regions = Regions::new(side);
-    let starts = [a.len(), b.len(), len, room].map(|len| regions.add(len));
+    let starts = [a.len(), b.len(), len, scratch].map(|len| regions.add(len));
     let mut buffer = regions.buffer().unwrap_or_else(|e| panic!("{e}"));
-    let [to_a, to_b, c, room] = starts.map(|start| buffer.as_mut_ptr().wrapping_add(start));
+    let [to_a, to_b, c, scratch] = starts.map(|start| buffer.as_mut_ptr().wrapping_add(start));
     // SAFETY: the regions are as long as what is copied and written; nothing else has them.
     unsafe {
         std::ptr::copy_nonoverlapping(a.as_ptr(), to_a, a.len());
         std::ptr::copy_nonoverlapping(b.as_ptr(), to_b, b.len());
         std::slice::from_raw_parts_mut(c, len).fill(7.0);
     }
-    run(product, to_a, to_b, c, room);
+    run(product, to_a, to_b, c, scratch);
     // SAFETY: as above.
     unsafe { std::slice::from_raw_parts(c, len) }.to_vec()
 }
@@ -369,7 +369,7 @@ fn a_checked_product_sees_what_is_not_finite() {
                         to[place(j, row, column)] = ((row * 7 + column * 5) % 11) as f32 - 5.5;
                     }
                 }
-                let mut room = vec![f32::NAN; scratch(&p, level)];
+                let mut scratch = vec![f32::NAN; scratch(&p, level)];
                 for bad in [None, Some(f32::INFINITY), Some(f32::NAN), Some(3e38), None] {
                     for (row, column) in [(0, 0), (m - 1, n - 1), (m / 2, n / 3)] {
                         let (mut a, mut b, mut c) = (a.clone(), b.clone(), gaps[2].clone());
@@ -377,8 +377,8 @@ fn a_checked_product_sees_what_is_not_finite() {
                             (a[place(0, row, k - 1)], b[place(1, k - 1, column)]) = (bad, bad);
                         }
                         let units = 0..product.units();
-                        // SAFETY: all have room for the product.
-                        unsafe { product.run(units, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), room.as_mut_ptr()) };
+                        // SAFETY: all operands are as large as the product says.
+                        unsafe { product.run(units, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), scratch.as_mut_ptr()) };
                         let seen = product.has_seen();
                         let what = format!("{p:?} at {level:?}, {bad:?} at {row}, {column}");
                         assert_eq!(seen, bad.is_some() && product.is_checked(), "{what}");

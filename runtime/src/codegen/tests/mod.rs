@@ -92,12 +92,12 @@ fn check(kernel: &LoopKernel, memories: &[Memory]) {
             assert!(emitted.is_ok() || !moderate, "{level:?} leaves it to Cranelift: {kernel:?}");
         }
         let compiled = compile(&[kernel], level).unwrap_or_else(|e| panic!("{level:?}: {e}\n{kernel:?}")).remove(0);
-        let turns = kernel.iterations();
-        // Rooms for a row are shared here, where one part runs behind the other.
+        let all = kernel.iterations();
+        // Scratch memory is shared here: the parts run one after the other.
         let parts = if kernel.fills.is_empty() && kernel.is_split(|_| true) {
-            vec![vec![turns], vec![turns / 3, turns / 2, turns]]
+            vec![vec![all], vec![all / 3, all / 2, all]]
         } else {
-            vec![vec![turns]]
+            vec![vec![all]]
         };
         for ends in parts {
             let found = plain(&compiled, &ends, memories);
@@ -122,7 +122,7 @@ fn check(kernel: &LoopKernel, memories: &[Memory]) {
     }
 }
 
-/// Runs a kernel in parts up to these turns, and gives what is in its memory then.
+/// Runs a kernel in ranges that end at these iterations, and gives what is in its memory then.
 fn plain(compiled: &CompiledLoop, ends: &[usize], memories: &[Memory]) -> Vec<Vec<u32>> {
     let mut found: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
     let pointers: Vec<*mut u8> =
@@ -209,7 +209,7 @@ fn what_can_be_split() {
     let around = |strides: isize, each: &Strip| kernel(vec![5], 8, vec![vec![8], vec![strides]], each.clone());
     let none = |_: usize| false;
     assert!(around(8, &copy).is_split(none) && around(8, &fold).is_split(none) && around(8, &sum).is_split(none));
-    // A row that all turns write must be a room of each thread's own; sums over rows cannot be split.
+    // A row that all iterations write must be scratch memory of each thread; sums over rows cannot be split.
     assert!(!around(0, &copy).is_split(none) && around(0, &copy).is_split(|operand| operand == 1));
     assert!(!around(0, &sum).is_split(none));
     let flat = |each: &Strip| kernel(vec![], 8, vec![vec![], vec![]], each.clone());
@@ -240,7 +240,7 @@ fn the_order_of_a_sum_depends_on_its_length_alone() {
             moved.extend(&x);
             let mut sums = [0f32; 4];
             let row: *mut f32 = moved[shift..].as_mut_ptr();
-            // SAFETY: a row of the kernel's length, and room for four sums.
+            // SAFETY: a row of the kernel's length, and memory for four sums.
             unsafe { compiled.run([row.cast(), sums.as_mut_ptr().cast()].as_ptr(), 0, kernel.iterations()) };
             assert!(sums.iter().all(|s| s.to_bits() == sums[0].to_bits()), "{level:?}: {sums:?}");
             let exact: f64 = x.iter().map(|&x| x as f64).sum();
@@ -369,7 +369,7 @@ fn rows_in_turns_compute_the_same() {
 
 #[test]
 fn rows_side_by_side_compute_the_same() {
-    // Rows less their largest element, which are kept in a room, their sums, and the sum of all rows.
+    // Rows less their largest element, which are kept in scratch memory, their sums, and the sum of all rows.
     let (mut less, mut sum) = (Strip::default(), Strip::default());
     let mut largest = Strip::default();
     let x = largest.push(Inst::Load(0, Walk::Contiguous, Kind::Float), Kind::Float);
@@ -413,7 +413,7 @@ fn rows_side_by_side_compute_the_same() {
         let [a, b] = [&plain, &moved].map(|kernel| {
             let mut words: Vec<Vec<u32>> = memories.iter().map(|m| m.words.clone()).collect();
             interpret(kernel, &mut words, &starts);
-            // All but the room.
+            // All but the scratch memory.
             words.remove(1);
             words
         });

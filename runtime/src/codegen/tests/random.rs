@@ -80,7 +80,7 @@ impl Maker {
         }
     }
 
-    /// Strides that lead to elements of their own for every turn of the loops but those that `shared` says.
+    /// Strides that lead to elements of their own for every iteration of the loops but those that `shared` says.
     fn apart(&mut self, walk: Walk, shared: u8) -> Vec<isize> {
         let mut step = match walk {
             Walk::Fixed => 1,
