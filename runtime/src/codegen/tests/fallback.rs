@@ -44,7 +44,7 @@ fn reason(backend: Backend, level: Level) -> Option<Reason> {
 
 #[test]
 fn a_loop_has_the_reason_of_its_backend() {
-    let most = 1 << 24;
+    let (longest, most) = (1 << 28, 1 << 24);
     for level in levels() {
         let check = |kernel: &LoopKernel, expected: Option<Reason>| {
             let compiled = compile(&[kernel], level).unwrap_or_else(|e| panic!("{level:?}: {e}")).remove(0);
@@ -52,8 +52,8 @@ fn a_loop_has_the_reason_of_its_backend() {
             assert_eq!(found, expected.filter(|_| level > Level::Portable), "{level:?}");
         };
         let (along, far) = (Walk::Contiguous, Walk::Strided(-(most as isize) - 1));
-        check(&copy(most, along, along), None);
-        check(&copy(most + 1, along, along), Some(Reason::Row(most + 1, most)));
+        check(&copy(longest, along, along), None);
+        check(&copy(longest + 1, along, along), Some(Reason::Row(longest + 1, longest)));
         check(&copy(9, far, along), Some(Reason::Stride(most + 1, most)));
         check(&copy(9, along, far), Some(Reason::Stride(most + 1, most)));
         check(&copy(9, along, Walk::Fixed), Some(Reason::OnePlace));
@@ -89,5 +89,22 @@ fn a_product_has_the_reason_of_its_backend() {
                 assert_eq!(reason(code.backend(), level), expected.filter(|_| level > Level::Portable), "{product:?}");
             }
         }
+    }
+}
+
+#[test]
+fn a_row_of_millions_of_elements_is_whole() {
+    let row = (1 << 24) + 19;
+    let kernel = copy(row, Walk::Contiguous, Walk::Contiguous);
+    let from: Vec<u32> = (0..row as u32).collect();
+    for level in levels() {
+        let compiled = compile(&[&kernel], level).unwrap_or_else(|e| panic!("{level:?}: {e}")).remove(0);
+        let mut to = vec![0u32; row];
+        let operands = [from.as_ptr().cast_mut().cast(), to.as_mut_ptr().cast()];
+        for (start, end) in [(0, row / 3), (row / 3, row)] {
+            // SAFETY: both operands have the elements of the row, and only the second is written.
+            unsafe { compiled.run(operands.as_ptr(), start, end) };
+        }
+        assert!(to == from, "{level:?}");
     }
 }

@@ -53,8 +53,9 @@ use schedule::Schedule;
 /// The most bytes of stack of a kernel: a page, which is the least size of the guard page below a stack.
 const MOST_STACK: i64 = 4096;
 
-/// The longest row and the largest stride, in elements, for which offsets within a row fit 32 bits.
-const ROW_LIMIT: usize = 1 << 24;
+/// The longest row, in elements, whose bytes fit 32 bits; and the largest stride, of which a few vectors' elements do.
+const ROW_LIMIT: usize = 1 << 28;
+const STRIDE_LIMIT: usize = 1 << 24;
 
 /// A pass whose instructions are in order.
 struct ScheduledPass {
@@ -80,8 +81,8 @@ pub(crate) fn machine_code(kernel: &LoopKernel, level: Level) -> Result<Result<V
 /// Why a kernel cannot be written with vectors of 512 or 256 bits, as far as its loops and operands say.
 fn unsupported(kernel: &LoopKernel) -> Option<Reason> {
     let far = |walk: Walk| match walk {
-        Walk::Strided(stride) if stride.unsigned_abs() > ROW_LIMIT => {
-            Some(Reason::Stride(stride.unsigned_abs(), ROW_LIMIT))
+        Walk::Strided(stride) if stride.unsigned_abs() > STRIDE_LIMIT => {
+            Some(Reason::Stride(stride.unsigned_abs(), STRIDE_LIMIT))
         }
         _ => None,
     };
