@@ -1,7 +1,7 @@
 //! Elements of an axis in order.
 
-use super::{admitted, axis, axis_of, fitting, numbers};
-use crate::graph::op::{Class, Evaluated, Facts, Operation, Routine, Rule, args, like, of_type};
+use super::{axis, axis_of, numbers};
+use crate::graph::op::{Class, Evaluated, Facts, Operation, Routine, Rule, args, of_type, same};
 use crate::graph::reference::Evaluation;
 use crate::graph::{Grad, Graph, Node, Op, RoutineOp, Stage, Value, Var};
 use crate::ir::elementwise::Binary;
@@ -51,7 +51,7 @@ impl Operation for Places {
         let [x] = args(graph, node)?;
         of_type(x, DType::F32)?;
         of_type(node, DType::I32)?;
-        like(&Node { dtype: DType::I32, ..x.clone() }, node)
+        same(&x.shape, &node.shape)
     }
 
     fn reference(&self, e: &Evaluation<'_>) -> Evaluated {
@@ -84,25 +84,18 @@ impl Routine for Places {
     }
 }
 
-/// The tensor with this axis behind the others.
-fn moved(g: &mut Stage, x: Var, axis: usize) -> Var {
-    let rank = g[x].shape.len();
-    let order: Vec<usize> = (0..rank).filter(|&i| i != axis).chain((axis < rank).then_some(axis)).collect();
+/// The tensor with this axis and the last one exchanged, which undoes itself.
+fn exchanged(g: &mut Stage, x: Var, axis: usize) -> Var {
+    let mut order: Vec<usize> = (0..g[x].shape.len()).collect();
+    let last = order.len() - 1;
+    order.swap(axis, last);
     g.transpose(x, &order)
 }
 
-/// The tensor with its last axis at this place.
-fn moved_back(g: &mut Stage, x: Var, axis: usize) -> Var {
-    let rank = g[x].shape.len();
-    let mut order: Vec<usize> = (0..rank.saturating_sub(1)).collect();
-    order.insert(axis.min(order.len()), rank.saturating_sub(1));
-    if rank == 0 { x } else { g.transpose(x, &order) }
-}
-
 /// The places in order along the last axis.
-fn places(g: &mut Stage, x: Var, descending: bool) -> Var {
-    let shape = g[x].shape.clone();
-    g.push(Op::Routine(RoutineOp(if descending { &DESCENDING } else { &ASCENDING })), vec![x], shape, DType::I32)
+fn places(g: &mut Stage, x: Var, descending: Value) -> Var {
+    let (order, shape) = (if descending == Value::Bool(true) { &DESCENDING } else { &ASCENDING }, g[x].shape.clone());
+    g.push(Op::Routine(RoutineOp(order)), vec![x], shape, DType::I32)
 }
 
 /// The same places as numbers of elements of the whole tensor, on one axis.
@@ -123,144 +116,88 @@ fn as_rows(g: &mut Stage, x: Var) -> Var {
     g.reshape(x, &[len, 1])
 }
 
-fn is_descending(value: Value) -> bool {
-    value == Value::Bool(true)
-}
-
+/// The argument and its axis, which both operations check alike.
 #[track_caller]
-const fn ordered(cx: &mut Check, op: &str, x: Type, at: Type, descending: Type) -> Option<TensorType> {
+const fn ordered(cx: &mut Check, op: &str, x: Type, at: Type, descending: Type) -> Option<(TensorType, usize)> {
     let Some(x) = numbers(cx, op, x) else { return None };
     if !matches!(descending, Type::Bool(_) | Type::Unknown) {
         cx.error(Message::new().str(op).str(": expected `true` or `false` for descending order"));
         return None;
     }
     match axis(cx, op, &x, at) {
-        Some(_) => Some(x),
+        Some(axis) => Some((x, axis)),
         None => None,
     }
 }
 
-/// `argsort(x, axis, descending)`: The places of the elements along an axis in order, the smallest first, or the largest
-/// where `descending` holds. Equal elements stay in the order in which they are; NaN is above all numbers, as PyTorch
-/// has it. There is no gradient.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([2, 3], [0.5, 0.1, 0.3, 1.0, 2.0, 1.0])?);
-/// let y = argsort::stage(&mut g, x, -1, false);
-/// assert_eq!(g.value(y)?.data(), [1.0, 2.0, 0.0, 0.0, 2.0, 1.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[allow(non_camel_case_types)]
-pub enum argsort {}
-
-impl argsort {
-    /// Stages the places.
-    pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>, descending: impl Into<Value>) -> Value {
-        let (x, axis, descending) = (x.into(), axis.into(), descending.into());
-        let [tx, ta, td] = [x, axis, descending].map(|value| g.ty(value));
-        admitted(
-            g,
-            |cx| Self::shape(cx, tx, ta, td),
-            &[x],
-            |g, v| {
-                let axis = axis_of(g, v[0], axis);
-                let x = moved(g, v[0], axis);
-                let places = places(g, x, is_descending(descending));
-                moved_back(g, places, axis)
-            },
-        )
-    }
-
-    /// There is no gradient.
-    pub fn grad(
-        _g: &mut Stage,
-        _x: impl Into<Value>,
-        _axis: impl Into<Value>,
-        _descending: impl Into<Value>,
-        _dout: Grad,
-    ) -> (Grad, Grad, Grad) {
-        (None, None, None)
-    }
-
-    /// The shape rule.
-    #[track_caller]
-    pub const fn shape(cx: &mut Check, x: Type, at: Type, descending: Type) -> Type {
-        let Some(x) = ordered(cx, "argsort", x, at, descending) else { return Type::Unknown };
-        let Some(axis) = axis(cx, "argsort", &x, at) else { return Type::Unknown };
-        let holds = match x.shape.dim(axis).get() {
-            Some(n) => Holds::below(n),
-            None => Holds::computed(DType::I32),
-        };
-        Type::Tensor(x.like(DType::I32, x.shape).holding(holds).cut())
-    }
+primitive! {
+    /// The places of the elements along an axis in order, the smallest first, or the largest
+    /// where `descending` holds. Equal elements stay in the order in which they are; NaN is above all numbers, as PyTorch
+    /// has it. There is no gradient.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([2, 3], [0.5, 0.1, 0.3, 1.0, 2.0, 1.0])?);
+    /// let y = argsort::stage(&mut g, x, -1, false);
+    /// assert_eq!(g.value(y)?.data(), [1.0, 2.0, 0.0, 0.0, 2.0, 1.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    argsort(x; axis, descending)
+    stage |g| {
+        let axis = axis_of(g, x, axis);
+        let x = exchanged(g, x, axis);
+        let places = places(g, x, descending);
+        exchanged(g, places, axis)
+    },
+    grad |g, d| [None],
+    shape |cx| match ordered(cx, "argsort", x, axis, descending) {
+        Some((x, axis)) => {
+            let holds = match x.shape.dim(axis).get() {
+                Some(n) => Holds::below(n),
+                None => Holds::computed(DType::I32),
+            };
+            Type::Tensor(x.like(DType::I32, x.shape).holding(holds).cut())
+        }
+        None => Type::Unknown,
+    },
 }
 
-/// `sort(x, axis, descending)`: The elements along an axis in order, the smallest first, or the largest where `descending`
-/// holds. Equal elements stay in the order in which they are; NaN is above all numbers, as PyTorch has it. The gradient
-/// goes back to where each element was.
-///
-/// ```
-/// use downhill::prelude::*;
-/// let mut g = Stage::new();
-/// let x = g.constant(&Tensor::new([2, 3], [0.5, 0.1, 0.3, 1.0, 2.0, 1.5])?);
-/// let y = sort::stage(&mut g, x, -1, true);
-/// assert_eq!(g.value(y)?.data(), [0.5, 0.3, 0.1, 2.0, 1.5, 1.0]);
-/// # Ok::<(), downhill::Error>(())
-/// ```
-#[allow(non_camel_case_types)]
-pub enum sort {}
-
-impl sort {
-    /// Stages the elements.
-    pub fn stage(g: &mut Stage, x: impl Into<Value>, axis: impl Into<Value>, descending: impl Into<Value>) -> Value {
-        let (x, axis, descending) = (x.into(), axis.into(), descending.into());
-        let [tx, ta, td] = [x, axis, descending].map(|value| g.ty(value));
-        admitted(
-            g,
-            |cx| Self::shape(cx, tx, ta, td),
-            &[x],
-            |g, v| {
-                let axis = axis_of(g, v[0], axis);
-                let x = moved(g, v[0], axis);
-                let places = places(g, x, is_descending(descending));
-                let (index, rows, shape) = (elements(g, places), as_rows(g, x), g[x].shape.clone());
-                let sorted = g.gather(rows, index);
-                let sorted = g.reshape(sorted, &shape);
-                moved_back(g, sorted, axis)
-            },
-        )
-    }
-
-    /// Stages the gradient: each goes to the place of its element.
-    pub fn grad(
-        g: &mut Stage,
-        x: impl Into<Value>,
-        axis: impl Into<Value>,
-        descending: impl Into<Value>,
-        dout: Grad,
-    ) -> (Grad, Grad, Grad) {
-        let (x, axis, descending) = (x.into(), axis.into(), descending.into());
-        let [tx, ta, td] = [x, axis, descending].map(|value| g.ty(value));
-        let dout = fitting(g, "sort", |cx| Self::shape(cx, tx, ta, td), dout);
-        let (Some(x), Some(dout)) = (g.operand(x), dout) else { return (None, None, None) };
+primitive! {
+    /// The elements along an axis in order, the smallest first, or the largest where `descending`
+    /// holds. Equal elements stay in the order in which they are; NaN is above all numbers, as PyTorch has it. The gradient
+    /// goes back to where each element was.
+    ///
+    /// ```
+    /// use downhill::prelude::*;
+    /// let mut g = Stage::new();
+    /// let x = g.constant(&Tensor::new([2, 3], [0.5, 0.1, 0.3, 1.0, 2.0, 1.5])?);
+    /// let y = sort::stage(&mut g, x, -1, true);
+    /// assert_eq!(g.value(y)?.data(), [0.5, 0.3, 0.1, 2.0, 1.5, 1.0]);
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    sort(x; axis, descending)
+    stage |g| {
         let axis = axis_of(g, x, axis);
-        let (x, dout) = (moved(g, x, axis), moved(g, dout, axis));
-        let places = places(g, x, is_descending(descending));
-        let (index, rows) = (elements(g, places), as_rows(g, dout));
+        let x = exchanged(g, x, axis);
+        let places = places(g, x, descending);
+        let (index, rows, shape) = (elements(g, places), as_rows(g, x), g[x].shape.clone());
+        let sorted = g.gather(rows, index);
+        let sorted = g.reshape(sorted, &shape);
+        exchanged(g, sorted, axis)
+    },
+    grad |g, d| {
+        let axis = axis_of(g, x, axis);
+        let (x, d) = (exchanged(g, x, axis), exchanged(g, d, axis));
+        let places = places(g, x, descending);
+        let (index, rows) = (elements(g, places), as_rows(g, d));
         let (len, shape) = (g[x].len(), g[x].shape.clone());
         let dx = g.scatter_add(index, rows, len);
         let dx = g.reshape(dx, &shape);
-        (Some(moved_back(g, dx, axis)), None, None)
-    }
-
-    /// The shape rule.
-    #[track_caller]
-    pub const fn shape(cx: &mut Check, x: Type, at: Type, descending: Type) -> Type {
-        match ordered(cx, "sort", x, at, descending) {
-            Some(x) => Type::Tensor(x.permuted(x.shape)),
-            None => Type::Unknown,
-        }
-    }
+        [Some(exchanged(g, dx, axis))]
+    },
+    shape |cx| match ordered(cx, "sort", x, axis, descending) {
+        Some((x, _)) => Type::Tensor(x.permuted(x.shape)),
+        None => Type::Unknown,
+    },
 }

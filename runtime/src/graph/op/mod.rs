@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use routine::RoutineOp;
 pub(crate) use routine::{MAX_ARGS, Routine};
-pub(crate) use rule::{Rule, args, check_shape, like, of_type};
+pub(crate) use rule::{Rule, args, check_shape, of_type, same};
 
 use super::reference::Evaluation;
 use super::{Graph, Node, Var};
